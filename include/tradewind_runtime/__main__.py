@@ -1,0 +1,86 @@
+"""`python -m tradewind_runtime --request URI`: what a process or a pod runs.
+
+Exit codes: 0 the result is in the lake; 3 failed for a known reason, retrying may help;
+4 failed for a known reason and retrying cannot help; 1 anything else. The reason goes to
+`<request>.error.json`, so that whoever started the process can say it in one line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from types import FrameType
+
+from tradewind_runtime.connections import connection, store_options
+from tradewind_runtime.contract.errors import Problem, StepError
+from tradewind_runtime.contract.request import StepRequest
+from tradewind_runtime.documents import Documents
+
+RETRYABLE, FINAL = 3, 4
+
+
+def main() -> int:
+    """Read the request, execute it, leave the reason if it fails."""
+    parser = argparse.ArgumentParser(prog="tradewind_runtime", description="Do one step's request.")
+    parser.add_argument("--lake", required=True, help="URI of the lake")
+    parser.add_argument("--lake-connection", default=None, help="id of the connection of the lake's store")
+    parser.add_argument("--request", required=True, help="path of the request, below the lake")
+    parser.add_argument("--parent", type=int, default=None, help="stop when this is no longer the parent process")
+    options = parser.parse_args()
+    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    signal.signal(signal.SIGTERM, _stop)
+    if options.parent is not None:
+        _die_with(options.parent)
+    store = store_options(connection(options.lake_connection)) if options.lake_connection else None
+    documents = Documents(options.lake, store)
+    error_path = options.request.removesuffix(".json") + ".error.json"
+    request = documents.get_model(options.request, StepRequest)
+    if request is None:
+        print(f"no request at {options.request}", file=sys.stderr)
+        return 1
+    try:
+        from tradewind_runtime.execute import execute
+
+        execute(request)
+    except StepError as error:
+        _leave(documents, error_path, error.problems, error.retryable)
+        print(error, file=sys.stderr)
+        return RETRYABLE if error.retryable else FINAL
+    except Exception as error:  # noqa: BLE001 - user code may raise anything, and its reason must be told
+        traceback.print_exc()
+        problem = Problem(code="TW500", message=f"{type(error).__name__}: {error}", fix="see the traceback above")
+        _leave(documents, error_path, (problem,), True)
+        return 1
+    return 0
+
+
+def _leave(documents: Documents, path: str, problems: tuple[Problem, ...], retryable: bool) -> None:
+    body = {"retryable": retryable, "problems": [problem.model_dump(mode="json") for problem in problems]}
+    documents.put(path, json.dumps(body, default=str).encode())
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    raise SystemExit(143)
+
+
+def _die_with(parent: int) -> None:
+    """End, with all children, once the parent is gone: a killed supervisor must leave nothing behind."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.killpg(os.getpgid(0), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

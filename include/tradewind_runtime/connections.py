@@ -1,0 +1,104 @@
+"""Airflow's connections as a step's process gets them: `AIRFLOW_CONN_<ID>`, a URI or JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from tradewind_runtime.contract.errors import StepError
+
+
+@dataclass(frozen=True)
+class Connection:
+    """One connection. Its repr hides what is secret."""
+
+    id: str
+    type: str = ""
+    host: str = ""
+    login: str = ""
+    password: str = field(default="", repr=False)
+    port: int | None = None
+    schema: str = ""
+    extra: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def parse(cls, id: str, text: str) -> Connection:
+        """From a URI or from JSON, in Airflow's own forms.
+
+        Raises:
+            StepError: TW510 where it is neither.
+        """
+        try:
+            if text.lstrip().startswith("{"):
+                body = json.loads(text)
+                extra = body.get("extra") or {}
+                return cls(
+                    id=id, type=body.get("conn_type") or "", host=body.get("host") or "",
+                    login=body.get("login") or "", password=body.get("password") or "",
+                    port=int(body["port"]) if body.get("port") else None, schema=body.get("schema") or "",
+                    extra=json.loads(extra) if isinstance(extra, str) else extra,
+                )
+            parts = urlsplit(text)
+            query = dict(parse_qsl(parts.query))
+            extra = json.loads(query["__extra__"]) if "__extra__" in query else query
+            return cls(
+                id=id, type=parts.scheme, host=unquote(parts.hostname or ""), login=unquote(parts.username or ""),
+                password=unquote(parts.password or ""), port=parts.port,
+                schema=unquote(parts.path.lstrip("/")), extra=extra,
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise StepError(
+                "TW510", f"connection {id!r} is neither a URI nor JSON", retryable=False,
+                expected="Airflow's URI or JSON form", fix=f"set the connection {id!r} again in Airflow",
+            ) from error
+
+
+def variable(id: str) -> str:
+    """The environment variable that carries a connection."""
+    return f"AIRFLOW_CONN_{id.upper()}"
+
+
+def connection(id: str) -> Connection:
+    """The connection that this process was given.
+
+    Raises:
+        StepError: TW511 where it was not given one of that id.
+    """
+    text = os.environ.get(variable(id))
+    if text is None:
+        raise StepError(
+            "TW511", f"connection {id!r} was not given to this step", retryable=False,
+            fix=f"add it to Airflow, or set {variable(id)} for `tradewind run`", docs="guides/connections.md",
+        )
+    return Connection.parse(id, text)
+
+
+def store_options(conn: Connection | None) -> dict[str, Any]:
+    """obstore's options for an S3 store, from an `aws` connection (extra: endpoint_url, region_name)."""
+    if conn is None:
+        return {}
+    options: dict[str, Any] = {"aws_region": conn.extra.get("region_name", "us-east-1")}
+    if conn.login:
+        options |= {"aws_access_key_id": conn.login, "aws_secret_access_key": conn.password}
+    if endpoint := conn.extra.get("endpoint_url"):
+        options["aws_endpoint"] = endpoint
+        if endpoint.startswith("http://"):
+            options["client_options"] = {"allow_http": True}
+    return options
+
+
+def delta_options(conn: Connection | None) -> dict[str, str]:
+    """delta-rs's storage options for the same connection."""
+    if conn is None:
+        return {}
+    options = {"AWS_REGION": conn.extra.get("region_name", "us-east-1")}
+    if conn.login:
+        options |= {"AWS_ACCESS_KEY_ID": conn.login, "AWS_SECRET_ACCESS_KEY": conn.password}
+    if endpoint := conn.extra.get("endpoint_url"):
+        options["AWS_ENDPOINT_URL"] = endpoint
+        if endpoint.startswith("http://"):
+            options["AWS_ALLOW_HTTP"] = "true"
+    return options

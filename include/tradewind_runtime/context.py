@@ -1,0 +1,73 @@
+"""What a step is given besides its request: the lake, connections, user code and a folder to work in."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from tradewind_runtime.connections import Connection, connection
+from tradewind_runtime.contract.errors import StepError
+from tradewind_runtime.contract.refs import ArtefactRef, DatasetRef, ModelRef, ValueRef
+from tradewind_runtime.contract.request import StepRequest
+from tradewind_runtime.lake import Lake, Snapshot, Table
+
+Config = TypeVar("Config", bound=BaseModel)
+Ref = TypeVar("Ref", DatasetRef, ArtefactRef, ModelRef, ValueRef)
+log = logging.getLogger("tradewind")
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """Handed to each step's `run`. Cheap to make: nothing is opened before it is asked for."""
+
+    request: StepRequest
+    lake: Lake
+    scratch: Path  # empty, of this attempt only, removed afterwards
+    code: Path | None = None  # the unpacked user code: include/models/, spark_jobs/
+    log: logging.Logger = field(default=log, repr=False)
+
+    def config(self, kind: type[Config]) -> Config:
+        """The request's configuration, as the step's own model."""
+        return kind.model_validate(self.request.config)
+
+    def connection(self, use: str) -> Connection:
+        """The connection that the request names for a use, such as `source` or `registry`.
+
+        Raises:
+            StepError: TW511, TW512 where there is none.
+        """
+        id = self.request.connections.get(use)
+        if id is None:
+            raise StepError("TW512", f"the step {self.request.id!r} names no connection for {use!r}", retryable=False)
+        return connection(id)
+
+    def setting(self, name: str, default: Any = None) -> Any:
+        """One of the profile's settings: how, never what."""
+        return self.request.settings.get(name, default)
+
+    def table(self, name: str) -> Table:
+        """A table of this pipeline."""
+        return self.lake.table(f"{self.request.pipeline}/{name}")
+
+    def input(self, name: str, kind: type[Ref]) -> Ref:
+        """What an upstream step put out.
+
+        Raises:
+            StepError: TW513 where the request has no such input.
+        """
+        value = self.request.inputs.get(name)
+        if not isinstance(value, kind):
+            raise StepError(
+                "TW513", f"the step {self.request.id!r} was not given {name!r}", retryable=False,
+                got=sorted(self.request.inputs), expected=f"{name}: {kind.__name__}",
+            )
+        return value
+
+    def snapshot(self, name: str) -> Snapshot:
+        """The pinned rows of an upstream step's table."""
+        ref = self.input(name, DatasetRef)
+        return self.lake.table(ref.table).snapshot(ref.version)

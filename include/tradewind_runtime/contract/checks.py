@@ -1,0 +1,36 @@
+"""`checks:`: Great Expectations suites, written in the YAML."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from tradewind_runtime.contract.base import Frozen
+
+
+class Expectation(Frozen):
+    """One expectation, by its Great Expectations name, such as expect_column_values_to_not_be_null."""
+
+    name: str = Field(pattern=r"^expect_[a-z0-9_]+$")
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    severity: Literal["stop", "warn"] = "stop"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_yaml(cls, value: Any) -> Any:
+        """`{expect_x: {column: c, mostly: 0.9, severity: warn}}` is the form in a YAML."""
+        if isinstance(value, dict) and len(value) == 1 and "name" not in value:
+            name, arguments = next(iter(value.items()))
+            arguments = dict(arguments or {})
+            severity = arguments.pop("severity", "stop")
+            return {"name": name, "arguments": arguments, "severity": severity}
+        return value
+
+
+class CheckConfig(Frozen):
+    """What the check step of one source does."""
+
+    source: str
+    expectations: tuple[Expectation, ...] = ()
+    time: str | None = None

@@ -1,0 +1,54 @@
+"""What a run stands on, written once by its first step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import AwareDatetime, Field
+
+from tradewind_runtime.contract.base import Frozen
+from tradewind_runtime.contract.refs import Window
+from tradewind_runtime.contract.sources import Source
+
+
+class Pins(Frozen):
+    """`runs/<pipeline>/<run_id>/pins.json`: every later step reads this, never "latest"."""
+
+    pipeline: str
+    run_id: str
+    created: AwareDatetime
+    window: Window
+    backfill: bool = False
+    sources: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Source name → its end position: {partition: offset} or {object key: version}.",
+    )
+    tables: dict[str, int] = Field(default_factory=dict, description="Foreign tables read.")
+    champion: str | None = Field(None, description="Digest of the champion, if there is one.")
+    champion_version: str | None = None
+    generation: int | None = Field(None, description="The endpoint's newest generation.")
+    requests: tuple[str, ...] = Field((), description="Retrain requests that this run takes.")
+
+    @staticmethod
+    def path(pipeline: str, run_id: str) -> str:
+        """Where a run's pins lie, below the lake."""
+        return f"runs/{pipeline}/{run_id}/pins.json"
+
+
+class PinConfig(Frozen):
+    """What the step `pin` is configured by."""
+
+    sources: dict[str, Source] = Field(default_factory=dict)
+    tables: tuple[str, ...] = Field((), description="Foreign tables to pin, PIPELINE/NAME.")
+    model: str | None = None
+    registry: str = "mlflow"
+    endpoint: str | None = None
+    requests: tuple[str, ...] = ()
+    backfill: bool = False
+
+
+class IngestConfig(Frozen):
+    """What the step `ingest` is configured by."""
+
+    name: str
+    source: Source

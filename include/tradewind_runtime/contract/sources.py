@@ -1,0 +1,83 @@
+"""`sources:`: where rows come from. A new system is one class here and one module in `sources/`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from tradewind_runtime.contract.base import ConnectionId, Frozen, Name
+
+#: The types a column may be given, in Arrow's and Delta's common words.
+ColumnType = Literal["string", "integer", "long", "float", "double", "boolean", "date", "timestamp", "binary"]
+Columns = Annotated[dict[Name, ColumnType], Field(min_length=1)]
+
+
+class KafkaSource(Frozen):
+    """A Kafka topic, read by offset, exactly once."""
+
+    connection: ConnectionId = "kafka_default"
+    topic: str = Field(pattern=r"^[A-Za-z0-9._-]+$", max_length=249)
+    format: Literal["json"] = "json"
+    start: Literal["earliest", "latest"] = Field(
+        "earliest", description="Where the first run begins; later runs go on where the last ended."
+    )
+    isolation: Literal["read_committed", "read_uncommitted"] = "read_committed"
+
+
+class ObjectsSource(Frozen):
+    """Objects of a store, or files of a folder: each read once for each version of its content."""
+
+    uri: str = Field(
+        description="s3://bucket/path or file:///path or a path in the project; "
+        "may hold a glob (*) and {window.date}, which stands for every date of the window."
+    )
+    connection: ConnectionId | None = Field(None, description="The store's connection; none for files.")
+    format: Literal["csv", "parquet", "json"] | None = Field(None, description="By the name, if not given.")
+    nulls: tuple[str, ...] = Field(("", "NA"), description="Texts of a CSV that stand for a null.")
+    mode: Literal["append", "replace"] = Field(
+        "append", description="replace: a newer object's rows take the place of all that were read before."
+    )
+
+
+class SampleSource(Frozen):
+    """A data set that scikit-learn ships: for first steps and tests."""
+
+    name: Literal["breast_cancer", "diabetes", "digits", "iris", "wine"]
+
+
+class Source(Frozen):
+    """One source: exactly one kind, and what holds for every kind."""
+
+    kafka: KafkaSource | None = None
+    objects: ObjectsSource | None = None
+    sample: SampleSource | None = None
+    columns: Columns | None = Field(
+        None, description="Names and types of the columns; inferred from the first rows if not given."
+    )
+    time: Name | None = Field(None, description="The column of event time.")
+    max_bad: float = Field(
+        0.05, ge=0, description="Stop when more rows cannot be read: a share if below 1, else a count."
+    )
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Source:
+        kinds = [name for name in SOURCE_KINDS if getattr(self, name) is not None]
+        if len(kinds) != 1:
+            msg = f"a source has exactly one kind of {', '.join(SOURCE_KINDS)}; got {kinds or 'none'}"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def kind(self) -> str:
+        """The name of the kind that is set."""
+        return next(name for name in SOURCE_KINDS if getattr(self, name) is not None)
+
+    @property
+    def connection(self) -> str | None:
+        """The connection it needs, if any."""
+        return getattr(getattr(self, self.kind), "connection", None)
+
+
+#: Each has a module of the same name in tradewind_runtime.sources.
+SOURCE_KINDS = ("kafka", "objects", "sample")

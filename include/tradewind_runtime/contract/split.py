@@ -1,0 +1,50 @@
+"""`split:`: which rows are for training, validation and test. By time wherever there is time."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from tradewind_runtime.contract.base import Duration, Frozen, Name
+from tradewind_runtime.contract.refs import Window
+
+
+class RandomSplit(Frozen):
+    """By a hash of the row's position: the same rows on each run."""
+
+    valid: float = Field(0.2, gt=0, lt=1)
+    test: float = Field(0.2, gt=0, lt=1)
+    seed: int = 0
+
+
+class Split(Frozen):
+    """Spans back from the window's end, or a random share where rows have no time."""
+
+    time: Name | None = None
+    train: Duration | None = None
+    valid: Duration | None = None
+    test: Duration | None = None
+    random: RandomSplit | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Split:
+        spans = (self.train, self.valid, self.test)
+        if self.time is None:
+            if any(spans):
+                msg = "train, valid and test need time: the column by which to split"
+                raise ValueError(msg)
+        elif self.random is not None or not all(spans):
+            msg = "a split by time has time, train, valid and test, and no random"
+            raise ValueError(msg)
+        return self
+
+    def bounds(self, window: Window) -> dict[str, Window] | None:
+        """The windows of `train`, `valid` and `test`; None for a random split."""
+        if self.time is None or not (self.train and self.valid and self.test):
+            return None
+        test = window.end - self.test
+        valid = test - self.valid
+        return {
+            "train": Window(start=valid - self.train, end=valid),
+            "valid": Window(start=valid, end=test),
+            "test": Window(start=test, end=window.end),
+        }

@@ -1,0 +1,1 @@
+"""drift: one file a system."""

@@ -1,0 +1,1 @@
+"""engines: one file a system."""

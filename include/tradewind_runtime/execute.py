@@ -1,0 +1,85 @@
+"""Do one request: adopt its result if there is one, else run the step and create it."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import logging
+import shutil
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tradewind_runtime.connections import connection
+from tradewind_runtime.context import StepContext
+from tradewind_runtime.contract.errors import StepError
+from tradewind_runtime.contract.request import StepRequest, StepResult
+from tradewind_runtime.lake import Lake
+
+log = logging.getLogger("tradewind")
+
+
+def open_lake(request: StepRequest) -> Lake:
+    """The lake that a request names, by its connection where it has one."""
+    id = request.connections.get("lake")
+    return Lake(request.lake, connection(id) if id else None)
+
+
+def execute(request: StepRequest) -> StepResult:
+    """The result of a request, new or adopted.
+
+    Raises:
+        StepError: where the step fails for a known reason; anything else is a bug of step or user code.
+    """
+    lake = open_lake(request)
+    if (done := lake.documents.get_model(request.result_path, StepResult)) is not None:
+        log.info("already done by run %s: adopting result %s", done.run_id, done.fingerprint[:12])
+        return done
+    step = importlib.import_module(f"tradewind_runtime.steps.{request.step}")
+    started = datetime.now(UTC)
+    with _scratch() as scratch, _user_code(request, lake, scratch) as code:
+        outcome = step.run(StepContext(request, lake, scratch / "work", code))
+    result = StepResult(
+        **dict(outcome), fingerprint=request.fingerprint, step=request.step, id=request.id,
+        pipeline=request.pipeline, run_id=request.run_id, started=started, finished=datetime.now(UTC),
+    )
+    if lake.documents.create_model(request.result_path, result):
+        return result
+    adopted = lake.documents.get_model(request.result_path, StepResult)
+    assert adopted is not None, "a result that exists can be read"
+    log.info("another attempt was first: adopting its result")
+    return adopted
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="tradewind-"))
+    (folder / "work").mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _user_code(request: StepRequest, lake: Lake, scratch: Path) -> Iterator[Path | None]:
+    """Unpack the run's archive of user code and put its include/models in front of the import path."""
+    if request.code is None:
+        yield None
+        return
+    content = lake.documents.get(f"code/{request.code.archive}.tar.gz")
+    if content is None:
+        raise StepError("TW530", f"user code {request.code.archive[:12]} is not in the lake", fix="run the task again")
+    root = scratch / "code"
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        archive.extractall(root, filter="data")
+    path = str(root / "include" / "models")
+    sys.path.insert(0, path)
+    try:
+        yield root
+    finally:
+        sys.path.remove(path)

@@ -1,0 +1,1 @@
+"""frameworks: one file a system."""

@@ -1,0 +1,1 @@
+"""launchers: one file a system."""

@@ -1,0 +1,1 @@
+"""registries: one file a system."""

@@ -1,0 +1,1 @@
+"""serving: one file a system."""

@@ -1,0 +1,1 @@
+"""tuners: one file a system."""

@@ -1,0 +1,1 @@
+"""The control plane of Tradewind: from a YAML file to Airflow DAGs."""
