@@ -1,0 +1,129 @@
+"""The profile: where and how steps run. The YAML of a pipeline says neither."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError
+
+from tradewind_runtime.contract.base import ConnectionId, Frozen
+from tradewind_runtime.contract.errors import Problem, TradewindError
+
+RunnerName = Literal["process", "kubernetes"]
+
+
+class LakeSettings(Frozen):
+    """Where documents and tables live."""
+
+    uri: str = "file://{home}/lake"
+    connection: ConnectionId | None = None
+
+
+class Environment(Frozen):
+    """What a step's process is started with: an interpreter here, an image in a pod."""
+
+    python: str | None = None
+    image: str | None = None
+
+
+class Registry(Frozen):
+    """The model registry; without a connection, a file of this machine."""
+
+    connection: ConnectionId | None = None
+    uri: str = "sqlite:///{home}/mlflow/mlflow.db"
+
+
+class Serving(Frozen):
+    """How the model server is reached."""
+
+    connection: ConnectionId | None = None
+
+
+class Kubernetes(Frozen):
+    """What pods of steps are given."""
+
+    namespace: str = "tradewind"
+    service_account: str = "tradewind-{pipeline}"
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    pending_timeout: int = Field(600, description="Seconds that a pod may wait for a node.")
+    node_selector: dict[str, str] = Field(default_factory=dict)
+    secrets: dict[str, str] = Field(
+        default_factory=dict, description="Connection id → Secret/key that holds it, such as kafka_default: connections/kafka."
+    )
+
+
+class Profile(Frozen):
+    """One file of `profiles/`."""
+
+    profile: str
+    lake: LakeSettings = LakeSettings()
+    runner: RunnerName = "process"
+    runners: dict[str, RunnerName] = Field(default_factory=dict, description="By step kind.")
+    environments: dict[str, Environment] = Field(default_factory=dict)
+    settings: dict[str, Any] = Field(default_factory=dict, description="Handed to every step: spark, threads.")
+    registry: Registry = Registry()
+    serving: Serving = Serving()
+    kubernetes: Kubernetes = Kubernetes()
+    pool: str = Field("tradewind_heavy", description="Airflow's pool for heavy steps.")
+    heavy: tuple[str, ...] = ("check", "transform", "tune", "train", "evaluate", "score", "monitor")
+    stack: tuple[str, ...] = ("airflow", "kafka", "s3", "mlflow", "serving")
+    ports: dict[str, int] = Field(default_factory=dict, description="Wanted ports of the local stack.")
+
+    def runner_of(self, kind: str) -> RunnerName:
+        """Where steps of a kind run."""
+        return self.runners.get(kind, self.runner)
+
+
+def project_root(start: Path | None = None) -> Path:
+    """The project: TRADEWIND_PROJECT, or the nearest folder above that has `profiles/`."""
+    if named := os.environ.get("TRADEWIND_PROJECT"):
+        return Path(named)
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "profiles").is_dir():
+            return folder
+    raise TradewindError(
+        Problem(code="TW301", message=f"no Tradewind project at or above {here}",
+                fix="go to a folder that has profiles/, or set TRADEWIND_PROJECT")
+    )
+
+
+def home(project: Path) -> Path:
+    """Where the local stack and the local lake keep their state."""
+    return Path(os.environ.get("TRADEWIND_HOME") or project / ".tradewind")
+
+
+def _filled(value: Any, words: dict[str, str]) -> Any:
+    if isinstance(value, str):
+        for word, text in words.items():
+            value = value.replace(f"{{{word}}}", text)
+        return value
+    if isinstance(value, dict):
+        return {key: _filled(item, words) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_filled(item, words) for item in value]
+    return value
+
+
+def load_profile(name: str | None = None, *, project: Path | None = None) -> Profile:
+    """`profiles/<name>.yaml`; TRADEWIND_PROFILE or `local` by default. `{project}` and `{home}` are filled in.
+
+    Raises:
+        TradewindError: TW302 where there is none, TW303 where it is wrong.
+    """
+    root = project or project_root()
+    name = name or os.environ.get("TRADEWIND_PROFILE") or "local"
+    path = root / "profiles" / f"{name}.yaml"
+    if not path.is_file():
+        known = sorted(found.stem for found in (root / "profiles").glob("*.yaml"))
+        raise TradewindError(
+            Problem(code="TW302", message=f"there is no profile {name!r}", expected=", ".join(known), file=str(path))
+        )
+    try:
+        body = yaml.safe_load(path.read_text())
+        return Profile.model_validate(_filled(body, {"project": str(root), "home": str(home(root))}))
+    except (yaml.YAMLError, ValidationError) as error:
+        raise TradewindError(Problem(code="TW303", message=str(error), file=str(path))) from error
