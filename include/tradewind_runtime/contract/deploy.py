@@ -65,3 +65,11 @@ class ReplayConfig(Frozen):
 
     endpoint: str
     requests: int = Field(ge=1, description="How many captured requests to send through both arms.")
+
+
+class SelectConfig(Frozen):
+    """What the step `select` is configured by."""
+
+    model: str
+    registry: str = "mlflow"
+    endpoint: str

@@ -1,0 +1,40 @@
+"""`select`: the version to roll out, if there is one.
+
+The challenger, unless its digest is served already or was once: what was rolled out is never rolled
+out again by a cached run (a person goes back with `tradewind model rollback`). Given a version, it says
+whether that is still the challenger: a newer one supersedes it while it has no traffic.
+"""
+
+from __future__ import annotations
+
+from tradewind_runtime import endpoints
+from tradewind_runtime.context import StepContext
+from tradewind_runtime.contract.deploy import SelectConfig
+from tradewind_runtime.contract.refs import ModelRef
+from tradewind_runtime.contract.request import StepOutcome, Verdict
+from tradewind_runtime.registries import registry
+
+
+def run(context: StepContext) -> StepOutcome:
+    """Ask the registry for the challenger and the endpoint for what it has served."""
+    config = context.config(SelectConfig)
+    found = registry(config.registry).challenger(context.registry_uri(), config.model)
+    chosen = context.request.inputs.get("version")
+    if found is None:
+        return _no(f"{config.model} has no challenger")
+    digest, version = found
+    if isinstance(chosen, ModelRef) and chosen.digest != digest:
+        return _no(f"version {chosen.version} was superseded by version {version}")
+    if endpoints.served(context.lake.documents, config.endpoint, digest):
+        return _no(f"version {version} was rolled out before")
+    now = endpoints.latest(context.lake.documents, config.endpoint)
+    return StepOutcome(
+        outputs={"version": ModelRef(name=config.model, version=version, digest=digest)},
+        facts={"model": config.model, "version": version, "digest": digest,
+               "replaces": now.stable if now else None, "generation": now.number if now else 0},
+        verdict=Verdict(passed=True),
+    )
+
+
+def _no(reason: str) -> StepOutcome:
+    return StepOutcome(verdict=Verdict(passed=False, reasons=(reason,)))

@@ -1,0 +1,118 @@
+"""From a project's YAML files to stubs: one small Airflow DAG file a YAML, with the plan in it as data."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import tradewind
+from tradewind.plan import build
+from tradewind.plan.code import ROOTS, UserCode
+from tradewind.profile import Profile
+from tradewind.spec import Loaded, load_all
+from tradewind_runtime.contract.errors import Problem
+
+PIPELINES = "dags/pipelines"
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What became of one YAML."""
+
+    source: str  # its path in the project
+    stub: Path
+    problems: tuple[Problem, ...]
+
+
+def pipeline_files(project: Path) -> list[Path]:
+    """The YAML files of a project, in order; shared defaults are not pipelines."""
+    found = (path for pattern in ("*.yaml", "*.yml") for path in (project / PIPELINES).rglob(pattern))
+    return sorted(path for path in found if path.stem != "defaults")
+
+
+def inputs(project: Path, profile: str) -> list[Path]:
+    """All files that decide what a project compiles to."""
+    tops = (PIPELINES, *ROOTS)
+    found = (path for top in tops for path in (project / top).rglob("*") if path.is_file())
+    files = [path for path in found if "__pycache__" not in path.parts]
+    return sorted([*files, project / "profiles" / f"{profile}.yaml"])
+
+
+def version_of(project: Path, files: Iterable[Path]) -> str:
+    """The digest of those files, by name and content, and of the compiler itself."""
+    total = hashlib.sha256(_compiler_digest().encode())
+    for path in files:
+        total.update(f"{path.relative_to(project).as_posix()}\0{_digest(path)}\0".encode())
+    return total.hexdigest()[:20]
+
+
+def compile_project(project: Path, out: Path, profile: Profile, *, version: str) -> list[Compiled]:
+    """Write a stub for each YAML, and the archive of user code beside them.
+
+    A YAML that is wrong becomes a stub that raises its problems, so that it disturbs no other.
+    """
+    code = UserCode(project)
+    (out / "code").mkdir(parents=True, exist_ok=True)
+    (out / "code" / f"{code.digest}.tar.gz").write_bytes(code.archive)
+    return [_compile(project, out, profile, code, loaded, version) for loaded in load_all(pipeline_files(project))]
+
+
+def _compile(project: Path, out: Path, profile: Profile, code: UserCode, loaded: Loaded, version: str) -> Compiled:
+    source = loaded.path.relative_to(project).as_posix()
+    stub = (out / loaded.path.relative_to(project / PIPELINES)).with_suffix(".py")
+    stub.parent.mkdir(parents=True, exist_ok=True)
+    errors = tuple(problem for problem in loaded.problems if problem.severity == "error")
+    if loaded.pipeline is None or errors:
+        stub.write_text(_error_stub(source, loaded.text, errors))
+    else:
+        plan = build(loaded.pipeline, profile, code, file=source, text=loaded.text, commit=version)
+        stub.write_text(_stub(source, loaded.text, plan.model_dump_json()))
+    return Compiled(source, stub, errors)
+
+
+def _stub(source: str, text: str, plan: str) -> str:
+    return "\n".join((
+        f'"""Airflow DAGs of {source}, compiled by Tradewind {tradewind.__version__}: edit the YAML, not this."""',
+        "import airflow.sdk  # noqa: F401 - imported once by the DAG processor, before it forks",
+        "from tradewind.factory import dags_of",
+        "",
+        f"YAML = ({_lines(text)})",
+        f"PLAN = {plan!r}",
+        "globals().update(dags_of(PLAN, file=__file__, text=YAML))",
+        "",
+    ))
+
+
+def _error_stub(source: str, text: str, problems: Iterable[Problem]) -> str:
+    message = "\n".join(str(problem) for problem in problems)
+    return "\n".join((
+        f'"""No Airflow DAGs: {source} is wrong. Tradewind says why."""',
+        f"YAML = ({_lines(text)})",
+        "from tradewind.errors import PipelineError",
+        f"raise PipelineError({_lines(message)})",
+        "",
+    ))
+
+
+def _lines(text: str) -> str:
+    """A text as Python, line by line: `repr` keeps it from ever ending its own quotes."""
+    return "\n".join(["", *(f"    {line!r}" for line in text.splitlines(keepends=True)), ""]) if text else "''"
+
+
+def _compiler_digest() -> str:
+    package = Path(tradewind.__file__).parent
+    files = sorted(path for path in package.rglob("*.py") if "__pycache__" not in path.parts)
+    return hashlib.sha256("".join(_digest(path) for path in files).encode()).hexdigest()
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+def signature(files: Iterable[Path]) -> Iterator[tuple[str, int, int]]:
+    """A quick look whether anything changed: name, time and size of each file."""
+    for path in files:
+        stat = path.stat() if path.is_file() else None
+        yield (str(path), stat.st_mtime_ns if stat else 0, stat.st_size if stat else 0)

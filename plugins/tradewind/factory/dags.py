@@ -1,0 +1,93 @@
+"""One plan's DAGs, as a stub asks for them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, BaseOperator, CronDataIntervalTimetable, Param
+
+from tradewind.factory.tasks import task_of
+from tradewind.plan.model import Flow, Plan, PlanDag, Schedule
+
+#: A DAG without a first day: Airflow wants one, and no run is made before it.
+EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+
+_WINDOW = "What the run is about. Empty: the retrain requests that wait, else the run's own data interval."
+
+
+def dags_of(plan_json: str, *, file: str, text: str = "") -> dict[str, DAG]:
+    """The DAGs of a plan, by their ids, for a stub's globals.
+
+    Args:
+        plan_json: the plan, as the bundle compiled it.
+        file: the stub's own path; the archive of user code lies beside it.
+        text: the YAML, shown as the DAGs' documentation.
+    """
+    plan = Plan.model_validate_json(plan_json)
+    code = Path(file).parent / "code" / f"{plan.code_archive}.tar.gz" if plan.code_archive else None
+    return {dag.dag_id: _dag(plan, dag, code, text) for dag in plan.dags}
+
+
+def _dag(plan: Plan, part: PlanDag, code: Path | None, text: str) -> DAG:
+    dag = DAG(
+        dag_id=part.dag_id, description=plan.description, schedule=_schedule(part.schedule),
+        start_date=_time(part.schedule.start) or EPOCH, end_date=_time(part.schedule.end),
+        catchup=part.schedule.catchup, params=_params(part), tags=["tradewind", part.flow, *plan.tags],
+        owner_links={}, doc_md=f"`{plan.file}`\n\n```yaml\n{text}```\n" if text else None,
+        default_args={"owner": plan.owner or "tradewind"}, max_active_runs=16, render_template_as_native_obj=False,
+        on_failure_callback=_alerts(plan),
+    )
+    tasks: dict[str, BaseOperator] = {}
+    with dag:
+        for step in part.steps:
+            tasks[step.id] = task_of(plan, part.flow, step, code)
+    for step in part.steps:
+        for upstream in step.upstream:
+            tasks[upstream] >> tasks[step.id]
+        if step.kind == "release":
+            tasks[step.id].as_teardown(setups=tasks[part.steps[0].id])
+    return dag
+
+
+def _schedule(schedule: Schedule) -> Any:
+    assets = [Asset(uri=uri, name=uri) for uri in schedule.assets]
+    if schedule.cron is None:
+        return assets or None
+    timetable = CronDataIntervalTimetable(schedule.cron, timezone=schedule.timezone)
+    return AssetOrTimeSchedule(timetable=timetable, assets=assets) if assets else timetable
+
+
+def _time(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    value = datetime.fromisoformat(text)
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+def _params(part: PlanDag) -> dict[str, Param]:
+    """The pipeline's own, then what every run has."""
+    found = {}
+    for name, schema in part.params.items():
+        rest = {key: value for key, value in schema.items() if key != "default"}
+        found[name] = Param(schema.get("default"), section="Pipeline", **rest)
+    if part.flow == "rollout":
+        return found
+    for name, title in (("window_start", "Window's start"), ("window_end", "Window's end")):
+        found[name] = Param(None, type=["null", "string"], format="date-time", title=title, section="Window",
+                            description=_WINDOW)
+    steps = [step.id for step in part.steps if not step.every_run]
+    if steps:
+        found["refresh"] = Param([], type="array", examples=steps, title="Do anew", section="Window",
+                                 description="Steps to do again although they have a result.")
+    return found
+
+
+def _alerts(plan: Plan) -> Any:
+    slack = plan.alerts.get("slack")
+    if not slack or "failure" not in slack.get("on", ()):
+        return None
+    from tradewind.notifiers.slack import SlackNotifier
+
+    return SlackNotifier(connection=slack["connection"], channel=slack["channel"], pipeline=plan.pipeline)

@@ -1,0 +1,1 @@
+"""Custom operators and triggers: how a plan's steps become tasks."""

@@ -1,0 +1,136 @@
+"""The first task of a run: wait for the lease, decide the window, pin what the run stands on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError, AirflowSkipException
+
+from tradewind.operators.step import StepOperator, documents_of
+from tradewind.operators.triggers import LeaseTrigger
+from tradewind.plan.holder import PROCESS, process_lives
+from tradewind.plan.model import Plan
+from tradewind.plan.request import Run
+from tradewind_runtime import leases, retraining
+from tradewind_runtime.contract.refs import Window
+from tradewind_runtime.contract.request import StepResult
+from tradewind_runtime.documents import Documents
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+ENDED = frozenset({"success", "failed"})
+
+
+def lease_name(plan: Plan, flow: str) -> str:
+    """One lease for each pipeline and flow; a rollout's is its endpoint's."""
+    return f"endpoint-{plan.model}" if flow == "rollout" else f"pipeline-{plan.pipeline}-{flow}"
+
+
+def release_lease(plan: Plan, flow: str, documents: Documents, context: Context) -> bool:
+    """Give back the lease, where this run holds it."""
+    lease = leases.current(documents, lease_name(plan, flow))
+    mine = (str(context["dag"].dag_id), str(context["run_id"]))
+    if lease is None or (lease.holder, lease.run) != mine:
+        return False
+    leases.release(documents, lease)
+    return True
+
+
+class LeasedOperator(StepOperator):
+    """A step that first takes the run's lease, waiting for it in deferral."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Take the lease, then do the step."""
+        return self.leased(context, super().execute)
+
+    def leased(self, context: Context, then: Callable[[Context], dict[str, Any]]) -> dict[str, Any]:
+        """Do something under the lease. A run that is skipped gives it back at once."""
+        documents = documents_of(self.plan)
+        name = lease_name(self.plan, self.flow)
+        holder, run_id = str(context["dag"].dag_id), str(context["run_id"])
+        if leases.acquire(documents, name, holder, run_id, lambda held: self._ended(held, context)) is None:
+            self.log.info("another run holds the lease %s; waiting", name)
+            trigger = LeaseTrigger(lake=self.plan.lake, connection=self.plan.lake_connection, name=name)
+            self.defer(trigger=trigger, method_name="resume")
+        try:
+            return then(context)
+        except AirflowSkipException:
+            release_lease(self.plan, self.flow, documents, context)
+            raise
+
+    def resume(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Ask again: only the asking decides."""
+        del event
+        return self.execute(context)
+
+    @staticmethod
+    def _ended(lease: leases.Lease, context: Context) -> bool:
+        """Whether the run that holds a lease is over, as Airflow knows it."""
+        if lease.holder.startswith(PROCESS):
+            return not process_lives(lease.holder)
+        try:
+            state = context["ti"].get_dagrun_state(dag_id=lease.holder, run_id=lease.run)  # type: ignore[attr-defined]
+        except AirflowRuntimeError:
+            return True  # Airflow knows no such run any more
+        return str(state) in ENDED
+
+
+class PinOperator(LeasedOperator):
+    """Pins a run's inputs, once."""
+
+    def do(self, run: Run, context: Context) -> StepResult:
+        """Decide the window, then ask every source for its end."""
+        pinned = run.pins()
+        requests = self._requests(run, context) if pinned is None else []
+        window = pinned.window if pinned else self._window(run, context, requests)
+        config = {"requests": [request.key for request in requests], "backfill": _run_type(context) == "backfill"}
+        if pinned:
+            config = {"requests": list(pinned.requests), "backfill": pinned.backfill}
+        self.log.info("window: %s to %s", window.start.isoformat(), window.end.isoformat())
+        return self.launch(run, self.request(run, window=window, config=config if self.flow == "train" else None))
+
+    def _requests(self, run: Run, context: Context) -> list[retraining.RetrainRequest]:
+        if self.flow != "train" or _run_type(context) == "backfill" or _params_window(context) is not None:
+            return []
+        return retraining.take(run.documents, self.plan.pipeline, run.key)
+
+    def _window(self, run: Run, context: Context, requests: list[retraining.RetrainRequest]) -> Window:
+        """From the run's parameters, else from what it takes, else from its interval."""
+        del run
+        if (given := _params_window(context)) is not None:
+            return given
+        if (asked := retraining.union(requests)) is not None:
+            return asked
+        if _run_type(context) == "asset_triggered" and self.plan.dag(self.flow).schedule.cron is not None:
+            raise AirflowSkipException("nothing is asked for: an earlier run took the requests")
+        start, end = context.get("data_interval_start"), context.get("data_interval_end")
+        if start is not None and end is not None and start < end:
+            return Window(start=start, end=end)
+        if not any(step.windowed for step in self.plan.dag(self.flow).steps if step.kind != "pin"):
+            now = datetime.now(UTC)  # no step asks for it
+            return Window(start=now - timedelta(days=1), end=now)
+        raise AirflowFailException(
+            "TW220: this run has no window: give window_start and window_end when triggering, or a schedule in the YAML"
+        )
+
+
+def _params_window(context: Context) -> Window | None:
+    params = context["params"]
+    start, end = params.get("window_start"), params.get("window_end")
+    if not start and not end:
+        return None
+    if not (start and end):
+        raise AirflowFailException("TW221: window_start and window_end go together")
+    return Window(start=_utc(start), end=_utc(end))
+
+
+def _utc(text: str) -> datetime:
+    value = datetime.fromisoformat(text)
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+def _run_type(context: Context) -> str:
+    return str(getattr(context["dag_run"].run_type, "value", context["dag_run"].run_type))

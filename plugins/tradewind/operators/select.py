@@ -1,0 +1,25 @@
+"""The first task of a rollout: is there a version to roll out, and is it still the one?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow.sdk.exceptions import AirflowSkipException
+
+from tradewind.operators.step import StepOperator
+from tradewind.plan.request import Run
+from tradewind_runtime.contract.request import StepResult
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class SelectOperator(StepOperator):
+    """Skips the rest of the rollout where there is nothing to roll out, or something newer."""
+
+    def do(self, run: Run, context: Context) -> StepResult:
+        """Ask the registry and the endpoint."""
+        result = super().do(run, context)
+        if result.verdict is not None and not result.verdict.passed:
+            raise AirflowSkipException("; ".join(result.verdict.reasons))
+        return result

@@ -1,0 +1,108 @@
+"""One stage of a rollout: give the candidate its share, wait in deferral, and judge."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from tradewind.operators.pin import LeasedOperator
+from tradewind.operators.triggers import StageTrigger
+from tradewind.plan.model import PlanStep
+from tradewind.plan.request import Run
+from tradewind_runtime import endpoints
+from tradewind_runtime.contract.deploy import Deploy
+from tradewind_runtime.contract.refs import ModelRef
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class StageOperator(LeasedOperator):
+    """Moves an endpoint one stage on. Its task ends when the stage is judged; a bad one goes back at once."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Make sure that the stage's generation is there, and wait."""
+        return self.leased(context, self._begin)
+
+    def judged(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Act on what the trigger saw."""
+        run = self.run_of(context)
+        state, reasons = event["state"], "; ".join(event["reasons"])
+        candidate = self._candidate(run)
+        if state == "pass":
+            self.log.info("%s: %s", self.step.id, reasons)
+            return {"stage": self.step.config["weight"], "digest": candidate.digest, "version": candidate.version,
+                    "judgement": reasons}
+        if state == "replay":
+            self.log.info("too little traffic (%s): replaying captured requests through both", reasons)
+            self._replay(run)
+            self._wait(run, replayed=True)
+        if state == "fail":
+            self._go_back(run, reasons)
+            raise AirflowFailException(f"TW563: {candidate.name} {candidate.version} was rolled back: {reasons}")
+        raise AirflowFailException(f"TW564: {reasons}")
+
+    def _begin(self, context: Context) -> dict[str, Any]:
+        run = self.run_of(context)
+        self.skip_unless_wanted(run)
+        candidate, weight, by = self._candidate(run), int(self.step.config["weight"]), self._by(run)
+        now = endpoints.latest(run.documents, self._endpoint)
+        mine = [g for g in endpoints.generations(run.documents, self._endpoint) if g.by == by]
+        if now is not None and mine and now.by != by:
+            raise AirflowFailException(f"TW564: the endpoint has moved on: generation {now.number}, by {now.by}: {now.reason}")
+        if now is None or not self._there(now, candidate.digest, weight):
+            reason = f"{weight} % of requests to version {candidate.version}" if now else "the first version goes straight in"
+            now = endpoints.promote(run.documents, self._endpoint, candidate.digest, weight=weight, by=by, reason=reason,
+                                    expected=now.number if now else 0, version=candidate.version)
+        self.log.info("generation %d: %s", now.number, now.reason)
+        self._wait(run)
+        return {}
+
+    @staticmethod
+    def _there(now: endpoints.EndpointGeneration, digest: str, weight: int) -> bool:
+        return now.stable == digest or (now.canary == digest and now.weight >= weight)
+
+    def _wait(self, run: Run, *, replayed: bool = False) -> None:
+        now = endpoints.latest(run.documents, self._endpoint)
+        assert now is not None, "this task has just seen it"
+        deploy = self._deploy
+        trigger = StageTrigger(
+            lake=self.plan.lake, connection=self.plan.lake_connection, endpoint=self._endpoint, number=now.number,
+            started=now.created.isoformat(), stage=deploy.stage.model_dump(mode="json"),
+            abort=deploy.abort.model_dump(mode="json"), replayed=replayed,
+        )
+        self.defer(trigger=trigger, method_name="judged")
+
+    def _replay(self, run: Run) -> None:
+        config = {"endpoint": self._endpoint, "requests": max(1, self._deploy.stage.min_requests)}
+        step = PlanStep(id=f"{self.step.id}_replay", kind="replay", config=config, every_run=True,
+                        settings=self.step.settings, connections=self.step.connections)
+        self.launch(run, run.request(step))
+
+    def _go_back(self, run: Run, reasons: str) -> None:
+        now = endpoints.latest(run.documents, self._endpoint)
+        if now is None or now.by != self._by(run):
+            return
+        if now.canary is not None:
+            endpoints.abort_canary(run.documents, self._endpoint, expected=now.number, by=self._by(run), reason=reasons)
+        elif now.replaced is not None:
+            endpoints.rollback(run.documents, self._endpoint, expected=now.number, by=self._by(run), reason=reasons)
+
+    def _candidate(self, run: Run) -> ModelRef:
+        result = run.result("select")
+        found = result.outputs.get("version") if result else None
+        if not isinstance(found, ModelRef):
+            raise AirflowFailException("TW211: this run has selected no version; clear the task 'select'")
+        return found
+
+    def _by(self, run: Run) -> str:
+        return f"{self.plan.dag(self.flow).dag_id}/{run.run_id}"
+
+    @property
+    def _endpoint(self) -> str:
+        return str(self.step.config["endpoint"])
+
+    @property
+    def _deploy(self) -> Deploy:
+        return Deploy.model_validate(self.step.config["deploy"])

@@ -1,0 +1,146 @@
+"""A plan's step as a task: make the request, start it where the plan says, pass on its lines, read its result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
+from tradewind.operators.connections import connection_text
+from tradewind.operators.links import LINKS, link_values
+from tradewind.plan.model import Flow, Plan, PlanStep
+from tradewind.plan.request import Run
+from tradewind_runtime.connections import Connection as StepConnection
+from tradewind_runtime.connections import store_options
+from tradewind_runtime.contract.errors import TradewindError
+from tradewind_runtime.contract.refs import Window
+from tradewind_runtime.contract.request import StepRequest, StepResult
+from tradewind_runtime.documents import Documents
+from tradewind_runtime.launchers.process import Launch, environment_digest
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+#: Parameters that every run of a pipeline has, besides the pipeline's own.
+RUN_PARAMS = frozenset({"window_start", "window_end", "refresh"})
+
+
+class StepOperator(BaseOperator):
+    """Does one step of a plan in a process of this machine.
+
+    Args:
+        plan: the whole plan.
+        flow: which of its DAGs.
+        step: which of that DAG's steps.
+        code: the archive of the version's user code, beside the DAG's file.
+    """
+
+    ui_color = "#e8f4f8"
+    operator_extra_links = LINKS
+
+    def __init__(self, *, plan: Plan, flow: Flow, step: PlanStep, code: Path | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.plan = plan
+        self.flow = flow
+        self.step = step
+        self.code = code
+        self._launch: Launch | None = None
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Run the step, or adopt its result.
+
+        Returns:
+            What a person wants to see of it: metrics, facts, verdict.
+        """
+        run = self.run_of(context)
+        try:
+            self.skip_unless_wanted(run)
+            return self.told(self.do(run, context), context)
+        except TradewindError as error:
+            fail(error)
+
+    def do(self, run: Run, context: Context) -> StepResult:
+        """The step's result; operators of one kind of step override this."""
+        del context
+        return self.launch(run, self.request(run))
+
+    def request(self, run: Run, *, window: Window | None = None, config: Mapping[str, Any] | None = None) -> StepRequest:
+        """This step's request in this run."""
+        return run.request(self.step, window=window, config=config, environment=environment_digest(self.python))
+
+    @property
+    def python(self) -> str:
+        """The interpreter of the step's environment."""
+        named = self.plan.environments.get(self.step.environment, {}).get("python")
+        if not named:
+            msg = f"the profile {self.plan.profile!r} names no Python for the environment {self.step.environment!r}"
+            raise AirflowFailException(msg)
+        return str(named)
+
+    def launch(self, run: Run, request: StepRequest) -> StepResult:
+        """Start the request, wait for its end and note its result in the run."""
+        self._bring_code(run.documents)
+        connections = {id: connection_text(id) for id in sorted(set(request.connections.values()))}
+        self._launch = Launch(request, run.documents, self.python, connections, on_line=lambda line: self.log.info("%s", line))
+        result = self._launch.run()
+        run.record(request)
+        return result
+
+    def on_kill(self) -> None:
+        """Cancelling, clearing and time-outs stop what was started, children too."""
+        if self._launch is not None:
+            self._launch.stop()
+
+    def run_of(self, context: Context) -> Run:
+        """This run, as the plan sees it."""
+        params = dict(context["params"])
+        refresh = params.get("refresh") or []
+        own = {name: value for name, value in params.items() if name not in RUN_PARAMS}
+        return Run(self.plan, self.flow, str(context["run_id"]), documents_of(self.plan), own, frozenset(refresh))
+
+    def skip_unless_wanted(self, run: Run) -> None:
+        """Skip where the step that this one hangs on said no."""
+        if self.step.when is None:
+            return
+        result = run.result(self.step.when)
+        if result is not None and result.verdict is not None and not result.verdict.passed:
+            raise AirflowSkipException(f"{self.step.when}: {'; '.join(result.verdict.reasons) or 'no'}")
+
+    def told(self, result: StepResult, context: Context) -> dict[str, Any]:
+        """The summary that the task shows; links go to its Details tab."""
+        for name, value in link_values(result, str(context["dag"].dag_id)).items():
+            context["ti"].xcom_push(key=name, value=value)
+        verdict = result.verdict.model_dump() if result.verdict else None
+        outputs = {name: output.model_dump(mode="json") for name, output in result.outputs.items()}
+        body = {"metrics": result.metrics, "facts": result.facts, "outputs": outputs, "verdict": verdict,
+                "adopted_from": result.run_id, "result": f"results/{result.step}/{result.fingerprint}.json"}
+        if verdict:
+            self.log.info("verdict: %s: %s", "yes" if verdict["passed"] else "no", "; ".join(verdict["reasons"]))
+        if result.metrics:
+            self.log.info("metrics: %s", ", ".join(f"{name}={value:g}" for name, value in result.metrics.items()))
+        return {name: value for name, value in body.items() if value}
+
+    def _bring_code(self, documents: Documents) -> None:
+        digest = self.plan.code_archive
+        if digest is None or self.code is None:
+            return
+        path = f"code/{digest}.tar.gz"
+        if not any(True for _ in documents.names(path)) and documents.get(path) is None:
+            documents.create(path, self.code.read_bytes())
+
+
+def documents_of(plan: Plan) -> Documents:
+    """The plan's lake, by its Airflow connection where it has one."""
+    if plan.lake_connection is None:
+        return Documents(plan.lake)
+    text = connection_text(plan.lake_connection)
+    return Documents(plan.lake, store_options(StepConnection.parse(plan.lake_connection, text)))
+
+
+def fail(error: TradewindError) -> NoReturn:
+    """Fail the task with the reason in its last line; for good where doing it again cannot help."""
+    kind = AirflowException if getattr(error, "retryable", False) else AirflowFailException
+    raise kind(str(error)) from None

@@ -1,0 +1,97 @@
+"""User code: an archive named by its content, and the part of it that a step depends on."""
+
+from __future__ import annotations
+
+import ast
+import gzip
+import hashlib
+import io
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from tradewind_runtime.contract.base import digest
+
+ROOTS = ("include/models", "spark_jobs")
+
+
+@dataclass(frozen=True)
+class UserCode:
+    """`include/models` and `spark_jobs` of one version of the project."""
+
+    root: Path
+
+    @cached_property
+    def files(self) -> dict[str, bytes]:
+        """Path in the project → content."""
+        found = (path for top in ROOTS for path in sorted((self.root / top).rglob("*")))
+        return {
+            path.relative_to(self.root).as_posix(): path.read_bytes()
+            for path in found
+            if path.is_file() and "__pycache__" not in path.parts
+        }
+
+    @cached_property
+    def archive(self) -> bytes:
+        """A gzipped tar with no times and no owners: the same files give the same bytes."""
+        buffer = io.BytesIO()
+        with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as zipped, tarfile.open(fileobj=zipped, mode="w") as tar:
+            for name, content in self.files.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                info.mode = 0o644
+                tar.addfile(info, io.BytesIO(content))
+        return buffer.getvalue()
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over names and contents."""
+        return digest({name: hashlib.sha256(content).hexdigest() for name, content in self.files.items()})
+
+    def closure(self, entry: str) -> str:
+        """The digest of a file and of all user files that it imports, directly or not.
+
+        Args:
+            entry: a path in the project, such as include/models/flight_delays.py.
+        """
+        seen: dict[str, str] = {}
+        todo = [entry]
+        while todo:
+            name = todo.pop()
+            if name in seen or name not in self.files:
+                continue
+            seen[name] = hashlib.sha256(self.files[name]).hexdigest()
+            todo += self._imports(name)
+        return digest(seen)
+
+    def _imports(self, name: str) -> Iterator[str]:
+        top = next(root for root in ROOTS if name.startswith(root))
+        here = Path(name).parent.as_posix()
+        try:
+            tree = ast.parse(self.files[name])
+        except (SyntaxError, ValueError):
+            return  # said where the function is looked up
+        for node in ast.walk(tree):
+            modules: list[str] = []
+            base = top
+            if isinstance(node, ast.Import):
+                modules = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                if node.level:
+                    base = Path(here, *[".."] * (node.level - 1)).as_posix()
+                modules = [node.module or "", *(f"{node.module or ''}.{alias.name}".lstrip(".") for alias in node.names)]
+            for module in modules:
+                yield from self._files_of(base, module)
+
+    def _files_of(self, base: str, module: str) -> Iterator[str]:
+        parts = [part for part in module.split(".") if part]
+        for depth in range(1, len(parts) + 1):
+            stem = "/".join((base, *parts[:depth]))
+            yield from (name for name in (f"{stem}.py", f"{stem}/__init__.py") if name in self.files)
+
+
+def function_file(function: str) -> str:
+    """The file of `module:function` of include/models."""
+    return f"include/models/{function.partition(':')[0].replace('.', '/')}.py"
