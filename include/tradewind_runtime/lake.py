@@ -178,6 +178,13 @@ class Table:
         """Commits, newest first, with what they were given as metadata."""
         return list(self._require().history())
 
+    def version_with(self, key: str, value: Any) -> int | None:
+        """The newest version whose commit was given this metadata: where a step that is done left its rows."""
+        for commit in self.history() if self.exists() else ():
+            if json.loads(commit.get("tradewind") or "{}").get(key) == value:
+                return int(commit["version"])
+        return None
+
     # Writing ---------------------------------------------------------------------------------
 
     def staging(self, id: str | None = None) -> str:
