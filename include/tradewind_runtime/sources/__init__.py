@@ -1,1 +1,60 @@
-"""sources: one file a system."""
+"""Where rows come from: one module a system, each with `end_position` and `read`.
+
+A new system is one class in `contract/sources.py` and one module here, of the same name.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from tradewind_runtime.connections import Connection
+from tradewind_runtime.contract.refs import Window
+from tradewind_runtime.contract.sources import Source
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tradewind_runtime.lake import Advance, Lake, Replace, Table
+    from tradewind_runtime.quarantine import Bad
+
+
+@dataclass(frozen=True)
+class Access:
+    """What a source may use besides its own description."""
+
+    lake: Lake
+    connection: Connection | None = None
+    project: Path | None = None  # paths with no scheme are below it
+    window: Window | None = None
+    scratch: Path | None = None  # empty, of this attempt only
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What is committed at once: rows, and the positions that stand for having read them."""
+
+    schema: pa.Schema  # of the rows, with their provenance
+    rows: Iterable[pa.RecordBatch]  # to be read once; reading them fills `bad`
+    positions: Mapping[str, Advance]
+    marks: Mapping[str, int]  # transaction id → what the quarantine has been told once it is told of `bad`
+    bad: list[Bad] = field(default_factory=list)
+    replace: Replace | str | None = None
+
+
+class Reader(Protocol):
+    """What a module of this package offers."""
+
+    def end_position(self, source: Source, access: Access) -> dict[str, Any]:
+        """Where the source ends now, as JSON: a run reads up to there and no further."""
+
+    def read(self, source: Source, access: Access, end: Mapping[str, Any], table: Table) -> Iterator[Chunk]:
+        """What lies between the table's positions and `end`, in chunks, each to be committed before the next."""
+
+
+def reader(kind: str) -> Reader:
+    """The module of a source's kind, imported only now: each brings a client library of its own."""
+    return cast("Reader", importlib.import_module(f"tradewind_runtime.sources.{kind}"))

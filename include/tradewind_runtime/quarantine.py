@@ -1,0 +1,49 @@
+"""Rows that were refused: where they came from, why, and what they were, byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pyarrow as pa
+
+#: Every quarantine table, whichever step refused the row.
+SCHEMA = pa.schema(
+    [
+        ("source", pa.string()),
+        ("position", pa.int64()),
+        ("reason", pa.string()),
+        ("content", pa.binary()),
+        ("ingested", pa.timestamp("us", "UTC")),
+        ("stage", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A row that cannot be taken in."""
+
+    source: str
+    position: int
+    reason: str
+    content: bytes | None
+    id: str = ""  # the transaction id that its position belongs to
+    at: int = 0  # what that id's position was when this row was still to come
+
+
+def to_arrow(rows: Iterable[Bad], stage: str) -> pa.Table:
+    """Refused rows as the quarantine table holds them; `stage` is `ingest` or `check`."""
+    found = list(rows)
+    now = datetime.now(UTC)
+    columns = [
+        [row.source for row in found],
+        [row.position for row in found],
+        [row.reason for row in found],
+        [row.content for row in found],
+        [now] * len(found),
+        [stage] * len(found),
+    ]
+    arrays = [pa.array(values, field.type) for values, field in zip(columns, SCHEMA, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=SCHEMA)
