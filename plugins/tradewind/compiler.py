@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tradewind
-from tradewind.plan import build
+from tradewind.plan.build import build
 from tradewind.plan.code import ROOTS, UserCode
 from tradewind.profile import Profile
 from tradewind.spec import Loaded, load_all
@@ -53,7 +53,7 @@ def compile_project(project: Path, out: Path, profile: Profile, *, version: str)
 
     A YAML that is wrong becomes a stub that raises its problems, so that it disturbs no other.
     """
-    code = UserCode(project)
+    code = UserCode.of(project)
     (out / "code").mkdir(parents=True, exist_ok=True)
     (out / "code" / f"{code.digest}.tar.gz").write_bytes(code.archive)
     return [_compile(project, out, profile, code, loaded, version) for loaded in load_all(pipeline_files(project))]

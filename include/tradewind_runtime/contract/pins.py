@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import AwareDatetime, Field
 
@@ -45,6 +45,7 @@ class PinConfig(Frozen):
     endpoint: str | None = None
     requests: tuple[str, ...] = ()
     backfill: bool = False
+    train: Literal["always", "asked"] = Field("always", description="The verdict says whether this run trains.")
 
 
 class IngestConfig(Frozen):

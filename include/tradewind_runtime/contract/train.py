@@ -40,6 +40,9 @@ class Train(Frozen):
     exclude: tuple[str, ...] = Field((), description="Columns not to learn from (keys, for one).")
     params: dict[str, Any] = Field(default_factory=dict)
     seed: int = 7
+    when: Literal["always", "asked"] = Field(
+        "always", description="asked: a run only prepares data, unless there is no champion yet or a retraining is asked for."
+    )
     resources: Resources = Resources()
 
     @model_validator(mode="after")

@@ -91,6 +91,7 @@ class _Builder:
         pins = PinConfig(
             sources=spec.sources, model=spec.promote.model if spec.promote else None,
             endpoint=spec.promote.model if spec.promote and spec.deploy else None,
+            train=spec.train.when if spec.train else "always",
         )
         connections = {f"source:{name}": source.connection for name, source in spec.sources.items() if source.connection}
         yield self._step("pin", "pin", pins, connections=connections | self._registry(), every_run=True, windowed=True)
@@ -143,16 +144,16 @@ class _Builder:
         upstream: tuple[str, ...] = ("transform",)
         resources = spec.train.resources.model_dump(mode="json")
         if spec.tune is not None:
-            yield self._step("tune", "tune", config, upstream=upstream, inputs=inputs, computes=True, windowed=timed,
+            yield self._step("tune", "tune", config, upstream=upstream, inputs=inputs, when="pin", computes=True, windowed=timed,
                              entry=entry, resources=resources)
             inputs, upstream = inputs | {"best": "tune.best"}, ("tune",)
-        yield self._step("train", "train", config, upstream=upstream, inputs=inputs, computes=True, windowed=timed,
+        yield self._step("train", "train", config, upstream=upstream, inputs=inputs, when="pin", computes=True, windowed=timed,
                          entry=entry, resources=resources)
         promote = spec.promote
         gate = EvaluateConfig(train=spec.train, split=spec.split, evaluate=spec.evaluate,
                               when=promote.when if promote else {})
         yield self._step(
-            "evaluate", "evaluate", gate, upstream=("train",), computes=True, windowed=timed,
+            "evaluate", "evaluate", gate, upstream=("train",), when="pin", computes=True, windowed=timed,
             inputs={"features": "transform.features", "model": "train.model"},
             pins={"champion": "champion"} if promote else {},
         )

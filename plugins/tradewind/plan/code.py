@@ -7,8 +7,8 @@ import gzip
 import hashlib
 import io
 import tarfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -21,17 +21,17 @@ ROOTS = ("include/models", "spark_jobs")
 class UserCode:
     """`include/models` and `spark_jobs` of one version of the project."""
 
-    root: Path
+    files: Mapping[str, bytes] = field(repr=False)  # path in the project → content, all read at one time
 
-    @cached_property
-    def files(self) -> dict[str, bytes]:
-        """Path in the project → content."""
-        found = (path for top in ROOTS for path in sorted((self.root / top).rglob("*")))
-        return {
-            path.relative_to(self.root).as_posix(): path.read_bytes()
+    @classmethod
+    def of(cls, project: Path) -> UserCode:
+        """What lies in a project now."""
+        found = (path for top in ROOTS for path in sorted((project / top).rglob("*")))
+        return cls({
+            path.relative_to(project).as_posix(): path.read_bytes()
             for path in found
             if path.is_file() and "__pycache__" not in path.parts
-        }
+        })
 
     @cached_property
     def archive(self) -> bytes:

@@ -52,6 +52,17 @@ class Run:
         pointer = self.documents.get(f"{self.folder}/results/{step}")
         return None if pointer is None else self.documents.get_model(pointer.decode(), StepResult)
 
+    def refusal(self, step: PlanStep) -> str | None:
+        """Why a step is to be skipped: the step that it hangs on said no. None where it is wanted."""
+        if step.when is None:
+            return None
+        result = self.result(step.when)
+        if result is None:
+            return f"{step.when} was skipped"
+        if result.verdict is None or result.verdict.passed:
+            return None
+        return f"{step.when}: {'; '.join(result.verdict.reasons) or 'no'}"
+
     def record(self, request: StepRequest) -> None:
         """Note which result is this run's. Doing it again overwrites it with the same."""
         self.documents.put(f"{self.folder}/results/{request.id}", request.result_path.encode())

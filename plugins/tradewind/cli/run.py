@@ -1,0 +1,120 @@
+"""`tradewind run`: a pipeline's steps here and now, with no Airflow process."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def command(
+    pipeline: Annotated[Path, typer.Argument(help="The pipeline's YAML.", exists=True, dir_okay=False)],
+    window: Annotated[
+        tuple[datetime, datetime] | None, typer.Option(help="START END of what the run is about.", metavar="START END")
+    ] = None,
+    param: Annotated[list[str] | None, typer.Option("--param", "-p", help="NAME=VALUE of the params block.")] = None,
+    refresh: Annotated[list[str] | None, typer.Option(help="A step to do anew although it has a result.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Of profiles/; TRADEWIND_PROFILE or local by default.")] = None,
+    run_id: Annotated[str | None, typer.Option(help="A name for the run; the time by default.")] = None,
+    format: Annotated[str, typer.Option(help="text or json.")] = "text",
+) -> None:
+    """Run a pipeline up to registration: no scheduler, no retries, no approvals.
+
+    Example: tradewind run dags/pipelines/breast_cancer.yaml
+    """
+    from rich.console import Console
+
+    from tradewind.plan.request import Run
+    from tradewind.runner import LocalRun, StepReport, parse_params
+
+    console = Console(stderr=format == "json")
+    plan, connections = _plan(pipeline, profile)
+    declared = {name: schema.get("default") for name, schema in plan.dag("train").params.items()}
+    params = declared | _known(parse_params(param or []), declared)
+    name = run_id or f"run__{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    documents = _documents(plan.lake, plan.lake_connection, connections)
+    run = Run(plan, "train", name, documents, params, frozenset(refresh or ()))
+    local = LocalRun(
+        plan, run, _utc_window(window), connections,
+        on_step=lambda step: console.print(f"[bold]{step.id}[/bold]"),
+        on_line=lambda _step, line: console.print(f"  {line}", style="dim", markup=False, highlight=False),
+    )
+    reports: list[StepReport] = []
+    for report in local.reports():
+        reports.append(report)
+        _say(console, report)
+    if format == "json":
+        typer.echo(json.dumps({"ok": True, "run": name, "steps": [_as_json(report) for report in reports]}, default=str))
+    else:
+        console.print(_table(plan.pipeline, name, reports))
+        if any(report.id == "register" and report.state != "skipped" for report in reports):
+            console.print("The rollout is pending: it is a DAG of its own (tradewind dev up, then the web UI).")
+
+
+def _plan(path: Path, profile: str | None) -> tuple[Any, dict[str, str]]:
+    from tradewind.cli.plan import plan_of
+    from tradewind.dev import connections
+    from tradewind.profile import home, project_root
+
+    plan = plan_of(path, profile)
+    return plan, connections(home(project_root(path.parent)))
+
+
+def _documents(lake: str, connection: str | None, connections: dict[str, str]) -> Any:
+    import os
+
+    from tradewind_runtime.connections import Connection, store_options, variable
+    from tradewind_runtime.documents import Documents
+
+    if connection is None:
+        return Documents(lake)
+    text = os.environ.get(variable(connection)) or connections[connection]
+    return Documents(lake, store_options(Connection.parse(connection, text)))
+
+
+def _known(given: dict[str, Any], declared: dict[str, Any]) -> dict[str, Any]:
+    import difflib
+
+    from tradewind_runtime.contract.errors import Problem, TradewindError
+
+    for name in given:
+        if name not in declared:
+            near = difflib.get_close_matches(name, declared, 1)
+            raise TradewindError(Problem(code="TW224", message=f"the pipeline has no param {name!r}", got=name,
+                                         expected=", ".join(declared) or "none", suggestion=near[0] if near else None))
+    return given
+
+
+def _utc_window(window: tuple[datetime, datetime] | None) -> Any:
+    from tradewind_runtime.contract.refs import Window
+
+    if window is None:
+        return None
+    start, end = (time if time.tzinfo else time.replace(tzinfo=UTC) for time in window)
+    return Window(start=start, end=end)
+
+
+def _say(console: Any, report: Any) -> None:
+    metrics = ", ".join(f"{name}={value:g}" for name, value in report.metrics.items())
+    text = " · ".join(part for part in (report.state, f"{report.seconds:.1f} s", metrics, report.reason) if part)
+    console.print(f"  [green]✓[/green] {text}" if report.state != "skipped" else f"  [yellow]–[/yellow] {text}")
+
+
+def _table(pipeline: str, run: str, reports: list[Any]) -> Any:
+    from rich.table import Table
+
+    table = Table(title=f"{pipeline}: {run}")
+    for column in ("step", "state", "seconds", "what"):
+        table.add_column(column, justify="right" if column == "seconds" else "left")
+    for report in reports:
+        what = report.reason or ", ".join(f"{name} {value:g}" for name, value in list(report.metrics.items())[:4])
+        table.add_row(report.id, report.state, f"{report.seconds:.1f}", what)
+    return table
+
+
+def _as_json(report: Any) -> dict[str, Any]:
+    return {"id": report.id, "state": report.state, "seconds": round(report.seconds, 3),
+            "metrics": dict(report.metrics), "reason": report.reason, "outputs": dict(report.outputs)}

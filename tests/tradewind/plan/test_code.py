@@ -1,0 +1,53 @@
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from tradewind.plan.code import UserCode, function_file
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    models = tmp_path / "include" / "models"
+    (models / "shared").mkdir(parents=True)
+    (tmp_path / "spark_jobs").mkdir()
+    (models / "flights.py").write_text("import numpy\nfrom shared.encode import encode\n")
+    (models / "shared" / "__init__.py").write_text("")
+    (models / "shared" / "encode.py").write_text("from . import tables\n")
+    (models / "shared" / "tables.py").write_text("A = 1\n")
+    (models / "other.py").write_text("B = 1\n")
+    (tmp_path / "spark_jobs" / "job.py").write_text("X = 1\n")
+    return tmp_path
+
+
+def test_the_archive_is_the_same_for_the_same_files_and_holds_them_all(project: Path) -> None:
+    first = UserCode.of(project)
+    assert first.archive == UserCode.of(project).archive
+    with tarfile.open(fileobj=io.BytesIO(first.archive)) as tar:
+        assert set(tar.getnames()) == set(first.files)
+    assert len(first.files) == 6
+
+
+@pytest.mark.parametrize("edited", ["flights.py", "shared/encode.py", "shared/tables.py", "shared/__init__.py"])
+def test_an_edit_within_the_closure_changes_it(project: Path, edited: str) -> None:
+    entry = function_file("flights:train")
+    before = UserCode.of(project).closure(entry)
+    path = project / "include" / "models" / edited
+    path.write_text(path.read_text() + "\nC = 3\n")
+    assert UserCode.of(project).closure(entry) != before
+
+
+def test_an_edit_elsewhere_retrains_nothing(project: Path) -> None:
+    entry = function_file("flights:train")
+    before = UserCode.of(project)
+    (project / "include" / "models" / "other.py").write_text("B = 2\n")
+    (project / "spark_jobs" / "job.py").write_text("X = 2\n")
+    after = UserCode.of(project)
+    assert after.closure(entry) == before.closure(entry)
+    assert after.digest != before.digest
+
+
+def test_a_file_that_does_not_parse_still_has_a_closure(project: Path) -> None:
+    (project / "include" / "models" / "flights.py").write_text("def (:\n")
+    assert UserCode.of(project).closure(function_file("flights:train"))
