@@ -26,7 +26,7 @@ def rows(
     """The rows of one part, in memory.
 
     Raises:
-        StepError: TW546 where the part is empty, with the count of each part.
+        StepError: TW548 where the part is empty, with the count of each part.
     """
     found = pa.Table.from_batches(
         batches(snapshot, split, window, part, columns),
@@ -35,7 +35,7 @@ def rows(
     if found.num_rows == 0:
         have = counts(snapshot, split, window)
         raise StepError(
-            "TW546",
+            "TW548",
             f"no row of {snapshot.table.name!r} is for {part}",
             retryable=False,
             got=", ".join(f"{name}: {count}" for name, count in have.items()),
@@ -75,16 +75,16 @@ def condition(schema: pa.Schema, split: Split, window: Window | None, part: Part
     """The filter of one part of a split by time.
 
     Raises:
-        StepError: TW546 where there is no such column, or it holds no time, or the run has no window.
+        StepError: TW548 where there is no such column, or it holds no time, or the run has no window.
     """
     assert split.time is not None, "a random split has no filter"
     spans = split.bounds(window) if window else None
     if spans is None:
-        raise StepError("TW546", "a split by time needs the run's window", retryable=False, fix="run with a window")
+        raise StepError("TW548", "a split by time needs the run's window", retryable=False, fix="run with a window")
     kind = schema.field(split.time).type if split.time in schema.names else None
     if kind is None or not (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
         raise StepError(
-            "TW546",
+            "TW548",
             f"split.time: the table has no column {split.time!r} of times",
             retryable=False,
             path="split.time",

@@ -1,0 +1,312 @@
+"""The step `check`: new rows only, nothing twice, nothing lost, and errors that say what to mend."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pytest
+
+from tradewind_runtime import expectations, quarantine
+from tradewind_runtime.context import StepContext
+from tradewind_runtime.contract.errors import StepError
+from tradewind_runtime.contract.refs import DatasetRef
+from tradewind_runtime.contract.request import StepRequest
+from tradewind_runtime.execute import execute
+from tradewind_runtime.lake import Advance, Lake, Table
+from tradewind_runtime.steps import check
+
+START = datetime(2013, 1, 1, tzinfo=UTC)
+SCHEMA = pa.schema(
+    [
+        ("at", pa.timestamp("us", "UTC")),
+        ("carrier", pa.string()),
+        ("delay", pa.float64()),
+        ("n", pa.int64()),
+        ("_source", pa.string()),
+        ("_position", pa.int64()),
+    ]
+)
+
+
+def rows(count: int, first: int = 0, **columns) -> pa.Table:
+    body = {
+        "at": [START + timedelta(hours=n) for n in range(first, first + count)],
+        "carrier": ["AA"] * count,
+        "delay": [float(n) for n in range(count)],
+        "n": list(range(count)),
+        "_source": ["flights-0"] * count,
+        "_position": list(range(first, first + count)),
+    }
+    return pa.table(body | columns, SCHEMA)
+
+
+class House:
+    """A lake with one raw table, and the requests that check it."""
+
+    def __init__(self, root):
+        self.lake = Lake(root.as_uri())
+        self.raw, self.checked, self.refused = (
+            self.lake.table(f"p/flights{suffix}") for suffix in ("_raw", "", "_quarantine")
+        )
+        self.root = root
+
+    def add(self, table: pa.Table, replace: str | None = None) -> int:
+        return self.raw.commit(self.raw.stage(table.to_batches(), table.schema), schema=table.schema, replace=replace)
+
+    def request(self, *suite: dict, version: int | None = None, **more) -> StepRequest:
+        version = self.raw.version() if version is None else version
+        config = {"source": "flights", "expectations": [dict(one) for one in suite], "time": "at"}
+        return StepRequest(
+            step="check",
+            id="check_flights",
+            pipeline="p",
+            run_id="r1",
+            lake=self.lake.root,
+            config=config,
+            inputs={"rows": DatasetRef(table="p/flights_raw", version=version)},
+            **more,
+        )
+
+    def check(self, *suite: dict, **more):
+        return execute(self.request(*suite, **more))
+
+    def positions(self) -> list[int]:
+        return sorted(self.checked.snapshot().to_arrow(["_position"])["_position"].to_pylist())
+
+    def quarantined(self) -> list[dict]:
+        return self.refused.snapshot().to_arrow().to_pylist() if self.refused.exists() else []
+
+
+@pytest.fixture
+def house(tmp_path) -> House:
+    return House(tmp_path / "a lake")
+
+
+NOT_NULL = {"expect_column_values_to_not_be_null": {"column": "carrier", "mostly": 0.5}}
+SHORT = {"expect_column_values_to_be_between": {"column": "delay", "max_value": 100, "mostly": 0.5}}
+
+
+def test_without_expectations_rows_pass_as_they_are_cut_by_day(house):
+    house.add(rows(50))
+    result = house.check()
+    assert result.metrics == {"rows": 50, "failed_rows": 0, "expectations": 0, "failed": 0}
+    assert result.outputs["rows"] == DatasetRef(table="p/flights", version=house.checked.version())
+    assert house.checked.snapshot().to_arrow().sort_by("_position").equals(rows(50))
+    assert len(house.checked.snapshot().files) == 3
+    assert house.checked.position("check") == house.raw.version()
+
+
+def test_failing_rows_are_quarantined_with_reason_and_content(house):
+    house.add(rows(4, carrier=["AA", None, "UA", None], delay=[1.0, 2.0, 300.0, 400.0]))
+    result = house.check(NOT_NULL, SHORT)
+    assert house.positions() == [0]
+    assert result.metrics == {"rows": 1, "failed_rows": 3, "expectations": 2, "failed": 0}
+    found = {row["position"]: row for row in house.quarantined()}
+    assert {row["stage"] for row in found.values()} == {"check"}
+    assert {row["source"] for row in found.values()} == {"flights-0"}
+    assert found[2]["reason"] == "expect_column_values_to_be_between: delay = 300.0"
+    assert found[3]["reason"] == (
+        "expect_column_values_to_not_be_null: carrier = None; expect_column_values_to_be_between: delay = 400.0"
+    )
+    assert json.loads(found[2]["content"]) == {
+        "at": "2013-01-01T02:00:00+00:00",
+        "carrier": "UA",
+        "delay": 300.0,
+        "n": 2,
+    }
+    assert [fact["failing_rows"] for fact in result.facts["expectations"]] == [2, 2]
+    page = house.lake.documents.get(result.links["Data docs"]).decode()
+    assert "flights" in page
+    docs = result.links["Data docs"].removesuffix("index.html")
+    site = {name: len(house.lake.documents.get(name)) for name in house.lake.documents.names(docs.rstrip("/"))}
+    assert any("/validations/" in name for name in site)
+    assert sum(site.values()) < 300_000
+
+
+def test_only_new_rows_are_checked(house):
+    house.add(rows(10))
+    house.check(NOT_NULL)
+    house.add(rows(5, first=10))
+    result = house.check(NOT_NULL)
+    assert result.metrics["rows"] == 5
+    assert house.positions() == list(range(15))
+    versions = house.checked.version()
+    again = house.check(NOT_NULL, refresh="r2")  # the same rows: nothing is added
+    assert (again.metrics["rows"], house.checked.version()) == (0, versions)
+    older = house.check(NOT_NULL, version=1, refresh="r3")  # a cleared task of an older run
+    assert house.lake.table("p/flights").snapshot(older.outputs["rows"].version).count() == 10
+
+
+def test_a_failing_suite_stops_and_commits_nothing_until_it_is_mended(house):
+    house.add(rows(4, carrier=["AA", None, None, "UA"]))
+    strict = {"expect_column_values_to_not_be_null": {"column": "carrier", "mostly": 0.9}}
+    mean = {"expect_column_mean_to_be_between": {"column": "delay", "min_value": 10}}
+    with pytest.raises(StepError) as caught:
+        house.check(strict, mean)
+    problem = caught.value.problems[0]
+    assert (problem.code, caught.value.retryable) == ("TW540", False)
+    assert "2 of 4 values fail (50 %)" in problem.got
+    assert "observed 1.5" in problem.got
+    assert not house.checked.exists()
+    assert house.quarantined() == []
+    page = problem.fix.split("see ")[1]
+    assert house.lake.documents.get(page) is not None
+    assert house.check(NOT_NULL).metrics["rows"] == 2
+
+
+def test_warnings_report_and_let_rows_pass(house):
+    house.add(rows(4, carrier=["AA", None, None, "UA"]))
+    warn = {"expect_column_values_to_not_be_null": {"column": "carrier", "severity": "warn"}}
+    result = house.check(warn)
+    assert result.verdict.passed
+    assert "2 of 4" in result.verdict.reasons[0]
+    assert (result.metrics["rows"], result.metrics["failed"]) == (4, 1)
+    assert house.quarantined() == []
+
+
+def test_a_source_that_replaces_its_rows_is_checked_again_as_a_whole(house):
+    house.add(rows(10, carrier=["AA"] * 9 + [None]))
+    house.check(NOT_NULL)
+    house.add(rows(6, first=100, carrier=["AA"] * 5 + [None]), replace="all")
+    assert house.check(NOT_NULL).metrics["rows"] == 5
+    assert house.positions() == [100, 101, 102, 103, 104]
+    assert sorted(row["position"] for row in house.quarantined()) == [9, 105]
+
+
+@pytest.mark.parametrize("stage", ["before quarantine", "after quarantine", "after commit"])
+def test_a_killed_attempt_is_taken_up_with_nothing_twice_and_nothing_lost(house, monkeypatch, stage):
+    house.add(rows(6, carrier=["AA", None, "AA", "AA", None, "AA"]))
+    commit, calls = Table.commit, []
+
+    def dying(self, *args, **kwargs):
+        calls.append(self.name)
+        if stage == "before quarantine" or (stage == "after quarantine" and not self.name.endswith("_quarantine")):
+            raise KeyboardInterrupt
+        result = commit(self, *args, **kwargs)
+        if stage == "after commit" and not self.name.endswith("_quarantine"):
+            raise KeyboardInterrupt
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Table, "commit", dying)
+        with pytest.raises(KeyboardInterrupt):
+            house.check(NOT_NULL)
+    assert calls[0] == "p/flights_quarantine"
+    house.add(rows(3, first=6, carrier=["AA", None, "AA"]))  # the retry comes with the next run's rows
+    house.check(NOT_NULL)
+    assert house.positions() == [0, 2, 3, 5, 6, 8]
+    assert sorted(row["position"] for row in house.quarantined()) == [1, 4, 7]
+
+
+def test_a_mended_suite_after_a_kill_still_loses_nothing(house, monkeypatch):
+    house.add(rows(4, carrier=["AA", None, "AA", "AA"], delay=[0.0, 1.0, 900.0, 3.0]))
+    with monkeypatch.context() as patch:
+        patch.setattr(check, "_take", lambda *_: (_ for _ in ()).throw(StepError("TW542", "killed")))
+        with pytest.raises(StepError, match="killed"):
+            house.check(NOT_NULL)
+    house.check(NOT_NULL, SHORT)
+    assert house.positions() == [0, 3]
+    assert sorted(row["position"] for row in house.quarantined()) == [1, 2]
+
+
+def test_an_ingest_quarantine_is_shared_and_left_alone(house):
+    other = quarantine.to_arrow([quarantine.Bad("flights-0", 1, "not JSON", b"{")], "ingest")
+    house.refused.commit(
+        house.refused.stage(other.to_batches(), other.schema),
+        schema=other.schema,
+        positions={"kafka:flights:0": Advance(None, 2)},
+    )
+    house.add(rows(4, carrier=["AA", None, "AA", "AA"]))
+    house.check(NOT_NULL)
+    assert sorted((row["position"], row["stage"]) for row in house.quarantined()) == [(1, "check"), (1, "ingest")]
+
+
+@pytest.mark.parametrize(
+    ("expectation", "says", "suggestion"),
+    [
+        (
+            {"expect_column_values_to_not_be_nul": {"column": "carrier"}},
+            "no expectation",
+            "expect_column_values_to_not_be_null",
+        ),
+        ({"expect_column_values_to_not_be_null": {"column": "carier"}}, "no column 'carier'", "carrier"),
+        ({"expect_column_values_to_be_between": {"column": "delay", "maximum": 3}}, "maximum: extra fields", None),
+        ({"expect_column_values_to_be_in_set": {"column": "delay"}}, "value_set: field required", None),
+        ({"expect_column_values_to_match_regex": {"column": "carrier", "regex": "("}}, "cannot be computed", None),
+        ({"expect_column_mean_to_be_between": {"column": "carrier", "min_value": 1}}, "cannot be computed", None),
+    ],
+)
+def test_a_wrong_expectation_is_said_in_a_line(house, expectation, says, suggestion):
+    house.add(rows(3, carrier=["AA", "UA", "b"]))
+    with pytest.raises(StepError, match=says) as caught:
+        house.check(expectation)
+    assert caught.value.problems[0].code == "TW541"
+    assert caught.value.problems[0].suggestion == suggestion
+    assert not caught.value.retryable
+    assert not house.checked.exists()
+
+
+SUITES = [
+    {"expect_column_values_to_be_between": {"column": "delay", "max_value": 50, "mostly": 0.3}},
+    {"expect_column_values_to_be_between": {"column": "at", "min_value": "2013-01-02", "mostly": 0.3}},
+    {"expect_column_values_to_be_unique": {"column": "n", "mostly": 0.3}},
+    {"expect_compound_columns_to_be_unique": {"column_list": ["carrier", "n"], "mostly": 0.3}},
+    {"expect_column_values_to_be_in_set": {"column": "carrier", "value_set": ["AA"], "mostly": 0.3}},
+    {
+        "expect_column_pair_values_a_to_be_greater_than_b": {
+            "column_A": "delay",
+            "column_B": "n",
+            "or_equal": True,
+            "mostly": 0.3,
+        }
+    },
+    {"expect_column_mean_to_be_between": {"column": "delay", "min_value": 1}},
+    {"expect_table_row_count_to_be_between": {"min_value": 100, "max_value": 120}},
+    {"expect_table_columns_to_match_set": {"column_set": [*SCHEMA.names]}},
+    {"expect_column_to_exist": {"column": "delay"}},
+    {"expect_column_values_to_be_of_type": {"column": "delay", "type_": "float64"}},
+    {"expect_column_values_to_match_regex": {"column": "carrier", "regex": "^[A-Z]{2}$"}},
+]
+
+
+def test_chunks_add_up_to_what_one_validation_finds(house, monkeypatch):
+    house.add(rows(60, carrier=["AA", "UA", None] * 20, n=[n % 50 for n in range(60)]))
+    house.add(rows(51, first=60, delay=[None] + [float(n) for n in range(50)]))
+    raw = house.raw.snapshot()
+    asked = check.CheckConfig.model_validate({"source": "flights", "expectations": SUITES}).expectations
+
+    def found():
+        suite = expectations.Suite("flights", asked, raw.schema)
+        return [
+            (one.expectation.name, one.success, one.observed, one.failing.tolist())
+            for one in suite.validate(lambda columns: check._chunks(raw, columns))
+        ]
+
+    whole = found()
+    monkeypatch.setattr(check, "CHUNK", 17)
+    assert found() == whole
+    by_name = {name: (success, failing) for name, success, _, failing in whole}
+    assert all(success for success, _ in by_name.values())
+    assert by_name["expect_column_values_to_be_unique"][1][:3] == [0, 1, 2]
+    assert len(by_name["expect_compound_columns_to_be_unique"][1]) > 0
+
+
+def test_no_new_rows_move_the_position_only(house):
+    house.add(rows(3))
+    house.check(NOT_NULL)
+    house.raw.commit([], schema=SCHEMA, positions={"kafka:flights:0": Advance(None, 9)})
+    result = house.check({"expect_table_row_count_to_be_between": {"min_value": 1}})
+    assert result.metrics["rows"] == 0
+    assert house.checked.position("check") == house.raw.version()
+
+
+def test_nothing_is_told_to_anyone(house, monkeypatch):
+    import socket
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("a check opened a connection")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    house.add(rows(3))
+    context = StepContext(house.request(NOT_NULL), house.lake, house.root)
+    assert check.run(context).metrics["rows"] == 3
