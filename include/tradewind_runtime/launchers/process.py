@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -12,9 +11,10 @@ from pathlib import Path
 
 from tradewind_runtime.connections import variable
 from tradewind_runtime.contract.base import digest
-from tradewind_runtime.contract.errors import Problem, StepError
+from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.request import StepRequest, StepResult
 from tradewind_runtime.documents import Documents
+from tradewind_runtime.launchers.exchange import Exchange, arguments
 
 FINAL = 4
 GRACE = 3.0  # seconds between SIGTERM and SIGKILL; Airflow itself waits about 5
@@ -39,10 +39,9 @@ class Launch:
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
 
     @property
-    def path(self) -> str:
-        """The request's document."""
-        request = self.request
-        return f"runs/{request.pipeline}/{request.run_id}/requests/{request.id}-{request.fingerprint[:12]}.json"
+    def exchange(self) -> Exchange:
+        """Its documents in the lake."""
+        return Exchange(self.request, self.documents)
 
     def run(self) -> StepResult:
         """Do it, passing on each line that it prints, and give its result.
@@ -53,8 +52,7 @@ class Launch:
         if (done := self.result()) is not None:
             self.on_line(f"already done by run {done.run_id}: adopting result {done.fingerprint[:12]}")
             return done
-        self.documents.put(self.path, self.request.model_dump_json(indent=1).encode())
-        self.documents.delete(self._error_path)
+        self.exchange.begin()
         code = self._execute()
         if (done := self.result()) is not None:
             return done
@@ -62,7 +60,7 @@ class Launch:
 
     def result(self) -> StepResult | None:
         """Its result, if there is one."""
-        return self.documents.get_model(self.request.result_path, StepResult)
+        return self.exchange.result()
 
     def stop(self) -> None:
         """End it and all that it started."""
@@ -76,15 +74,8 @@ class Launch:
             pass
         _signal_group(process.pid, signal.SIGKILL)
 
-    @property
-    def _error_path(self) -> str:
-        return self.path.removesuffix(".json") + ".error.json"
-
     def _execute(self) -> int:
-        command = [self.python, "-m", "tradewind_runtime", "--lake", self.documents.root, "--request", self.path,
-                   "--parent", str(os.getpid())]
-        if lake := self.request.connections.get("lake"):
-            command += ["--lake-connection", lake]
+        command = [self.python, "-m", "tradewind_runtime", *arguments(self.request), "--parent", str(os.getpid())]
         # A session of its own, so that all of it can be signalled; no inherited stdin, which would
         # hold the Airflow supervisor's socket open.
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -106,17 +97,9 @@ class Launch:
         return kept | named | {"PYTHONUNBUFFERED": "1"}
 
     def _reason(self, code: int) -> StepError:
-        content = self.documents.get(self._error_path)
-        if content is not None:
-            body = json.loads(content)
-            problems = tuple(Problem.model_validate(problem) for problem in body["problems"])
-            error = StepError(problems[0].code, problems[0].message, retryable=body["retryable"])
-            error.problems = problems
-            error.args = ("\n".join(str(problem) for problem in problems),)
-            return error
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         fix = "look for the kernel's out-of-memory message, or who killed it" if code == -9 else "see the log above"
-        return StepError("TW590", f"step {self.request.id!r} {how} and left no result", fix=fix)
+        return self.exchange.reason(how, fix=fix)
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:
