@@ -48,10 +48,15 @@ class Documents:
         except (NotFoundError, FileNotFoundError):
             return None
 
-    def names(self, prefix: str) -> Iterator[str]:
-        """Paths below a folder, in order of their names."""
-        found = [str(item["path"]) for batch in obstore.list(self.store, prefix) for item in batch]
+    def names(self, prefix: str, after: str | None = None) -> Iterator[str]:
+        """Paths below a folder, in order of their names; only those after a known one."""
+        found = [str(item["path"]) for batch in obstore.list(self.store, prefix, offset=after) for item in batch]
         yield from sorted(found)
+
+    def folders(self, prefix: str) -> list[str]:
+        """Names of the folders right below a folder, without looking into them."""
+        found = obstore.list_with_delimiter(self.store, prefix)["common_prefixes"]
+        return sorted(str(path).rstrip("/").rpartition("/")[2] for path in found)
 
     def delete(self, path: str) -> None:
         """Remove what is there, if it is."""

@@ -33,6 +33,7 @@ class EndpointGeneration(Frozen):
     weight: int = Field(0, ge=0, le=99, description="Percent of requests that the canary answers.")
     shadow: Digest | None = Field(None, description="Gets a copy of each request; its answers are only counted.")
     replaced: Digest | None = Field(None, description="The stable one before this one.")
+    capture: bool = Field(True, description="Whether requests and answers are kept.")
     model_versions: dict[str, str] = Field(default_factory=dict, description="Digest → version in the registry.")
     created: AwareDatetime
     by: str
@@ -160,8 +161,7 @@ def status_path(name: str, replica: str) -> str:
 
 def endpoints(documents: Documents) -> list[str]:
     """Names of all endpoints that have a generation."""
-    paths = (path.split("/") for path in documents.names("endpoints"))
-    return sorted({parts[1] for parts in paths if len(parts) == 4 and parts[2] == "generations"})
+    return [name for name in documents.folders("endpoints") if documents.get(generation_path(name, 1)) is not None]
 
 
 def generations(documents: Documents, name: str) -> Iterator[EndpointGeneration]:
@@ -226,21 +226,23 @@ def advance(documents: Documents, name: str, expected: int, **fields: Any) -> En
 
 def promote(
     documents: Documents, name: str, digest: str, *, expected: int, by: str, reason: str, weight: int = 100,
-    version: str | None = None,
+    version: str | None = None, capture: bool | None = None,
 ) -> EndpointGeneration:
     """Give a digest `weight` percent of the requests; 100 makes it the stable one.
 
     The first version of an endpoint has nothing to compare with and is stable at once, whatever the weight.
+    `capture` stays as it is where it is not said.
     """
     now = _known(documents, name, expected) if expected else None
+    kept = capture if capture is not None else now is None or now.capture
     versions = _versions(now, {digest: version} if version else {})
     if now is None or weight >= 100 or now.stable == digest:
         replaced = None if now is None else now.replaced if now.stable == digest else now.stable
         keep = {d: v for d, v in versions.items() if d in (digest, replaced)}
         return advance(documents, name, expected, stable=digest, replaced=replaced, model_versions=keep,
-                       shadow=now.shadow if now else None, by=by, reason=reason)
+                       shadow=now.shadow if now else None, capture=kept, by=by, reason=reason)
     return advance(documents, name, expected, stable=now.stable, canary=digest, weight=weight, shadow=now.shadow,
-                   replaced=now.replaced, model_versions=versions, by=by, reason=reason)
+                   replaced=now.replaced, capture=kept, model_versions=versions, by=by, reason=reason)
 
 
 def abort_canary(documents: Documents, name: str, *, expected: int, by: str, reason: str) -> EndpointGeneration:
@@ -248,7 +250,7 @@ def abort_canary(documents: Documents, name: str, *, expected: int, by: str, rea
     now = _known(documents, name, expected)
     versions = {d: v for d, v in now.model_versions.items() if d != now.canary}
     return advance(documents, name, expected, stable=now.stable, replaced=now.replaced, shadow=now.shadow,
-                   model_versions=versions, by=by, reason=reason)
+                   capture=now.capture, model_versions=versions, by=by, reason=reason)
 
 
 def rollback(
@@ -270,8 +272,8 @@ def rollback(
     versions = {**before[0].model_versions, **now.model_versions}
     replaced = before[0].replaced if target != now.stable else now.replaced
     keep = {d: v for d, v in versions.items() if d in (target, replaced)}
-    return advance(documents, name, expected, stable=target, replaced=replaced, model_versions=keep, by=by,
-                   reason=reason)
+    return advance(documents, name, expected, stable=target, replaced=replaced, capture=now.capture,
+                   model_versions=keep, by=by, reason=reason)
 
 
 def _known(documents: Documents, name: str, expected: int) -> EndpointGeneration:
