@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -29,6 +29,7 @@ from deltalake.transaction import AddAction, RemoveAction
 from tradewind_runtime.connections import Connection, delta_options, store_options
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.documents import Documents
+from tradewind_runtime.lake_stats import stats
 
 ROW_GROUP = 65_536
 ATTEMPTS = 20
@@ -47,8 +48,8 @@ class Replace:
     """Rows with `start <= column < end` give way to the commit's."""
 
     column: str
-    start: datetime
-    end: datetime
+    start: datetime | date | str | int
+    end: datetime | date | str | int
 
 
 @dataclass(frozen=True)
@@ -203,13 +204,13 @@ class Table:
             cut_by: a timestamp column: a file holds the rows of one UTC date only.
             folder: from `staging`; a new one by default.
         """
-        folder = folder or self.staging()
-        root = folder.removeprefix("s3://")
-        self.filesystem.create_dir(root, recursive=True)
+        root = (folder or self.staging()).removeprefix("s3://")
+        if self.local:
+            self.filesystem.create_dir(root, recursive=True)
         writers: dict[date | None, tuple[str, pq.ParquetWriter]] = {}
         try:
             for batch in batches:
-                for day, part in _by_day(batch, cut_by):
+                for day, part in _by_day(batch, cut_by) if batch.num_rows else ():
                     if day not in writers:
                         path = f"{root}/{day or 'part'}-{len(writers):05d}.parquet"
                         writers[day] = (path, pq.ParquetWriter(path, schema, filesystem=self.filesystem,
@@ -232,7 +233,7 @@ class Table:
         metadata = pq.read_metadata(path, filesystem=self.filesystem)
         base = self.uri.removeprefix("s3://").rstrip("/") + "/"
         size = self.filesystem.get_file_info(path).size
-        return Staged(path.removeprefix(base), size, _stats(metadata))
+        return Staged(path.removeprefix(base), size, stats(metadata))
 
     def commit(
         self, files: Sequence[Staged], *, schema: pa.Schema, positions: Mapping[str, Advance] | None = None,
@@ -253,8 +254,7 @@ class Table:
         Raises:
             PositionsMovedError: where a position is neither as expected before nor as wanted after.
         """
-        self.create(schema)
-        self.add_columns(list(schema))
+        self._prepare(schema)
         wanted = dict(positions or {})
         for attempt in range(ATTEMPTS):
             handle = self._require()
@@ -282,30 +282,42 @@ class Table:
             return handle.version() + 1  # no retries inside delta-rs, so it is the very next one
         raise StepError("TW521", f"table {self.name!r}: {ATTEMPTS} commits in a row met a rival's", fix="try again")
 
+    def _prepare(self, schema: pa.Schema) -> None:
+        """The table, with at least these columns."""
+        table = self._load()
+        if table is None:
+            self.create(schema)
+        elif set(schema.names) - {column.name for column in table.schema().fields}:
+            self.add_columns(list(schema))
+
     def _removals(self, handle: DeltaTable, replace: Replace | str | None) -> list[AddAction | RemoveAction]:
         """Remove the files of a span; of one that reaches beyond it, keep the rows outside in a new file."""
         if replace is None:
             return []
+        files = pa.table(handle.get_add_actions(flatten=True)).to_pylist()
+        if isinstance(replace, str):
+            return [_remove(row) for row in files]
+        schema = _arrow_schema(handle)
+        start, end = (_as_type(bound, schema.field(replace.column).type) for bound in (replace.start, replace.end))
         actions: list[AddAction | RemoveAction] = []
-        for row in pa.table(handle.get_add_actions(flatten=True)).to_pylist():
-            if replace == "all":
-                actions.append(_remove(row))
-                continue
-            assert isinstance(replace, Replace)
+        for row in files:
             low, high = row.get(f"min.{replace.column}"), row.get(f"max.{replace.column}")
-            if low is not None and high is not None and (_utc(high) < replace.start or _utc(low) >= replace.end):
+            if low is not None and high is not None and (high < start or low >= end):
+                continue
+            column = pc.field(replace.column)
+            outside = (column < start) | (column >= end) | column.is_null()
+            whole, kept = self._part(row["path"], schema, outside)
+            if kept.num_rows == whole:
                 continue
             actions.append(_remove(row))
-            actions += [_add(staged) for staged in self._outside(handle, row["path"], replace)]
+            actions += [_add(staged) for staged in self.stage(kept.to_batches(), schema)]
         return actions
 
-    def _outside(self, handle: DeltaTable, path: str, replace: Replace) -> list[Staged]:
-        schema = _arrow_schema(handle)
+    def _part(self, path: str, schema: pa.Schema, where: pc.Expression) -> tuple[int, pa.Table]:
+        """How many rows a file has, and those of them that the filter keeps."""
         name = f"{self.uri.removeprefix('s3://')}/{unquote(path)}"
         rows = ds.dataset([name], schema=schema, format="parquet", filesystem=self.filesystem)
-        column = pc.field(replace.column)
-        kept = rows.to_table(filter=(column < replace.start) | (column >= replace.end) | column.is_null())
-        return self.stage(kept.to_batches(), schema) if kept.num_rows else []
+        return rows.count_rows(), rows.to_table(filter=where)
 
 
 class Lake:
@@ -350,9 +362,15 @@ def _remove(row: Mapping[str, Any]) -> RemoveAction:
     return RemoveAction(row["path"], True, int(time.time() * 1000), size=row["size_bytes"])
 
 
-def _utc(value: Any) -> datetime:
-    assert isinstance(value, datetime)
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
+def _as_type(bound: datetime | date | str | int, kind: pa.DataType) -> datetime | date | str | int:
+    """A bound that compares with a column's values: a moment in a column of dates is the next midnight."""
+    if not isinstance(bound, datetime):
+        return bound
+    moment = bound if bound.tzinfo else bound.replace(tzinfo=UTC)
+    if pa.types.is_date(kind):
+        day = moment.astimezone(UTC)
+        return day.date() if day.time() == day.min.time() else day.date() + timedelta(days=1)
+    return moment if kind.tz else moment.astimezone(UTC).replace(tzinfo=None)
 
 
 def _by_day(batch: pa.RecordBatch, column: str | None) -> Iterator[tuple[date | None, pa.RecordBatch]]:
@@ -363,42 +381,3 @@ def _by_day(batch: pa.RecordBatch, column: str | None) -> Iterator[tuple[date | 
     for day in pc.unique(days).to_pylist():
         mask = pc.equal(days, day) if day is not None else pc.is_null(days)
         yield day, batch.filter(mask)
-
-
-def _stats(metadata: pq.FileMetaData) -> str:
-    """Delta's statistics, from the Parquet footer: rows, nulls, lowest and highest by column."""
-    low: dict[str, Any] = {}
-    high: dict[str, Any] = {}
-    nulls: dict[str, int] = {}
-    for index in range(metadata.num_columns):
-        name = metadata.schema.column(index).path
-        if "." in name:
-            continue
-        found = [metadata.row_group(group).column(index).statistics for group in range(metadata.num_row_groups)]
-        if all(stat is not None and stat.has_null_count for stat in found):
-            nulls[name] = sum(stat.null_count for stat in found)
-        ranged = [stat for stat in found if stat is not None and stat.has_min_max]
-        if ranged and len(ranged) == len([s for s in found if s is None or s.num_values]):
-            low[name] = _stat(min(stat.min for stat in ranged))
-            high[name] = _stat(max(stat.max for stat in ranged))
-    drop = [name for name, value in low.items() if value is None or high[name] is None]
-    for name in drop:
-        del low[name], high[name]
-    body = {"numRecords": metadata.num_rows, "minValues": low, "maxValues": high, "nullCount": nulls}
-    return json.dumps(body)
-
-
-def _stat(value: Any) -> Any:
-    if isinstance(value, bool | bytes) or value is None:
-        return None
-    if isinstance(value, datetime):
-        return value.isoformat(timespec="milliseconds" if value.microsecond % 1000 == 0 else "microseconds").replace(
-            "+00:00", "Z"
-        )
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, float) and value != value:
-        return None
-    if isinstance(value, str) and len(value) > 64:
-        return None
-    return value if isinstance(value, int | float | str) else None

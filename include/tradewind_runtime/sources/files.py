@@ -1,0 +1,259 @@
+"""Files to typed rows, streamed: CSV, Parquet and JSON lines, compressed or not."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pcsv
+import pyarrow.parquet as pq
+
+from tradewind_runtime.contract.errors import StepError
+from tradewind_runtime.contract.sources import Source
+from tradewind_runtime.lake import Table
+from tradewind_runtime.quarantine import Bad
+from tradewind_runtime.sources.columns import PROVENANCE, RESERVED, TIMESTAMP, conform, known, plain
+from tradewind_runtime.sources.jsonlines import Decoder
+
+FORMATS = {".csv": "csv", ".parquet": "parquet", ".json": "json", ".jsonl": "json", ".ndjson": "json"}
+_COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+BLOCK = 8 * 1024 * 1024
+ROWS = 65_536
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a file's rows come from, and the transaction that stands for having read them."""
+
+    key: str
+    id: str
+    at: int
+
+
+@dataclass
+class FileRows:
+    """The rows of one file; reading `batches` fills `bad`."""
+
+    schema: pa.Schema
+    origin: Origin
+    raw: Iterator[tuple[pa.Table, np.ndarray]]  # columns as the file has them, and row numbers
+    contents: str  # how a refused row is kept: csv or json
+    bad: list[Bad] = field(default_factory=list)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Typed rows, with their provenance."""
+        now = datetime.now(UTC)
+        columns = pa.schema([f for f in self.schema if f.name not in PROVENANCE.names])
+        for table, numbers in self.raw:
+            good = conform(table, columns)
+            for row, reason in sorted(good.refused.items()):
+                self.refuse(int(numbers[row]), reason, _content(table, row, self.contents))
+            rows = (
+                good.rows.append_column("_source", pa.repeat(pa.scalar(self.origin.key), good.rows.num_rows))
+                .append_column("_position", pa.array(numbers[good.kept], pa.int64()))
+                .append_column("_ingested", pa.repeat(pa.scalar(now, TIMESTAMP), good.rows.num_rows))
+            )
+            yield from rows.combine_chunks().to_batches()
+
+    def refuse(self, number: int, reason: str, content: bytes) -> None:
+        """Note a row that cannot be read."""
+        self.bad.append(Bad(self.origin.key, number, reason, content, self.origin.id, self.origin.at))
+
+
+def open_rows(path: Path, kind: str, source: Source, nulls: Sequence[str], origin: Origin, table: Table) -> FileRows:
+    """A file's rows, of the columns that the YAML names, or else of those that the table and the file have.
+
+    Raises:
+        StepError: TW527 where the file as a whole cannot be read.
+    """
+    fixed = known(source, table.snapshot().schema if table.exists() else None)
+    infer = source.columns is None
+    rows = FileRows(pa.schema([]), origin, iter(()), "csv" if kind == "csv" else "json")
+    try:
+        if kind == "csv":
+            found = _csv(path, nulls, fixed, infer, rows)
+        elif kind == "parquet":
+            found = _parquet(path, fixed, infer, rows)
+        else:
+            found = _json(path, fixed, infer, rows)
+    except (pa.ArrowException, OSError, UnicodeDecodeError, csv.Error) as error:
+        raise _unreadable(origin, error) from error
+    rows.raw = _guarded(found, origin)
+    rows.schema = pa.schema([*rows.schema, *PROVENANCE])
+    return rows
+
+
+def _guarded(found: Iterator[tuple[pa.Table, np.ndarray]], origin: Origin) -> Iterator[tuple[pa.Table, np.ndarray]]:
+    try:
+        yield from found
+    except (pa.ArrowException, OSError, EOFError) as error:
+        raise _unreadable(origin, error) from error
+
+
+def _unreadable(origin: Origin, error: Exception) -> StepError:
+    return StepError("TW527", f"{origin.key} cannot be read: {str(error)[:200]}", retryable=False,
+                     fix="mend or remove the object, or set objects.format; nothing of it has been taken in")  # fmt: skip
+
+
+def _merged(fixed: pa.Schema, found: pa.Schema, infer: bool) -> pa.Schema:
+    """The wanted columns; where they are inferred, with those that the file has besides."""
+    fields = list(fixed)
+    for column in found if infer else ():
+        kind = pa.string() if pa.types.is_null(column.type) else plain(column.type)
+        if column.name not in fixed.names and column.name not in RESERVED and kind is not None:
+            fields.append(pa.field(column.name, kind))
+    return pa.schema(fields)
+
+
+def _stream(path: Path) -> pa.NativeFile:
+    return pa.input_stream(str(path), compression=_COMPRESSED.get(path.suffix.lower()))
+
+
+def _safe(name: str) -> str:
+    """A name that a table may have: letters, digits and underscores."""
+    plain_name = re.sub(r"\W+", "_", name.strip(), flags=re.ASCII).strip("_") or "column"
+    return f"_{plain_name}" if plain_name[0].isdigit() else name.strip() if re.fullmatch(r"\w+", name.strip()) else plain_name
+
+
+# CSV -----------------------------------------------------------------------------------------
+
+
+def _csv(path: Path, nulls: Sequence[str], fixed: pa.Schema, infer: bool, rows: FileRows) -> Iterator[tuple[pa.Table, np.ndarray]]:
+    """Every field is read as bytes and typed by us, so that one bad field costs one row."""
+    with _stream(path) as stream:
+        head = stream.read(1024 * 1024).decode("utf-8-sig", "replace")
+    header = next(csv.reader(head.splitlines(keepends=True)), [])
+    names = [_safe(name) for name in header]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise StepError("TW527", f"{rows.origin.key} has a column twice", retryable=False, got=twice)
+    empty = not header or not head.partition("\n")[2].strip()
+    found = pa.schema([(name, pa.string()) for name in names])
+    if infer and not empty:
+        found = _inferred(path, names, nulls)
+    rows.schema = _merged(fixed, found, infer)
+    return iter(()) if empty else _csv_blocks(path, names, nulls, rows)
+
+
+def _inferred(path: Path, names: list[str], nulls: Sequence[str]) -> pa.Schema:
+    """Types by the file's first block, as Arrow sees them."""
+    with _stream(path) as stream:
+        reader = pcsv.open_csv(
+            stream,
+            read_options=pcsv.ReadOptions(use_threads=False, column_names=names, skip_rows=1, block_size=BLOCK),
+            parse_options=pcsv.ParseOptions(newlines_in_values=True, invalid_row_handler=lambda _row: "skip"),
+            convert_options=pcsv.ConvertOptions(null_values=list(nulls), strings_can_be_null=True),
+        )
+        return reader.schema
+
+
+def _csv_blocks(path: Path, names: list[str], nulls: Sequence[str], rows: FileRows) -> Iterator[tuple[pa.Table, np.ndarray]]:
+    broken: set[int] = set()
+
+    def refuse(row: pcsv.InvalidRow) -> str:
+        number = row.number - 2  # from 1, the header included
+        broken.add(number)
+        reason = f"{row.actual_columns} fields where {row.expected_columns} are expected"
+        rows.refuse(number, reason, row.text.encode("utf-8", "surrogateescape"))
+        return "skip"
+
+    with _stream(path) as stream:
+        reader = pcsv.open_csv(
+            stream,
+            read_options=pcsv.ReadOptions(use_threads=False, column_names=names, skip_rows=1, block_size=BLOCK),
+            parse_options=pcsv.ParseOptions(newlines_in_values=True, invalid_row_handler=refuse),
+            convert_options=pcsv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.binary()), null_values=list(nulls), strings_can_be_null=True
+            ),
+        )
+        start = 0
+        for batch in reader:
+            numbers = _numbers(start, batch.num_rows, broken)
+            if batch.num_rows:
+                start = int(numbers[-1]) + 1
+            yield pa.Table.from_batches([batch]), numbers
+
+
+def _numbers(start: int, count: int, broken: set[int]) -> np.ndarray:
+    """The next row numbers, past those of broken rows."""
+    numbers = np.arange(start, start + count + len(broken))
+    if broken:
+        numbers = numbers[~np.isin(numbers, list(broken))]
+    return numbers[:count]
+
+
+def _content(table: pa.Table, row: int, kind: str) -> bytes:
+    values = table.slice(row, 1).to_pylist()[0]
+    if kind == "csv":
+        return b",".join(value if value is not None else b"" for value in values.values())
+    return json.dumps(values, default=str).encode()
+
+
+# Parquet -------------------------------------------------------------------------------------
+
+
+def _parquet(path: Path, fixed: pa.Schema, infer: bool, rows: FileRows) -> Iterator[tuple[pa.Table, np.ndarray]]:
+    file = pq.ParquetFile(path)
+    names = [_safe(name) for name in file.schema_arrow.names]
+    found = pa.schema([pa.field(name, f.type) for name, f in zip(names, file.schema_arrow, strict=True)])
+    rows.schema = _merged(fixed, found, infer)
+    return _parquet_blocks(file, names)
+
+
+def _parquet_blocks(file: pq.ParquetFile, names: list[str]) -> Iterator[tuple[pa.Table, np.ndarray]]:
+    start = 0
+    for batch in file.iter_batches(batch_size=ROWS, use_threads=False):
+        yield pa.Table.from_batches([batch]).rename_columns(names), np.arange(start, start + batch.num_rows)
+        start += batch.num_rows
+
+
+# JSON lines ----------------------------------------------------------------------------------
+
+
+def _json(path: Path, fixed: pa.Schema, infer: bool, rows: FileRows) -> Iterator[tuple[pa.Table, np.ndarray]]:
+    decoder = Decoder(fixed, infer=infer)
+    if infer:  # the first lines say which columns there are
+        for lines, _ in _lines(path):
+            decoder.decode(lines)
+            break
+        decoder.infer = False
+    rows.schema = decoder.schema
+    return _json_blocks(path, decoder, rows)
+
+
+def _json_blocks(path: Path, decoder: Decoder, rows: FileRows) -> Iterator[tuple[pa.Table, np.ndarray]]:
+    for lines, start in _lines(path):
+        table, kept, refused = decoder.decode(lines)
+        for index, reason in sorted(refused.items()):
+            rows.refuse(start + index, reason, lines[index])
+        yield table, kept + start
+
+
+def _lines(path: Path) -> Iterator[tuple[list[bytes], int]]:
+    start = 0
+    lines: list[bytes] = []
+    with _stream(path) as stream:
+        for line in _split(stream):
+            if line.strip():
+                lines.append(line)
+            if len(lines) == ROWS:
+                yield lines, start
+                start += len(lines)
+                lines = []
+    if lines:
+        yield lines, start
+
+
+def _split(stream: pa.NativeFile) -> Iterator[bytes]:
+    rest = b""
+    while block := stream.read(BLOCK):
+        *whole, rest = (rest + block).split(b"\n")
+        yield from whole
+    if rest:
+        yield rest

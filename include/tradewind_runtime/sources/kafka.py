@@ -1,0 +1,270 @@
+"""Kafka: a topic by offset. The table's transactions are the only memory of what was read; no consumer group commits."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from tradewind_runtime.contract.errors import StepError
+from tradewind_runtime.contract.sources import KafkaSource, Source
+from tradewind_runtime.lake import Advance, Table
+from tradewind_runtime.quarantine import Bad
+from tradewind_runtime.sources import Access, Chunk
+from tradewind_runtime.sources.columns import KAFKA_TIMESTAMP, PROVENANCE, TIMESTAMP, known
+from tradewind_runtime.sources.jsonlines import Decoder
+
+CHUNK_ROWS = 500_000
+CHUNK_BYTES = 128 * 1024 * 1024
+BATCH = 10_000  # messages that are decoded at once
+TIMEOUT = 30.0  # seconds for one answer of the broker
+PATIENCE = 120.0  # seconds without any message before the end is reached
+_NO_TIMESTAMP = 0  # confluent_kafka.TIMESTAMP_NOT_AVAILABLE
+
+log = logging.getLogger("tradewind")
+
+
+def end_position(source: Source, access: Access) -> dict[str, int]:
+    """The last stable offset (or the high watermark, read uncommitted) of each partition."""
+    kafka = _kafka(source)
+    with _consumer(kafka, access) as consumer:
+        return {str(p): _watermarks(consumer, kafka, p)[1] for p in _partitions(consumer, kafka)}
+
+
+def read(source: Source, access: Access, end: Mapping[str, int], table: Table) -> Iterator[Chunk]:
+    """Messages from the table's positions up to the pinned end."""
+    kafka = _kafka(source)
+    names = {int(partition): f"kafka:{kafka.topic}:{partition}" for partition in end}
+    before = table.positions(names.values())
+    with _consumer(kafka, access) as consumer:
+        progress = _Progress(kafka, names, before={p: before[name] for p, name in names.items()})
+        for partition, last in sorted((int(p), int(last)) for p, last in end.items()):
+            progress.begin(partition, last, _watermarks(consumer, kafka, partition))
+        if not progress.moves():
+            return
+        schema = known(source, table.snapshot().schema if table.exists() else None)
+        decoder = Decoder(schema, infer=source.columns is None)
+        consumer.assign([TopicPartition(kafka.topic, p, progress.next[p]) for p in progress.open])
+        while progress.moves():
+            yield _chunk(_messages(consumer, progress), decoder, progress)
+            progress.committed()
+        if decoder.left_out:
+            log.info("%s: left out, since no table can hold them: %s", kafka.topic, ", ".join(sorted(decoder.left_out)))
+
+
+@dataclass
+class _Progress:
+    """How far each partition has been read: `before` in the table, `next` to read, `end` as pinned."""
+
+    kafka: KafkaSource
+    names: Mapping[int, str]
+    before: dict[int, int | None]
+    next: dict[int, int] = field(default_factory=dict)
+    end: dict[int, int] = field(default_factory=dict)
+    open: set[int] = field(default_factory=set)
+
+    def begin(self, partition: int, end: int, watermarks: tuple[int, int]) -> None:
+        """Where a partition's reading starts.
+
+        Raises:
+            StepError: TW524 where offsets to be read are gone, or the topic was made again.
+        """
+        low, high = watermarks
+        before = self.before[partition]
+        first_run = all(position is None for position in self.before.values())
+        start = before
+        if start is None:  # a partition that was added later has nothing that was not asked for
+            start = end if first_run and self.kafka.start == "latest" else min(low, end)
+        if max(start, end) > high:
+            raise StepError(
+                "TW524", f"partition {partition} of {self.kafka.topic!r} ends at {high}, before what was read or pinned",
+                retryable=False, got=f"end {high}", expected=f"at least {max(start, end)}",
+                fix="was the topic made again? Read the new one as a source of another name",
+            )  # fmt: skip
+        if start < low and start < end:
+            raise StepError(
+                "TW524",
+                f"{min(low, end) - start} offsets of partition {partition} of {self.kafka.topic!r} are gone unread",
+                retryable=False, got=f"first offset kept: {low}", expected=f"offset {start}",
+                fix="keep messages longer than runs are apart (retention.ms); to go on without those, "
+                "read the topic as a source of another name",
+            )  # fmt: skip
+        self.next[partition], self.end[partition] = start, end
+        if start < end:
+            self.open.add(partition)
+
+    def seen(self, partition: int, offset: int) -> None:
+        """Everything below the offset has been read; at the end, the end itself is the position."""
+        self.next[partition] = min(max(self.next[partition], offset), self.end[partition])
+        if self.next[partition] >= self.end[partition]:
+            self.open.discard(partition)
+
+    def moves(self) -> dict[int, Advance]:
+        """What is to be committed, or still to be read."""
+        moved = {p for p, position in self.before.items() if position is None or self.next[p] > position}
+        return {p: Advance(self.before[p], self.next[p]) for p in sorted(moved | self.open)}
+
+    def committed(self) -> None:
+        """The last chunk is in the table."""
+        self.before = dict(self.next)
+
+
+def _messages(consumer: Consumer, progress: _Progress) -> Iterator[list[Message]]:
+    """Batches of messages below the end, as many as a chunk holds."""
+    rows = size = 0
+    patience = time.monotonic() + PATIENCE
+    while progress.open and rows < CHUNK_ROWS and size < CHUNK_BYTES:
+        finished = set(progress.open)
+        found = consumer.consume(BATCH, timeout=0.5)
+        good = [message for message in found if _take(message, progress)]
+        for position in consumer.position([TopicPartition(progress.kafka.topic, p) for p in progress.open]):
+            progress.seen(position.partition, position.offset)  # below 0 before the first delivery: no progress
+        finished -= progress.open
+        if finished:
+            consumer.incremental_unassign([TopicPartition(progress.kafka.topic, p) for p in finished])
+        if found:
+            patience = time.monotonic() + PATIENCE
+        elif time.monotonic() > patience:
+            raise StepError(
+                "TW525", f"Kafka sent nothing of {progress.kafka.topic!r} for {PATIENCE:.0f} s", fix="is the broker up?",
+                got={p: progress.next[p] for p in progress.open}, expected=str(progress.end),
+            )  # fmt: skip
+        if good:
+            rows += len(good)
+            size += sum(len(message) for message in good)
+            yield good
+
+
+def _take(message: Message, progress: _Progress) -> bool:
+    """Note a message's offset; True for one that belongs to the run.
+
+    Raises:
+        StepError: TW524 where the offset asked for is gone, TW525 for what librdkafka cannot mend by itself.
+    """
+    error = message.error()
+    partition, offset = message.partition(), message.offset()
+    if error is None:
+        wanted = partition in progress.open and offset < progress.end[partition]
+        if partition in progress.open:
+            progress.seen(partition, offset + 1)
+        return wanted
+    if error.code() == KafkaError._PARTITION_EOF:
+        if partition in progress.open:
+            progress.seen(partition, offset)
+        return False
+    if error.code() == KafkaError._AUTO_OFFSET_RESET:
+        raise StepError(
+            "TW524", f"an offset of partition {partition} of {progress.kafka.topic!r} was deleted while it was read",
+            got=error.str(), expected=f"offset {progress.next.get(partition)}", fix="keep messages longer (retention.ms)",
+        )  # fmt: skip
+    if error.retriable() or error.code() in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):
+        log.info("%s: %s; waiting", progress.kafka.topic, error.str())
+        return False
+    raise StepError("TW525", f"Kafka: {error.str()}", got=error.name(), fix="see the connection and the broker's log")
+
+
+def _chunk(batches: Iterator[list[Message]], decoder: Decoder, progress: _Progress) -> Chunk:
+    tables: list[pa.Table] = []
+    bad: list[Bad] = []
+    now = datetime.now(UTC)
+    for messages in batches:
+        rows, kept, refused = decoder.decode([message.value() for message in messages])
+        for index, reason in sorted(refused.items()):
+            message = messages[index]
+            bad.append(Bad(_source(message), message.offset(), reason, message.value(),
+                           progress.names[message.partition()], message.offset()))  # fmt: skip
+        tables.append(_with_provenance(rows, messages, kept, now))
+    schema = pa.schema([*decoder.schema, *PROVENANCE, KAFKA_TIMESTAMP])
+    empty = schema.empty_table()
+    whole = pa.concat_tables([empty, *tables], promote_options="default").combine_chunks()
+    moves = progress.moves()
+    return Chunk(
+        schema=schema, rows=whole.select(schema.names).to_batches(), bad=bad,
+        positions={progress.names[p]: move for p, move in moves.items()},
+        marks={progress.names[p]: move.after for p, move in moves.items()},
+    )  # fmt: skip
+
+
+def _with_provenance(rows: pa.Table, messages: list[Message], kept: np.ndarray, now: datetime) -> pa.Table:
+    good = [messages[index] for index in kept]
+    sources = {message.partition(): _source(message) for message in messages}
+    partitions = pa.array([sources[message.partition()] for message in good], pa.string())
+    times = [None if kind == _NO_TIMESTAMP else stamp * 1000 for kind, stamp in (m.timestamp() for m in good)]
+    return (
+        rows.append_column("_source", partitions)
+        .append_column("_position", pa.array([message.offset() for message in good], pa.int64()))
+        .append_column("_ingested", pa.repeat(pa.scalar(now, TIMESTAMP), len(good)))
+        .append_column(KAFKA_TIMESTAMP, pa.array(times, pa.int64()).cast(TIMESTAMP))
+    )
+
+
+def _source(message: Message) -> str:
+    return f"{message.topic()}-{message.partition()}"
+
+
+def _kafka(source: Source) -> KafkaSource:
+    assert source.kafka is not None
+    return source.kafka
+
+
+@contextmanager
+def _consumer(kafka: KafkaSource, access: Access) -> Iterator[Consumer]:
+    """A consumer that decides nothing by itself: no group, no commits, no jumps over what is gone."""
+    settings: dict[str, Any] = {}
+    if (conn := access.connection) is not None:
+        settings = {key: value for key, value in conn.extra.items() if not key.endswith("_cb")}
+        if conn.host and "bootstrap.servers" not in settings:
+            settings["bootstrap.servers"] = f"{conn.host}:{conn.port or 9092}"
+    if not settings.get("bootstrap.servers"):
+        raise StepError(
+            "TW525", f"the connection of topic {kafka.topic!r} names no broker", retryable=False,
+            fix='give it a host and port, or {"bootstrap.servers": "host:port"} as extra',
+        )  # fmt: skip
+    settings |= {
+        "group.id": f"tradewind-{uuid.uuid4().hex}",  # librdkafka wants one; nothing is ever committed to it
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "enable.partition.eof": True,
+        "auto.offset.reset": "error",
+        "isolation.level": kafka.isolation,
+        "fetch.queue.backoff.ms": 5,
+        "queued.max.messages.kbytes": 65_536,
+        "log_level": 3,
+    }
+    try:
+        consumer = Consumer(settings, logger=log)
+    except KafkaException as error:
+        raise StepError("TW525", f"Kafka's settings are refused: {error.args[0].str()}", retryable=False) from error
+    try:
+        yield consumer
+    except KafkaException as error:
+        raise StepError("TW525", f"Kafka: {error.args[0].str()}", got=settings["bootstrap.servers"],
+                        fix="is the broker up, and the connection right?") from error  # fmt: skip
+    finally:
+        consumer.close()
+
+
+def _partitions(consumer: Consumer, kafka: KafkaSource) -> list[int]:
+    topic = consumer.list_topics(kafka.topic, timeout=TIMEOUT).topics[kafka.topic]
+    if topic.error is not None or not topic.partitions:
+        raise StepError(
+            "TW525", f"topic {kafka.topic!r} cannot be read", got=topic.error.str() if topic.error else "no partitions",
+            fix="create the topic, or mend its name",
+        )  # fmt: skip
+    return sorted(topic.partitions)
+
+
+def _watermarks(consumer: Consumer, kafka: KafkaSource, partition: int) -> tuple[int, int]:
+    low, high = consumer.get_watermark_offsets(TopicPartition(kafka.topic, partition), timeout=TIMEOUT, cached=False)
+    return int(low), int(high)
+
+

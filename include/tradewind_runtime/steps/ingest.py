@@ -1,0 +1,161 @@
+"""`ingest`: what a source has gained up to its pinned end goes to `<name>_raw`, each row exactly once.
+
+Chunk by chunk: rows are staged, those that cannot be read go to `<name>_quarantine`, then the rows are
+committed; both commits carry the source's positions. A kill between the two leaves the quarantine ahead,
+and the next attempt, which starts from the positions of the rows, leaves out what is there already.
+`max_bad` is judged over what this attempt has read, before each chunk is committed: where there is too much,
+that chunk is neither in the rows nor in the quarantine, and is read again once the cause is mended.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tradewind_runtime import quarantine, sources
+from tradewind_runtime.context import StepContext
+from tradewind_runtime.contract.errors import StepError
+from tradewind_runtime.contract.pins import IngestConfig
+from tradewind_runtime.contract.refs import DatasetRef, Window
+from tradewind_runtime.contract.request import StepOutcome
+from tradewind_runtime.contract.sources import Source
+from tradewind_runtime.lake import Advance, PositionsMovedError, Table
+from tradewind_runtime.quarantine import Bad
+from tradewind_runtime.sources.columns import PROVENANCE, declared
+
+RIVALS = 20  # how often another writer may be first before this one gives up
+
+
+@dataclass
+class _Tally:
+    """What this attempt has read and committed."""
+
+    rows: int = 0
+    late: int = 0
+    bad: int = 0
+    positions: dict[str, tuple[int | None, int]] = field(default_factory=dict)
+
+    def committed(self, chunk: sources.Chunk, seen: _Seen) -> None:
+        self.rows += seen.rows
+        self.late += seen.late
+        self.bad += len(chunk.bad)
+        for id, move in chunk.positions.items():
+            self.positions[id] = (self.positions.get(id, (move.before, 0))[0], move.after)
+
+
+def run(context: StepContext) -> StepOutcome:
+    """Read a source up to its pinned end.
+
+    Raises:
+        StepError: TW522 where there has never been a row, TW523 where too many cannot be read; others of the source.
+    """
+    config, started, tally = context.config(IngestConfig), time.monotonic(), _Tally()
+    table = context.table(f"{config.name}_raw")
+    for _ in range(RIVALS):
+        try:
+            _ingest(context, config, table, tally)
+            break
+        except PositionsMovedError:
+            context.log.info("%s: another writer was first; going on from where it is", config.name)
+    else:
+        raise StepError("TW521", f"table {table.name!r}: other writers were first {RIVALS} times", fix="try again")
+    version = table.version()
+    if version is None:
+        raise StepError(
+            "TW522", f"the source {config.name!r} has no rows and its columns are not known", got="nothing to read",
+            fix="name its columns in the YAML, or see whether anything is there", path=f"sources.{config.name}",
+        )  # fmt: skip
+    seconds = time.monotonic() - started
+    context.log.info("%s: %d rows, %d quarantined, %.1f s", config.name, tally.rows, tally.bad, seconds)
+    metrics: dict[str, float] = {"rows": tally.rows, "bad": tally.bad, "seconds": round(seconds, 3)}
+    if config.source.time and context.request.window:
+        metrics["late"] = tally.late
+    return StepOutcome(
+        outputs={"rows": DatasetRef(table=table.name, version=version)}, metrics=metrics,
+        facts={"positions": {id: {"start": start, "end": end} for id, (start, end) in tally.positions.items()}},
+    )  # fmt: skip
+
+
+def access(context: StepContext, use: str = "source") -> sources.Access:
+    """What a source may use, by the use under which the request names its connection."""
+    project = context.setting("project")
+    return sources.Access(
+        lake=context.lake, connection=context.connection(use) if use in context.request.connections else None,
+        project=Path(project) if project else None, window=context.request.window, scratch=context.scratch,
+    )  # fmt: skip
+
+
+def _ingest(context: StepContext, config: IngestConfig, table: Table, tally: _Tally) -> None:
+    source, end = config.source, context.request.pins.get("end")
+    refused = context.table(f"{config.name}_quarantine")
+    if (fixed := declared(source)) is not None and not table.exists():
+        table.create(pa.schema([*fixed, *PROVENANCE]))
+    if not end:  # a run that consumes nothing, such as a backfill
+        return
+    for chunk in sources.reader(source.kind).read(source, access(context), end, table):
+        # The columns come first: a chunk that is read again is then read by the same types.
+        table.create(chunk.schema)
+        table.add_columns(list(chunk.schema))
+        seen = _Seen(source, context.request.window)
+        staged = table.stage(seen.through(chunk.rows), chunk.schema, cut_by=source.time)
+        _judge(config, tally.rows + seen.rows, tally.bad, chunk.bad)
+        _quarantine(context, refused, chunk)
+        table.commit(
+            staged, schema=chunk.schema, positions=chunk.positions, replace=chunk.replace,
+            metadata={"run_id": context.request.run_id, "rows": seen.rows, "bad": len(chunk.bad)},
+        )  # fmt: skip
+        tally.committed(chunk, seen)
+        if tally.rows > seen.rows:
+            context.log.info("%s: %d rows so far", config.name, tally.rows)
+
+
+@dataclass
+class _Seen:
+    """Counts rows on their way into the files."""
+
+    source: Source
+    window: Window | None
+    rows: int = 0
+    late: int = 0
+
+    def through(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            self.rows += batch.num_rows
+            if self.window is not None and self.source.time:
+                early = pc.less(batch.column(self.source.time), pa.scalar(self.window.start))
+                self.late += pc.sum(early).as_py() or 0
+            yield batch
+
+
+def _judge(config: IngestConfig, rows: int, bad_before: int, bad: list[Bad]) -> None:
+    count, limit = bad_before + len(bad), config.source.max_bad
+    if count <= limit if limit >= 1 else count <= limit * (rows + count):
+        return
+    examples = "; ".join(f"{row.source} at {row.position}: {row.reason}" for row in bad[:3])
+    raise StepError(
+        "TW523", f"{count} of {rows + count} rows of {config.name!r} cannot be read", retryable=False,
+        got=examples, expected=f"at most {limit:g}" if limit >= 1 else f"at most {limit:.1%}",
+        fix="mend the producer or the columns, or raise max_bad; nothing of these rows has been taken in",
+        path=f"sources.{config.name}.max_bad",
+    )  # fmt: skip
+
+
+def _quarantine(context: StepContext, table: Table, chunk: sources.Chunk) -> None:
+    """Commit the bad rows that the quarantine does not hold yet: it may be ahead of the rows, never behind."""
+    now = table.positions(chunk.marks)
+    new = [row for row in chunk.bad if (known := now[row.id]) is None or row.at >= known]
+    moves = {id: Advance(now[id], mark) for id, mark in chunk.marks.items() if (now[id] or 0) < mark or now[id] is None}
+    if not new and not table.exists():
+        table.create(quarantine.SCHEMA)
+    if not moves:
+        return
+    rows = quarantine.to_arrow(new, "ingest")
+    staged = table.stage(rows.to_batches(), quarantine.SCHEMA) if new else []
+    metadata: dict[str, Any] = {"run_id": context.request.run_id, "rows": len(new)}
+    table.commit(staged, schema=quarantine.SCHEMA, positions=moves, metadata=metadata)

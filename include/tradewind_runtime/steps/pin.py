@@ -1,0 +1,86 @@
+"""`pin`: a run's first step writes down what the run stands on; every later step reads that, never "latest"."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from tradewind_runtime import endpoints, sources
+from tradewind_runtime.context import StepContext
+from tradewind_runtime.contract.errors import StepError
+from tradewind_runtime.contract.pins import PinConfig, Pins
+from tradewind_runtime.contract.refs import Window
+from tradewind_runtime.contract.request import StepOutcome, Verdict
+from tradewind_runtime.steps.ingest import access
+
+
+def run(context: StepContext) -> StepOutcome:
+    """Write the run's pins, or adopt those that it has already.
+
+    Raises:
+        StepError: TW514 without a window; others of a source or the registry that cannot be asked.
+    """
+    config = context.config(PinConfig)
+    path = Pins.path(context.request.pipeline, context.request.run_id)
+    documents = context.lake.documents
+    pins = documents.get_model(path, Pins)
+    if pins is None:
+        documents.create_model(path, _pins(context, config))
+        pins = documents.get_model(path, Pins)
+        assert pins is not None, "a document that was created can be read"
+    else:
+        context.log.info("this run has its pins already, of %s", pins.created.isoformat())
+    asked = config.train == "always" or bool(pins.requests) or pins.champion is None
+    context.log.info("window %s to %s; champion %s", pins.window.start, pins.window.end, pins.champion or "none yet")
+    return StepOutcome(
+        facts={"pins": pins.model_dump(mode="json"), "path": path},
+        metrics={"sources": len(pins.sources), "requests": len(pins.requests)},
+        verdict=Verdict(passed=asked, reasons=() if asked else ("no retraining was asked for",)),
+    )
+
+
+def _pins(context: StepContext, config: PinConfig) -> Pins:
+    champion = _champion(context, config)
+    generation = endpoints.latest(context.lake.documents, config.endpoint) if config.endpoint else None
+    tables = {name: context.lake.table(name).snapshot().version for name in config.tables}
+    return Pins(
+        pipeline=context.request.pipeline, run_id=context.request.run_id, created=datetime.now(UTC),
+        window=_window(context), backfill=config.backfill, sources=_ends(context, config), tables=tables,
+        champion=champion[0] if champion else None, champion_version=champion[1] if champion else None,
+        generation=generation.number if generation else None, requests=config.requests,
+    )  # fmt: skip
+
+
+def _window(context: StepContext) -> Window:
+    if context.request.window is None:
+        raise StepError(
+            "TW514", "the run has no window", retryable=False,
+            fix="give it start and end as parameters, or the pipeline a schedule",
+        )  # fmt: skip
+    return context.request.window
+
+
+def _ends(context: StepContext, config: PinConfig) -> dict[str, Any]:
+    """Where each source ends now. A backfill consumes nothing: it computes again from what has been ingested."""
+    ends: dict[str, Any] = {}
+    for name, source in config.sources.items():
+        if config.backfill:
+            ends[name] = None
+            continue
+        allowed = replace(access(context, f"source:{name}"), window=context.request.window)
+        ends[name] = sources.reader(source.kind).end_position(source, allowed)
+        context.log.info("source %s ends at %s", name, _short(ends[name]))
+    return ends
+
+
+def _short(end: dict[str, Any]) -> str:
+    return str(end) if len(end) <= 8 else f"{len(end)} positions"
+
+
+def _champion(context: StepContext, config: PinConfig) -> tuple[str, str] | None:
+    if config.model is None:
+        return None
+    from tradewind_runtime.registries import registry
+
+    return registry(config.registry).champion(context.registry_uri(), config.model)
