@@ -1,0 +1,73 @@
+"""The engine `duckdb`: one SELECT over the pinned rows, in a database that can reach nothing else."""
+
+from __future__ import annotations
+
+import duckdb
+
+from tradewind_runtime.contract.errors import StepError
+from tradewind_runtime.contract.transform import SqlTransform
+from tradewind_runtime.engines import Job, Output, failed
+from tradewind_runtime.engines.output import stage
+
+BATCH = 65_536
+
+
+def transform(job: Job) -> Output:
+    """Run the query; its rows are written as they come.
+
+    Raises:
+        StepError: TW545 where the query is not one SELECT or fails.
+    """
+    assert isinstance(job.spec, SqlTransform)
+    database = duckdb.connect(
+        ":memory:",
+        config={
+            "threads": int(job.step.setting("threads", 1)),
+            "memory_limit": str(job.step.setting("duckdb", {}).get("memory", "2GB")),
+            "temp_directory": str(job.step.scratch / "duckdb"),
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "allow_community_extensions": False,
+            "python_enable_replacements": False,
+        },
+    )
+    try:
+        for name, snapshot in job.tables.items():
+            database.register(name, snapshot.dataset())
+        _variables(database, job)
+        _lock(database)
+        return stage(database.sql(_select(database, job.spec.query)).to_arrow_reader(BATCH), job)
+    except duckdb.Error as error:
+        cause = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+        raise failed("transform.sql", error, None, cause=cause) from error
+    finally:
+        database.close()
+
+
+def _variables(database: duckdb.DuckDBPyConnection, job: Job) -> None:
+    """`getvariable('window_start')` and friends, as timestamps."""
+    database.execute("SET TimeZone = 'UTC'")
+    for name in ("window", "range"):
+        if (span := getattr(job.context, name)) is not None:
+            for end in ("start", "end"):
+                value = getattr(span, end).isoformat()
+                database.execute(f"SET VARIABLE {name}_{end} = TIMESTAMPTZ '{value}'")
+
+
+def _lock(database: duckdb.DuckDBPyConnection) -> None:
+    """No files, no network, no extensions, and no way to change that."""
+    database.execute("SET enable_external_access = false")
+    database.execute("SET lock_configuration = true")
+
+
+def _select(database: duckdb.DuckDBPyConnection, text: str) -> str:
+    statements = database.extract_statements(text)
+    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        raise StepError(
+            "TW545",
+            "transform.sql is not one SELECT",
+            retryable=False,
+            path="transform.sql",
+            got=", ".join(str(one.type).rpartition(".")[2] for one in statements) or "nothing",
+        )
+    return text

@@ -1,0 +1,128 @@
+"""What a transform's result must be, whichever engine made it, and how rows become staged files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tradewind_runtime.contract.errors import StepError
+from tradewind_runtime.contract.refs import Window
+from tradewind_runtime.engines import Job, Output
+
+#: Where a row was ingested from. It says nothing about what the row is about, so no model learns from it.
+PROVENANCE = ("_source", "_position", "_ingested", "_timestamp")
+MOMENT = pa.timestamp("us", "UTC")
+_WIDER = {
+    pa.uint8(): pa.int16(),
+    pa.uint16(): pa.int32(),
+    pa.uint32(): pa.int64(),
+    pa.uint64(): pa.int64(),
+    pa.float16(): pa.float32(),
+    pa.large_string(): pa.string(),
+    pa.string_view(): pa.string(),
+    pa.large_binary(): pa.binary(),
+    pa.binary_view(): pa.binary(),
+}
+
+
+def refused(message: str, fix: str, **details: object) -> StepError:
+    """A result that cannot become the features table."""
+    return StepError("TW547", f"the transform's result {message}", retryable=False, fix=fix, **details)
+
+
+def shape(schema: pa.Schema, job: Job) -> pa.Schema:
+    """The schema that a result is written with.
+
+    Raises:
+        StepError: TW547 where it has reserved columns, lacks the split's time, or breaks the table's types.
+    """
+    if reserved := [name for name in schema.names if name in PROVENANCE]:
+        raise refused(
+            f"has reserved columns: {', '.join(reserved)}", "drop them, as in SELECT * EXCLUDE (…)", got=schema.names
+        )
+    if twice := {name for name in schema.names if schema.names.count(name) > 1}:
+        raise refused(f"has columns twice: {', '.join(sorted(twice))}", "name each column once", got=schema.names)
+    if job.time is not None:
+        kind = schema.field(job.time).type if job.time in schema.names else None
+        if kind is None or not (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
+            raise refused(
+                f"has no column {job.time!r} of times, by which it is split",
+                "keep that column",
+                got=schema.names if kind is None else str(kind),
+                path="split.time",
+            )
+    fields = [pa.field(one.name, MOMENT if one.name == job.time else _storable(one)) for one in schema]
+    return _as_before(pa.schema(fields), job)
+
+
+def _storable(field: pa.Field) -> pa.DataType:
+    kind = field.type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_timestamp(kind):
+        return pa.timestamp("us", "UTC" if kind.tz else None)
+    if pa.types.is_decimal(kind):
+        return pa.float64()  # such as a SUM of integers in SQL: models learn from numbers
+    if pa.types.is_null(kind) or pa.types.is_time(kind) or pa.types.is_duration(kind) or pa.types.is_interval(kind):
+        raise refused(
+            f"has the column {field.name!r} of type {kind}, which a table cannot hold",
+            "cast it to a number, a text or a timestamp",
+        )
+    return _WIDER.get(kind, kind)
+
+
+def _as_before(schema: pa.Schema, job: Job) -> pa.Schema:
+    """The table's own types where it has the column already: older rows stay readable."""
+    if not job.output.exists():
+        return schema
+    before = job.output.snapshot().schema
+    fields = []
+    for field in schema:
+        kind = before.field(field.name).type if field.name in before.names else field.type
+        if kind != field.type and not _widens(field.type, kind):
+            raise refused(
+                f"has {field.name!r} as {field.type}, which the table {job.output.name!r} has as {kind}",
+                "give the column the same type, or another name",
+            )
+        fields.append(pa.field(field.name, kind))
+    return pa.schema(fields)
+
+
+def _widens(kind: pa.DataType, wider: pa.DataType) -> bool:
+    if pa.types.is_floating(wider):
+        return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind)) and kind.bit_width <= wider.bit_width
+    return bool(pa.types.is_integer(kind) and pa.types.is_integer(wider)) and kind.bit_width < wider.bit_width
+
+
+def stage(batches: pa.RecordBatchReader, job: Job) -> Output:
+    """Write a result's rows, as they come, below the output table."""
+    schema = shape(batches.schema, job)
+    files = job.output.stage(_rows(batches, schema, job), schema, cut_by=job.time)
+    return Output(schema, files)
+
+
+def _rows(batches: pa.RecordBatchReader, schema: pa.Schema, job: Job) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        columns = [_cast(column, field.type) for column, field in zip(batch.columns, schema, strict=True)]
+        shaped = pa.RecordBatch.from_arrays(columns, schema=schema)
+        kept = shaped.filter(_within(shaped.column(job.time), job.context.range)) if job.time else shaped
+        if kept.num_rows:
+            yield kept
+
+
+def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    if pa.types.is_date(column.type) and pa.types.is_timestamp(kind):
+        column = column.cast(pa.timestamp("us"))
+    if pa.types.is_timestamp(column.type) and column.type.tz is None and kind == MOMENT:
+        return pc.assume_timezone(column.cast(pa.timestamp("us"), safe=False), "UTC")
+    return column.cast(kind, safe=not pa.types.is_timestamp(kind))
+
+
+def _within(times: pa.Array, span: Window | None) -> pa.Array:
+    """Rows of the span only: others, and those with no time, would stay in the table for ever."""
+    if span is None:
+        return pc.is_valid(times)
+    low, high = pa.scalar(span.start, MOMENT), pa.scalar(span.end, MOMENT)
+    return pc.fill_null(pc.and_(pc.greater_equal(times, low), pc.less(times, high)), False)
