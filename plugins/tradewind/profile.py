@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 
 from tradewind_runtime.contract.base import ConnectionId, Frozen
 from tradewind_runtime.contract.errors import Problem, TradewindError
+from tradewind_runtime.launchers.pod import PodSettings
 
 RunnerName = Literal["process", "kubernetes"]
 
@@ -42,19 +43,6 @@ class Serving(Frozen):
     connection: ConnectionId | None = None
 
 
-class Kubernetes(Frozen):
-    """What pods of steps are given."""
-
-    namespace: str = "tradewind"
-    service_account: str = "tradewind-{pipeline}"
-    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
-    pending_timeout: int = Field(600, description="Seconds that a pod may wait for a node.")
-    node_selector: dict[str, str] = Field(default_factory=dict)
-    secrets: dict[str, str] = Field(
-        default_factory=dict, description="Connection id → Secret/key that holds it, such as kafka_default: connections/kafka."
-    )
-
-
 class Profile(Frozen):
     """One file of `profiles/`."""
 
@@ -66,7 +54,7 @@ class Profile(Frozen):
     settings: dict[str, Any] = Field(default_factory=dict, description="Handed to every step: spark, threads.")
     registry: Registry = Registry()
     serving: Serving = Serving()
-    kubernetes: Kubernetes = Kubernetes()
+    kubernetes: PodSettings = PodSettings()
     pool: str = Field("tradewind_heavy", description="Airflow's pool for heavy steps.")
     heavy: tuple[str, ...] = ("check", "transform", "tune", "train", "evaluate", "score", "monitor")
     stack: tuple[str, ...] = ("airflow", "kafka", "s3", "mlflow", "serving")

@@ -38,7 +38,7 @@ def task_of(plan: Plan, flow: Flow, step: PlanStep, code: Path | None) -> BaseOp
         common["pool"] = plan.pool
     if step.kind == "approve":
         return _approval(plan, common)
-    kind = OPERATORS.get(step.kind, StepOperator)
+    kind: type[BaseOperator] = OPERATORS.get(step.kind, StepOperator)
     if step.runner == "kubernetes" and kind is StepOperator:
         from tradewind.operators.kubernetes import PodStepOperator
 

@@ -28,7 +28,53 @@ if TYPE_CHECKING:
 RUN_PARAMS = frozenset({"window_start", "window_end", "refresh"})
 
 
-class StepOperator(BaseOperator):
+class StepTask:
+    """What every operator of a step does, wherever the step's process runs."""
+
+    plan: Plan
+    flow: Flow
+    step: PlanStep
+    code: Path | None
+    if TYPE_CHECKING:
+        log: Any
+
+    def run_of(self, context: Context) -> Run:
+        """This run, as the plan sees it."""
+        params = dict(context["params"])
+        refresh = params.get("refresh") or []
+        own = {name: value for name, value in params.items() if name not in RUN_PARAMS}
+        return Run(self.plan, self.flow, str(context["run_id"]), documents_of(self.plan), own, frozenset(refresh))
+
+    def skip_unless_wanted(self, run: Run) -> None:
+        """Skip where the step that this one hangs on said no."""
+        if (reason := run.refusal(self.step)) is not None:
+            raise AirflowSkipException(reason)
+
+    def told(self, result: StepResult, context: Context) -> dict[str, Any]:
+        """The summary that the task shows; links go to its Details tab."""
+        for name, value in link_values(result, str(context["dag"].dag_id)).items():
+            context["ti"].xcom_push(key=name, value=value)
+        verdict = result.verdict.model_dump() if result.verdict else None
+        outputs = {name: output.model_dump(mode="json") for name, output in result.outputs.items()}
+        body = {"metrics": result.metrics, "facts": result.facts, "outputs": outputs, "verdict": verdict,
+                "adopted_from": result.run_id, "result": f"results/{result.step}/{result.fingerprint}.json"}
+        if verdict:
+            self.log.info("verdict: %s: %s", "yes" if verdict["passed"] else "no", "; ".join(verdict["reasons"]))
+        if result.metrics:
+            self.log.info("metrics: %s", ", ".join(f"{name}={value:g}" for name, value in result.metrics.items()))
+        return {name: value for name, value in body.items() if value}
+
+    def bring_code(self, documents: Documents) -> None:
+        """The version's user code goes to the lake before the first request that needs it."""
+        digest = self.plan.code_archive
+        if digest is None or self.code is None:
+            return
+        path = f"code/{digest}.tar.gz"
+        if not any(True for _ in documents.names(path)) and documents.get(path) is None:
+            documents.create(path, self.code.read_bytes())
+
+
+class StepOperator(StepTask, BaseOperator):
     """Does one step of a plan in a process of this machine.
 
     Args:
@@ -82,7 +128,7 @@ class StepOperator(BaseOperator):
 
     def launch(self, run: Run, request: StepRequest) -> StepResult:
         """Start the request, wait for its end and note its result in the run."""
-        self._bring_code(run.documents)
+        self.bring_code(run.documents)
         connections = {id: connection_text(id) for id in sorted(set(request.connections.values()))}
         self._launch = Launch(request, run.documents, self.python, connections, on_line=lambda line: self.log.info("%s", line))
         result = self._launch.run()
@@ -93,43 +139,6 @@ class StepOperator(BaseOperator):
         """Cancelling, clearing and time-outs stop what was started, children too."""
         if self._launch is not None:
             self._launch.stop()
-
-    def run_of(self, context: Context) -> Run:
-        """This run, as the plan sees it."""
-        params = dict(context["params"])
-        refresh = params.get("refresh") or []
-        own = {name: value for name, value in params.items() if name not in RUN_PARAMS}
-        return Run(self.plan, self.flow, str(context["run_id"]), documents_of(self.plan), own, frozenset(refresh))
-
-    def skip_unless_wanted(self, run: Run) -> None:
-        """Skip where the step that this one hangs on said no."""
-        if self.step.when is None:
-            return
-        result = run.result(self.step.when)
-        if result is not None and result.verdict is not None and not result.verdict.passed:
-            raise AirflowSkipException(f"{self.step.when}: {'; '.join(result.verdict.reasons) or 'no'}")
-
-    def told(self, result: StepResult, context: Context) -> dict[str, Any]:
-        """The summary that the task shows; links go to its Details tab."""
-        for name, value in link_values(result, str(context["dag"].dag_id)).items():
-            context["ti"].xcom_push(key=name, value=value)
-        verdict = result.verdict.model_dump() if result.verdict else None
-        outputs = {name: output.model_dump(mode="json") for name, output in result.outputs.items()}
-        body = {"metrics": result.metrics, "facts": result.facts, "outputs": outputs, "verdict": verdict,
-                "adopted_from": result.run_id, "result": f"results/{result.step}/{result.fingerprint}.json"}
-        if verdict:
-            self.log.info("verdict: %s: %s", "yes" if verdict["passed"] else "no", "; ".join(verdict["reasons"]))
-        if result.metrics:
-            self.log.info("metrics: %s", ", ".join(f"{name}={value:g}" for name, value in result.metrics.items()))
-        return {name: value for name, value in body.items() if value}
-
-    def _bring_code(self, documents: Documents) -> None:
-        digest = self.plan.code_archive
-        if digest is None or self.code is None:
-            return
-        path = f"code/{digest}.tar.gz"
-        if not any(True for _ in documents.names(path)) and documents.get(path) is None:
-            documents.create(path, self.code.read_bytes())
 
 
 def documents_of(plan: Plan) -> Documents:
