@@ -29,8 +29,9 @@ class Running(Generic[S]):
 
     def stop(self) -> None:
         """End it and its children, kindly and then not."""
-        processes.end(processes.tree(self.process.pid), patience=15)
+        processes.end(processes.tree(self.process.pid), patience=self.server.grace)
         self.process.wait(10)
+        self.server.tidy()
 
     def kill(self) -> None:
         """kill -9, and nothing is told to its children."""

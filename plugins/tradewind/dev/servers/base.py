@@ -39,6 +39,7 @@ class Server(ABC):
     wants: ClassVar[Mapping[str, int | None]]  # its ports, and the number that each would like
     needs: ClassVar[tuple[str, ...]] = ()  # healthy before it starts
     patience: ClassVar[float] = 60  # seconds until it must be healthy
+    grace: ClassVar[float] = 20  # seconds that it has to end by itself
 
     folder: Path
     ports: Mapping[str, int] = field(default_factory=dict)
@@ -63,6 +64,9 @@ class Server(ABC):
     @abstractmethod
     def healthy(self) -> bool:
         """Whether it does its work, asked in its own protocol."""
+
+    def tidy(self) -> None:
+        """What is left to do once it has ended."""
 
     def connections(self) -> dict[str, str]:
         """Airflow connections to it, as JSON, by id."""

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from tradewind.dev import ports
 from tradewind.dev.files import write_private
-from tradewind.dev.servers.base import Server
+from tradewind.dev.servers.base import Server, answer
 from tradewind_runtime.contract.errors import Problem, TradewindError
 
 REGION = "us-east-1"
@@ -36,6 +36,9 @@ class S3(Server):
     wants: ClassVar[Mapping[str, int | None]] = {"s3": 8333} | dict.fromkeys(
         ("s3_grpc", "master", "master_grpc", "volume", "volume_grpc", "filer", "filer_grpc")
     )
+
+    # It waits 15 s for its own streams to end; what it has answered is on disk by then.
+    grace: ClassVar[float] = 3
 
     key: str = "tradewind"
     secret: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
@@ -70,8 +73,8 @@ class S3(Server):
         ]  # fmt: skip
 
     def healthy(self) -> bool:
-        """A signed question is answered."""
-        if not ports.answers(self.ports["s3"]):
+        """A signed question is answered, and there is where to write to (seconds later after a kill)."""
+        if not ports.answers(self.ports["s3"]) or not self._holds_volumes():
             return False
         from obstore.exceptions import BaseError
         from obstore.store import S3Store
@@ -88,6 +91,16 @@ class S3(Server):
         except (BaseError, OSError):
             return False
         return True
+
+    def _holds_volumes(self) -> bool:
+        status = answer(f"http://{ports.LOOPBACK}:{self.ports['master']}/dir/status")
+        return isinstance(status, dict) and bool(status.get("Topology", {}).get("Max"))
+
+    def tidy(self) -> None:
+        """Its sockets lie in /tmp, whatever it is told, and stay there."""
+        for port in self.ports.values():
+            for socket in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108
+                socket.unlink(missing_ok=True)
 
     def connections(self) -> dict[str, str]:  # noqa: D102
         body = {

@@ -1,0 +1,34 @@
+"""Real servers on free ports of the loopback, in a folder of their own, by the code of `tradewind dev`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a broker."""
+    from tradewind.dev.running import start
+    from tradewind.dev.servers.kafka import Kafka
+
+    with start(Kafka.at(tmp_path_factory.mktemp("kafka broker"), heap_mb=384)) as running:
+        yield running.server.address
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator["S3"]:  # noqa: F821, UP037
+    """An S3 server: its `address`, `key`, `secret` and `connections()`."""
+    from tradewind.dev.running import start
+    from tradewind.dev.servers.s3 import S3
+
+    with start(S3.at(tmp_path_factory.mktemp("s3 server"))) as running:
+        yield running.server
+
+
+@pytest.fixture
+def lake_uri(tmp_path: Path) -> str:
+    """An empty lake, in a folder with a space."""
+    return (tmp_path / "a lake").as_uri()
