@@ -28,6 +28,8 @@ class Manifest(Frozen):
     features: tuple[str, ...]
     label: str | None = None
     classes: tuple[str | int | float | bool, ...] = ()
+    trained_until: str | None = Field(None, description="Rows from this time on were not learnt from; ISO, UTC.")
+    trained_split: str | None = Field(None, description="Of a random split: which rows were not learnt from.")
     files: dict[str, str] = Field(min_length=1, description="Name → SHA-256.")
 
     @property
@@ -56,7 +58,7 @@ def save(documents: Documents, folder: Path, manifest_fields: Mapping[str, Any])
     Args:
         documents: of the lake.
         folder: holds the model's files, those of subfolders too.
-        manifest_fields: `framework`, `task`, `features`, `label`, `classes`.
+        manifest_fields: `framework`, `task`, `features`, `label`, `classes`, `trained_until`, `trained_split`.
     """
     contents = {path.relative_to(folder).as_posix(): path.read_bytes()
                 for path in sorted(folder.rglob("*")) if path.is_file()}
