@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -62,6 +63,7 @@ class EndpointModel(Model):  # type: ignore[misc]
         serving, headers = self.endpoint.serving, headers or {}
         if serving is None:
             raise ModelNotReady(self.name)
+        body.id = body.id or headers.get("x-request-id") or uuid.uuid4().hex
         tensors = _tensors(body)
         arm = headers.get("x-tradewind-arm") or (
             "canary" if in_canary(serving.generation, headers.get("x-tradewind-key") or body.id) else "stable"
