@@ -89,17 +89,18 @@ class PodStepOperator(StepTask, KubernetesPodOperator):
 
     def trigger_reentry(self, context: Context, event: dict[str, Any]) -> None:
         """The pod has ended, or nobody knows: look for the result."""
-        how, fix = "ended with exit code 0", "look at the pod's log: was the command another one?"
+        how = "ended with exit code 0"
         try:
             super().trigger_reentry(context, event)
         except Exception as error:  # whatever became of the pod, the lake decides
-            how, fix = f"ended: {error}", "see the log and the pod's events above"
+            how = self._ending() or f"was lost: {error}"
         run = self.run_of(context)
         try:
             exchange = self.exchange(run)
             done = exchange.result()
             if done is None:
-                raise exchange.reason(how, fix=fix)
+                more = "give it more memory: resources: {memory: …}"
+                raise exchange.reason(how, fix=more if "OOMKilled" in how else "see the log and the pod's events above")
             self._finish(run, exchange.request, done, context)
         except TradewindError as error:
             fail(error)
@@ -127,6 +128,14 @@ class PodStepOperator(StepTask, KubernetesPodOperator):
                 retryable=False, fix=f"environments: {{{self.step.environment}: {{image: …}}}}",
             )  # fmt: skip
         return str(named)
+
+    def _ending(self) -> str | None:
+        """How the container ended, as Kubernetes saw it last."""
+        statuses = (self.pod.status.container_statuses if self.pod and self.pod.status else None) or []
+        for status in statuses:
+            if status.name == CONTAINER and status.state and (ended := status.state.terminated):
+                return f"ended with exit code {ended.exit_code} ({ended.reason})"
+        return None
 
     def _finish(self, run: Run, request: StepRequest, done: StepResult, context: Context) -> None:
         run.record(request)

@@ -1,0 +1,145 @@
+"""A Kubernetes API on the loopback, as far as pods of steps need it. Its only node is this machine.
+
+It speaks HTTP to the real client, operator and trigger, and really runs a pod's command, so that what
+is tested is ours and Airflow's. What a cluster adds (admission, scheduling, images) is tested on one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+NOW = "2026-01-01T00:00:00Z"
+_PODS = re.compile(r"/api/v1/namespaces/[^/]+/pods(?:/([^/]+))?(/log)?$")
+
+
+class Cluster:
+    """Pods by name; `fate` says what becomes of a new one: runs, lies, vanishes, oom or hangs."""
+
+    def __init__(self) -> None:
+        self.pods: dict[str, dict[str, Any]] = {}
+        self.logs: dict[str, str] = {}
+        self.created: list[dict[str, Any]] = []
+        self.deleted: list[str] = []
+        self.fate = "runs"
+
+    def create(self, pod: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        name = pod["metadata"]["name"]
+        if name in self.pods:
+            return 409, {"reason": "AlreadyExists", "message": f'pods "{name}" already exists', "code": 409}
+        pod["metadata"] |= {"uid": name, "creationTimestamp": NOW, "resourceVersion": "1"}
+        self.created.append(pod)
+        self.pods[name] = pod
+        self._run(pod)
+        return 201, pod
+
+    def _run(self, pod: dict[str, Any]) -> None:
+        name, code, reason = pod["metadata"]["name"], 0, "Completed"
+        if self.fate == "hangs":
+            pod["status"] = _status("Running", {"running": {"startedAt": NOW}})
+            return
+        if self.fate in ("runs", "vanishes"):
+            container = pod["spec"]["containers"][0]
+            env = os.environ | {
+                e["name"]: e["value"] for e in container["env"] if e.get("value") and e["name"] != "TMPDIR"
+            }
+            command = [sys.executable, *container["command"][1:], *container["args"]]
+            done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+            code, reason = done.returncode, "Completed" if done.returncode == 0 else "Error"
+            self.logs[name] = done.stdout + done.stderr
+        if self.fate == "oom":
+            code, reason = 137, "OOMKilled"
+        state = {"terminated": {"exitCode": code, "reason": reason, "startedAt": NOW, "finishedAt": NOW}}
+        pod["status"] = _status("Succeeded" if code == 0 else "Failed", state)
+        if self.fate == "vanishes":
+            pod["status"] = _status("Running", {"running": {"startedAt": NOW}})
+
+    def find(self, selector: str) -> list[dict[str, Any]]:
+        wanted = [part.split("=") for part in selector.split(",") if "=" in part and "!" not in part]
+        return [pod for pod in self.pods.values() if all(pod["metadata"]["labels"].get(k) == v for k, v in wanted)]
+
+
+def _status(phase: str, state: dict[str, Any]) -> dict[str, Any]:
+    container = {"name": "step", "image": "i", "imageID": "i", "ready": True, "restartCount": 0, "state": state}
+    return {"phase": phase, "startTime": NOW, "containerStatuses": [container],
+            "conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": NOW}]}  # fmt: skip
+
+
+class Handler(BaseHTTPRequestHandler):
+    cluster: Cluster
+
+    def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        found = _PODS.match(url.path)
+        if found is None:  # events
+            self._say(200, {"kind": "EventList", "apiVersion": "v1", "metadata": {}, "items": []})
+        elif found[1] is None:
+            items = self.cluster.find(parse_qs(url.query).get("labelSelector", [""])[0])
+            self._say(200, {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
+        elif found[1] not in self.cluster.pods:
+            self._missing(found[1])
+        elif found[2]:
+            self._say(200, self.cluster.logs.get(found[1], ""))
+        else:
+            self._say(200, self.cluster.pods[found[1]])
+
+    def do_POST(self) -> None:
+        self._say(*self.cluster.create(self._body()))
+
+    def do_PATCH(self) -> None:
+        name = _PODS.match(urlsplit(self.path).path)[1]  # type: ignore[index]
+        self.cluster.pods[name]["metadata"]["labels"] |= self._body()["metadata"]["labels"]
+        self._say(200, self.cluster.pods[name])
+
+    def do_DELETE(self) -> None:
+        name = _PODS.match(urlsplit(self.path).path)[1]  # type: ignore[index]
+        if name not in self.cluster.pods:
+            self._missing(name)
+            return
+        self.cluster.deleted.append(name)
+        self._say(200, self.cluster.pods.pop(name))
+
+    def _body(self) -> dict[str, Any]:
+        return json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+
+    def _missing(self, name: str) -> None:
+        self._say(404, {"kind": "Status", "code": 404, "reason": "NotFound", "message": f'pods "{name}" not found'})
+
+    def _say(self, code: int, body: Any) -> None:
+        content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "text/plain" if isinstance(body, str) else "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: Any) -> None:
+        return
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """A cluster on a free port, and a kubeconfig that names it."""
+    found = Cluster()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"cluster": found}))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_address[1]}"
+    (tmp_path / "kubeconfig").write_text(json.dumps({
+        "apiVersion": "v1", "kind": "Config", "current-context": "loopback", "users": [{"name": "u", "user": {}}],
+        "clusters": [{"name": "loopback", "cluster": {"server": address}}],
+        "contexts": [{"name": "loopback", "context": {"cluster": "loopback", "user": "u"}}],
+    }))  # fmt: skip
+    yield found
+    server.shutdown()
+    server.server_close()

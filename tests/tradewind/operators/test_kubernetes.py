@@ -1,0 +1,181 @@
+"""A step in a pod: real operator, trigger and client, against an API on the loopback."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, TaskDeferred
+
+from tradewind.operators.kubernetes import PodStepOperator
+from tradewind.plan.model import Plan, PlanDag, PlanStep
+from tradewind_runtime.contract.pins import Pins
+from tradewind_runtime.contract.refs import Window
+from tradewind_runtime.documents import Documents
+
+IMAGE = "registry.example.com/tradewind/steps@sha256:" + "0" * 64
+
+
+class TaskInstance(SimpleNamespace):
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.xcoms[key] = value
+
+
+@pytest.fixture
+def make(tmp_path):
+    """A task of one step, and the context of a run."""
+
+    def make(step: PlanStep) -> tuple[PodStepOperator, dict[str, Any]]:
+        full = Plan(
+            pipeline="flight-delays", profile="cluster", file="f.yaml", lake=f"file://{tmp_path}/lake", pool="p",
+            kubernetes={"namespace": "ns"}, environments={"steps": {"image": IMAGE}},
+            dags=(PlanDag(dag_id="flight-delays", flow="train", steps=(step,)),),
+        )  # fmt: skip
+        ti = TaskInstance(
+            dag_id="flight-delays", task_id=step.id, run_id="r", map_index=-1, try_number=1, xcoms={},
+            start_date=datetime.now(UTC),
+        )  # fmt: skip
+        context = {"ti": ti, "run_id": "manual__1", "params": {}, "dag": SimpleNamespace(dag_id="flight-delays")}
+        task = PodStepOperator(task_id=step.id, plan=full, flow="train", step=step)
+        task.config_file = str(tmp_path / "kubeconfig")
+        return task, context
+
+    return make
+
+
+#: A real step that needs no server, in a run that has its window.
+STEP = PlanStep(id="look", kind="pin", windowed=True, every_run=True)
+
+
+def pinned(tmp_path, run_id: str = "manual__1") -> Documents:
+    documents = Documents(f"file://{tmp_path}/lake")
+    window = Window(start=datetime(2013, 1, 1, tzinfo=UTC), end=datetime(2013, 1, 2, tzinfo=UTC))
+    pins = Pins(pipeline="flight-delays", run_id=run_id, created=datetime.now(UTC), window=window)
+    documents.create_model(Pins.path("flight-delays", run_id), pins)
+    return documents
+
+
+def run(task: PodStepOperator, context: dict[str, Any]) -> None:
+    """Execute, let the trigger watch, and come back, as Airflow does."""
+    try:
+        task.execute(context)
+    except TaskDeferred as deferred:
+        resume(task, context, deferred)
+
+
+def resume(task: PodStepOperator, context: dict[str, Any], deferred: TaskDeferred) -> None:
+    event = asyncio.run(_first(deferred.trigger))
+    getattr(task, deferred.method_name)(context, event.payload)
+
+
+async def _first(trigger: Any) -> Any:
+    async for event in trigger.run():
+        return event
+    raise AssertionError
+
+
+def test_a_pod_that_leaves_its_result_is_a_success(cluster, make, tmp_path):
+    documents = pinned(tmp_path)
+    task, context = make(STEP)
+    run(task, context)
+    told = context["ti"].xcoms["return_value"]
+    assert told["facts"]["pins"]["run_id"] == "manual__1"
+    assert documents.get("runs/flight-delays/manual__1/results/look") == told["result"].encode()
+    assert cluster.deleted == [cluster.created[0]["metadata"]["name"]]
+
+
+def test_a_result_that_is_there_starts_no_pod(cluster, make, tmp_path):
+    pinned(tmp_path)
+    run(*make(STEP))
+    task, context = make(STEP)
+    run(task, context)
+    assert len(cluster.created) == 1
+    assert context["ti"].xcoms["return_value"]["adopted_from"] == "manual__1"
+
+
+def test_exit_code_0_without_a_result_is_a_failure(cluster, make, tmp_path):
+    pinned(tmp_path)
+    cluster.fate = "lies"
+    with pytest.raises(AirflowException, match=r"TW590.*exit code 0 and left no result"):
+        run(*make(STEP))
+    assert not cluster.pods
+
+
+def test_a_pod_lost_after_its_result_is_a_success(cluster, make, tmp_path):
+    pinned(tmp_path)
+    cluster.fate = "vanishes"
+    task, context = make(STEP)
+    with pytest.raises(TaskDeferred) as deferred:
+        task.execute(context)
+    cluster.pods.clear()
+    resume(task, context, deferred.value)
+    assert context["ti"].xcoms["return_value"]["facts"]
+
+
+def test_a_pod_lost_before_its_result_is_a_failure_worth_a_retry(cluster, make, tmp_path):
+    pinned(tmp_path)
+    cluster.fate = "hangs"
+    task, context = make(STEP)
+    with pytest.raises(TaskDeferred) as deferred:
+        task.execute(context)
+    cluster.pods.clear()
+    with pytest.raises(AirflowException, match="TW590") as failure:
+        resume(task, context, deferred.value)
+    assert not isinstance(failure.value, AirflowFailException)
+
+
+def test_the_steps_own_reason_is_told_and_decides_about_a_retry(cluster, make, tmp_path):
+    Documents(f"file://{tmp_path}/lake")
+    with pytest.raises(AirflowFailException, match="TW514"):  # no window: doing it again cannot help
+        run(*make(STEP.model_copy(update={"windowed": False})))
+    assert not cluster.pods
+
+
+def test_memory_that_ran_out_is_said(cluster, make, tmp_path):
+    pinned(tmp_path)
+    cluster.fate = "oom"
+    with pytest.raises(AirflowException, match=r"TW590.*137 \(OOMKilled\)(.|\n)*more memory"):
+        run(*make(STEP))
+
+
+def test_the_next_try_finds_the_pod_that_still_runs(cluster, make, tmp_path):
+    pinned(tmp_path)
+    cluster.fate = "hangs"
+    task, context = make(STEP)
+    with pytest.raises(TaskDeferred):
+        task.execute(context)  # and the worker dies
+    task, context = make(STEP)
+    context["ti"].try_number = 2
+    with pytest.raises(TaskDeferred) as deferred:
+        task.execute(context)
+    assert len(cluster.created) == 1
+    assert deferred.value.trigger.pod_name == cluster.created[0]["metadata"]["name"]
+
+
+def test_cancelling_deletes_the_pod(cluster, make, tmp_path):
+    pinned(tmp_path)
+    cluster.fate = "hangs"
+    task, context = make(STEP)
+    with pytest.raises(TaskDeferred) as deferred:
+        task.execute(context)
+    task.on_kill()
+    assert not cluster.pods
+    assert deferred.value.trigger.on_kill_action.value == "delete_pod"
+
+
+def test_a_step_that_the_gate_refused_is_skipped(cluster, make, tmp_path):
+    pinned(tmp_path)
+    task, context = make(STEP.model_copy(update={"when": "evaluate"}))
+    with pytest.raises(AirflowSkipException, match="evaluate"):
+        run(task, context)
+    assert not cluster.created
+
+
+def test_a_connection_without_a_secret_fails_before_a_pod_starts(cluster, make, tmp_path):
+    pinned(tmp_path)
+    with pytest.raises(AirflowFailException, match=r"TW592.*kafka_default"):
+        run(*make(STEP.model_copy(update={"connections": {"source": "kafka_default"}})))
+    assert not cluster.created
