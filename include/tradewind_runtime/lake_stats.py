@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Any
@@ -46,11 +47,12 @@ def _json(value: Any) -> Any:
         return None
     if isinstance(value, datetime):
         precision = "milliseconds" if value.microsecond % 1000 == 0 else "microseconds"
-        return (value if value.tzinfo is None else value.astimezone(UTC)).isoformat(timespec=precision).replace("+00:00", "Z")
+        moment = value if value.tzinfo is None else value.astimezone(UTC)
+        return moment.isoformat(timespec=precision).replace("+00:00", "Z")
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, float):
-        return value if abs(value) != float("inf") and value == value else None
+        return value if math.isfinite(value) else None
     if isinstance(value, str):
         return value if len(value) <= LONGEST else None
     return value if isinstance(value, int) else None

@@ -31,6 +31,7 @@ class Access:
     project: Path | None = None  # paths with no scheme are below it
     window: Window | None = None
     scratch: Path | None = None  # empty, of this attempt only
+    chunk_rows: int = 500_000  # about how many rows a commit takes
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ from tradewind_runtime.sources.jsonlines import Decoder
 
 FORMATS = {".csv": "csv", ".parquet": "parquet", ".json": "json", ".jsonl": "json", ".ndjson": "json"}
 _COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+#: Columns as a file has them, and the numbers of these rows in it.
+Blocks = Iterator[tuple[pa.Table, np.ndarray]]
 BLOCK = 8 * 1024 * 1024
 ROWS = 65_536
 
@@ -43,7 +45,7 @@ class FileRows:
 
     schema: pa.Schema
     origin: Origin
-    raw: Iterator[tuple[pa.Table, np.ndarray]]  # columns as the file has them, and row numbers
+    raw: Blocks
     contents: str  # how a refused row is kept: csv or json
     bad: list[Bad] = field(default_factory=list)
 
@@ -67,7 +69,9 @@ class FileRows:
         self.bad.append(Bad(self.origin.key, number, reason, content, self.origin.id, self.origin.at))
 
 
-def open_rows(path: Path, kind: str, source: Source, nulls: Sequence[str], origin: Origin, table: Table) -> FileRows:
+def open_rows(
+    path: Path, kind: str, source: Source, *, nulls: Sequence[str], origin: Origin, table: Table
+) -> FileRows:
     """A file's rows, of the columns that the YAML names, or else of those that the table and the file have.
 
     Raises:
@@ -90,7 +94,7 @@ def open_rows(path: Path, kind: str, source: Source, nulls: Sequence[str], origi
     return rows
 
 
-def _guarded(found: Iterator[tuple[pa.Table, np.ndarray]], origin: Origin) -> Iterator[tuple[pa.Table, np.ndarray]]:
+def _guarded(found: Blocks, origin: Origin) -> Blocks:
     try:
         yield from found
     except (pa.ArrowException, OSError, EOFError) as error:
@@ -118,14 +122,15 @@ def _stream(path: Path) -> pa.NativeFile:
 
 def _safe(name: str) -> str:
     """A name that a table may have: letters, digits and underscores."""
-    plain_name = re.sub(r"\W+", "_", name.strip(), flags=re.ASCII).strip("_") or "column"
-    return f"_{plain_name}" if plain_name[0].isdigit() else name.strip() if re.fullmatch(r"\w+", name.strip()) else plain_name
+    words = re.sub(r"\W+", " ", name, flags=re.ASCII).split()
+    safe = "_".join(words) or "column"
+    return f"_{safe}" if safe[0].isdigit() else safe
 
 
 # CSV -----------------------------------------------------------------------------------------
 
 
-def _csv(path: Path, nulls: Sequence[str], fixed: pa.Schema, infer: bool, rows: FileRows) -> Iterator[tuple[pa.Table, np.ndarray]]:
+def _csv(path: Path, nulls: Sequence[str], fixed: pa.Schema, infer: bool, rows: FileRows) -> Blocks:
     """Every field is read as bytes and typed by us, so that one bad field costs one row."""
     with _stream(path) as stream:
         head = stream.read(1024 * 1024).decode("utf-8-sig", "replace")
@@ -153,7 +158,7 @@ def _inferred(path: Path, names: list[str], nulls: Sequence[str]) -> pa.Schema:
         return reader.schema
 
 
-def _csv_blocks(path: Path, names: list[str], nulls: Sequence[str], rows: FileRows) -> Iterator[tuple[pa.Table, np.ndarray]]:
+def _csv_blocks(path: Path, names: list[str], nulls: Sequence[str], rows: FileRows) -> Blocks:
     broken: set[int] = set()
 
     def refuse(row: pcsv.InvalidRow) -> str:
@@ -198,7 +203,7 @@ def _content(table: pa.Table, row: int, kind: str) -> bytes:
 # Parquet -------------------------------------------------------------------------------------
 
 
-def _parquet(path: Path, fixed: pa.Schema, infer: bool, rows: FileRows) -> Iterator[tuple[pa.Table, np.ndarray]]:
+def _parquet(path: Path, fixed: pa.Schema, infer: bool, rows: FileRows) -> Blocks:
     file = pq.ParquetFile(path)
     names = [_safe(name) for name in file.schema_arrow.names]
     found = pa.schema([pa.field(name, f.type) for name, f in zip(names, file.schema_arrow, strict=True)])
@@ -206,7 +211,7 @@ def _parquet(path: Path, fixed: pa.Schema, infer: bool, rows: FileRows) -> Itera
     return _parquet_blocks(file, names)
 
 
-def _parquet_blocks(file: pq.ParquetFile, names: list[str]) -> Iterator[tuple[pa.Table, np.ndarray]]:
+def _parquet_blocks(file: pq.ParquetFile, names: list[str]) -> Blocks:
     start = 0
     for batch in file.iter_batches(batch_size=ROWS, use_threads=False):
         yield pa.Table.from_batches([batch]).rename_columns(names), np.arange(start, start + batch.num_rows)
@@ -216,7 +221,7 @@ def _parquet_blocks(file: pq.ParquetFile, names: list[str]) -> Iterator[tuple[pa
 # JSON lines ----------------------------------------------------------------------------------
 
 
-def _json(path: Path, fixed: pa.Schema, infer: bool, rows: FileRows) -> Iterator[tuple[pa.Table, np.ndarray]]:
+def _json(path: Path, fixed: pa.Schema, infer: bool, rows: FileRows) -> Blocks:
     decoder = Decoder(fixed, infer=infer)
     if infer:  # the first lines say which columns there are
         for lines, _ in _lines(path):
@@ -227,7 +232,7 @@ def _json(path: Path, fixed: pa.Schema, infer: bool, rows: FileRows) -> Iterator
     return _json_blocks(path, decoder, rows)
 
 
-def _json_blocks(path: Path, decoder: Decoder, rows: FileRows) -> Iterator[tuple[pa.Table, np.ndarray]]:
+def _json_blocks(path: Path, decoder: Decoder, rows: FileRows) -> Blocks:
     for lines, start in _lines(path):
         table, kept, refused = decoder.decode(lines)
         for index, reason in sorted(refused.items()):

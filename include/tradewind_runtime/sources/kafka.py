@@ -1,4 +1,4 @@
-"""Kafka: a topic by offset. The table's transactions are the only memory of what was read; no consumer group commits."""
+"""Kafka: a topic by offset. The table's transactions are the only memory of what was read, not a consumer group."""
 
 from __future__ import annotations
 
@@ -23,12 +23,15 @@ from tradewind_runtime.sources import Access, Chunk
 from tradewind_runtime.sources.columns import KAFKA_TIMESTAMP, PROVENANCE, TIMESTAMP, known
 from tradewind_runtime.sources.jsonlines import Decoder
 
-CHUNK_ROWS = 500_000
 CHUNK_BYTES = 128 * 1024 * 1024
 BATCH = 10_000  # messages that are decoded at once
 TIMEOUT = 30.0  # seconds for one answer of the broker
 PATIENCE = 120.0  # seconds without any message before the end is reached
 _NO_TIMESTAMP = 0  # confluent_kafka.TIMESTAMP_NOT_AVAILABLE
+
+# librdkafka's own names for what is not a failure, or mends itself.
+_END, _GONE = KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001
+_AWAY = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN)  # noqa: SLF001
 
 log = logging.getLogger("tradewind")
 
@@ -46,7 +49,7 @@ def read(source: Source, access: Access, end: Mapping[str, int], table: Table) -
     names = {int(partition): f"kafka:{kafka.topic}:{partition}" for partition in end}
     before = table.positions(names.values())
     with _consumer(kafka, access) as consumer:
-        progress = _Progress(kafka, names, before={p: before[name] for p, name in names.items()})
+        progress = _Progress(kafka, names, access.chunk_rows, before={p: before[name] for p, name in names.items()})
         for partition, last in sorted((int(p), int(last)) for p, last in end.items()):
             progress.begin(partition, last, _watermarks(consumer, kafka, partition))
         if not progress.moves():
@@ -67,6 +70,7 @@ class _Progress:
 
     kafka: KafkaSource
     names: Mapping[int, str]
+    chunk_rows: int
     before: dict[int, int | None]
     next: dict[int, int] = field(default_factory=dict)
     end: dict[int, int] = field(default_factory=dict)
@@ -86,7 +90,8 @@ class _Progress:
             start = end if first_run and self.kafka.start == "latest" else min(low, end)
         if max(start, end) > high:
             raise StepError(
-                "TW524", f"partition {partition} of {self.kafka.topic!r} ends at {high}, before what was read or pinned",
+                "TW524",
+                f"partition {partition} of {self.kafka.topic!r} ends at {high}, before what was read or pinned",
                 retryable=False, got=f"end {high}", expected=f"at least {max(start, end)}",
                 fix="was the topic made again? Read the new one as a source of another name",
             )  # fmt: skip
@@ -122,9 +127,9 @@ def _messages(consumer: Consumer, progress: _Progress) -> Iterator[list[Message]
     """Batches of messages below the end, as many as a chunk holds."""
     rows = size = 0
     patience = time.monotonic() + PATIENCE
-    while progress.open and rows < CHUNK_ROWS and size < CHUNK_BYTES:
+    while progress.open and rows < progress.chunk_rows and size < CHUNK_BYTES:
         finished = set(progress.open)
-        found = consumer.consume(BATCH, timeout=0.5)
+        found = consumer.consume(min(BATCH, progress.chunk_rows), timeout=0.5)
         good = [message for message in found if _take(message, progress)]
         for position in consumer.position([TopicPartition(progress.kafka.topic, p) for p in progress.open]):
             progress.seen(position.partition, position.offset)  # below 0 before the first delivery: no progress
@@ -135,8 +140,8 @@ def _messages(consumer: Consumer, progress: _Progress) -> Iterator[list[Message]
             patience = time.monotonic() + PATIENCE
         elif time.monotonic() > patience:
             raise StepError(
-                "TW525", f"Kafka sent nothing of {progress.kafka.topic!r} for {PATIENCE:.0f} s", fix="is the broker up?",
-                got={p: progress.next[p] for p in progress.open}, expected=str(progress.end),
+                "TW525", f"Kafka sent nothing of {progress.kafka.topic!r} for {PATIENCE:.0f} s",
+                fix="is the broker up?", got={p: progress.next[p] for p in progress.open}, expected=str(progress.end),
             )  # fmt: skip
         if good:
             rows += len(good)
@@ -151,22 +156,23 @@ def _take(message: Message, progress: _Progress) -> bool:
         StepError: TW524 where the offset asked for is gone, TW525 for what librdkafka cannot mend by itself.
     """
     error = message.error()
-    partition, offset = message.partition(), message.offset()
+    partition, offset = _at(message)
     if error is None:
         wanted = partition in progress.open and offset < progress.end[partition]
         if partition in progress.open:
             progress.seen(partition, offset + 1)
         return wanted
-    if error.code() == KafkaError._PARTITION_EOF:
+    if error.code() == _END:
         if partition in progress.open:
             progress.seen(partition, offset)
         return False
-    if error.code() == KafkaError._AUTO_OFFSET_RESET:
+    if error.code() == _GONE:
         raise StepError(
             "TW524", f"an offset of partition {partition} of {progress.kafka.topic!r} was deleted while it was read",
-            got=error.str(), expected=f"offset {progress.next.get(partition)}", fix="keep messages longer (retention.ms)",
+            got=error.str(), expected=f"offset {progress.next.get(partition)}",
+            fix="keep messages longer (retention.ms)",
         )  # fmt: skip
-    if error.retriable() or error.code() in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):
+    if error.retriable() or error.code() in _AWAY:
         log.info("%s: %s; waiting", progress.kafka.topic, error.str())
         return False
     raise StepError("TW525", f"Kafka: {error.str()}", got=error.name(), fix="see the connection and the broker's log")
@@ -179,9 +185,9 @@ def _chunk(batches: Iterator[list[Message]], decoder: Decoder, progress: _Progre
     for messages in batches:
         rows, kept, refused = decoder.decode([message.value() for message in messages])
         for index, reason in sorted(refused.items()):
-            message = messages[index]
-            bad.append(Bad(_source(message), message.offset(), reason, message.value(),
-                           progress.names[message.partition()], message.offset()))  # fmt: skip
+            partition, offset = _at(messages[index])
+            name, content = progress.names[partition], messages[index].value()
+            bad.append(Bad(_source(messages[index]), offset, reason, content, name, offset))
         tables.append(_with_provenance(rows, messages, kept, now))
     schema = pa.schema([*decoder.schema, *PROVENANCE, KAFKA_TIMESTAMP])
     empty = schema.empty_table()
@@ -205,6 +211,12 @@ def _with_provenance(rows: pa.Table, messages: list[Message], kept: np.ndarray, 
         .append_column("_ingested", pa.repeat(pa.scalar(now, TIMESTAMP), len(good)))
         .append_column(KAFKA_TIMESTAMP, pa.array(times, pa.int64()).cast(TIMESTAMP))
     )
+
+
+def _at(message: Message) -> tuple[int, int]:
+    partition, offset = message.partition(), message.offset()
+    assert partition is not None, "a message of the broker has a place"
+    return partition, -1 if offset is None else offset
 
 
 def _source(message: Message) -> str:

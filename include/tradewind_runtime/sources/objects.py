@@ -60,7 +60,9 @@ def read(source: Source, access: Access, end: Mapping[str, str], table: Table) -
         origin = Origin(key, mark, (now[mark] or 0))
         opened = _Opened(place, key, end[key], access)
         with opened as path:
-            rows = open_rows(path, _format(objects, key), source, objects.nulls, origin, table)
+            rows = open_rows(
+                path, _format(objects, key), source, nulls=objects.nulls, origin=origin, table=table
+            )
             yield Chunk(
                 schema=rows.schema, rows=opened.checked(rows.batches()), bad=rows.bad,
                 positions={count: Advance(now[count], after), mark: Advance(now[mark], after)},
@@ -170,7 +172,8 @@ class _Opened:
 
     def _changed(self, how: str) -> StepError:
         return StepError(
-            "TW526", f"{self.key} {how} after the run was pinned to it", retryable=False, expected=f"version {self.version}",
+            "TW526", f"{self.key} {how} after the run was pinned to it", retryable=False,
+            expected=f"version {self.version}",
             fix="start a new run, which pins what is there now; write objects once, under a new name each",
         )  # fmt: skip
 

@@ -88,6 +88,7 @@ def access(context: StepContext, use: str = "source") -> sources.Access:
     return sources.Access(
         lake=context.lake, connection=context.connection(use) if use in context.request.connections else None,
         project=Path(project) if project else None, window=context.request.window, scratch=context.scratch,
+        chunk_rows=int(context.setting("chunk_rows", sources.Access.chunk_rows)),
     )  # fmt: skip
 
 
