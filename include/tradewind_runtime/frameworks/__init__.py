@@ -52,10 +52,10 @@ def framework(name: str) -> Framework:
     """A framework's module.
 
     Raises:
-        StepError: TW561 where there is none of that name.
+        StepError: TW558 where there is none of that name.
     """
     if name not in FRAMEWORKS:
-        raise StepError("TW561", f"there is no framework {name!r}", retryable=False, expected=", ".join(FRAMEWORKS))
+        raise StepError("TW558", f"there is no framework {name!r}", retryable=False, expected=", ".join(FRAMEWORKS))
     return cast("Framework", importlib.import_module(f"tradewind_runtime.frameworks.{name}"))
 
 

@@ -1,0 +1,212 @@
+"""Warm workers of this machine: requests that are many and short, such as a sweep's trials.
+
+Each worker is a process that has imported what its requests need. It dies with its parent, and what it prints goes
+where the parent's output goes. Runs in one thread: the parent's main one, since Linux ends a child with the thread
+that started it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from types import TracebackType
+from typing import Any
+
+from tradewind_runtime.contract.errors import Problem, StepError
+from tradewind_runtime.contract.request import StepRequest, StepResult
+
+log = logging.getLogger("tradewind")
+ATTEMPTS = 2  # a worker may be killed for memory that another one held
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of one request."""
+
+    key: int
+    result: StepResult | None = None
+    error: StepError | None = None
+
+
+@dataclass
+class _Task:
+    key: int
+    request: StepRequest
+    attempts: int = 0
+
+
+@dataclass
+class _Worker:
+    process: Any
+    pipe: Connection
+    task: _Task | None = None
+
+
+@dataclass
+class Pool:
+    """So many workers, and requests that wait for one.
+
+    Args:
+        size: workers.
+        preload: modules that they import before the first request.
+        threads: of each worker, for libraries that start their own.
+    """
+
+    size: int
+    preload: Sequence[str] = ()
+    threads: int = 1
+    _workers: list[_Worker] = field(default_factory=list, init=False)
+    _waiting: deque[_Task] = field(default_factory=deque, init=False)
+
+    def __enter__(self) -> Pool:
+        self._workers = [self._start() for _ in range(self.size)]
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        for worker in self._workers:
+            worker.pipe.close()
+            worker.process.kill()
+        for worker in self._workers:
+            worker.process.join()
+
+    @property
+    def pids(self) -> list[int]:
+        """The workers' processes."""
+        return [worker.process.pid for worker in self._workers]
+
+    @property
+    def pending(self) -> int:
+        """Requests that have not come back yet."""
+        return len(self._waiting) + sum(worker.task is not None for worker in self._workers)
+
+    def submit(self, key: int, request: StepRequest) -> None:
+        """Have a request done by the next free worker."""
+        self._waiting.append(_Task(key, request))
+        self._hand_out()
+
+    def next(self) -> list[Done]:
+        """Wait until at least one request has come back."""
+        done: list[Done] = []
+        while not done and self.pending:
+            busy = {worker.pipe: worker for worker in self._workers if worker.task is not None}
+            for pipe in wait(list(busy)):
+                assert isinstance(pipe, Connection)
+                if (found := self._collect(busy[pipe])) is not None:
+                    done.append(found)
+            self._hand_out()
+        return done
+
+    def _hand_out(self) -> None:
+        for worker in list(self._workers):
+            if worker.task is not None or not self._waiting:
+                continue
+            task = self._waiting.popleft()
+            task.attempts += 1
+            try:
+                worker.pipe.send(task.request.model_dump_json())
+                worker.task = task
+            except OSError:  # it died while it had nothing to do
+                task.attempts -= 1
+                self._waiting.appendleft(task)
+                self._replace(worker)
+
+    def _collect(self, worker: _Worker) -> Done | None:
+        task = worker.task
+        assert task is not None
+        worker.task = None
+        try:
+            result, problems, retryable = worker.pipe.recv()
+        except (EOFError, OSError):
+            return self._died(worker, task)
+        if result is not None:
+            return Done(task.key, StepResult.model_validate_json(result))
+        error = StepError(problems[0]["code"], problems[0]["message"], retryable=retryable)
+        error.problems = tuple(Problem.model_validate(problem) for problem in problems)
+        if retryable and task.attempts < ATTEMPTS:
+            self._waiting.append(task)
+            return None
+        return Done(task.key, error=error)
+
+    def _died(self, worker: _Worker, task: _Task) -> Done | None:
+        worker.process.join(5)
+        code = worker.process.exitcode
+        self._replace(worker)
+        how = f"was killed by {signal.Signals(-code).name}" if code and code < 0 else f"ended with exit code {code}"
+        log.warning("%s: its worker %s (attempt %d of %d)", task.request.id, how, task.attempts, ATTEMPTS)
+        if task.attempts < ATTEMPTS:
+            self._waiting.append(task)
+            return None
+        return Done(task.key, error=StepError("TW591", f"{task.request.id}: its worker {how}, twice",
+                                              fix="a smaller tune.parallel, or more train.resources.memory"))
+
+    def _replace(self, worker: _Worker) -> None:
+        worker.pipe.close()
+        worker.process.kill()
+        worker.process.join()
+        self._workers[self._workers.index(worker)] = self._start()
+
+    def _start(self) -> _Worker:
+        context = multiprocessing.get_context("spawn")  # a fork would share locks of threads that it does not have
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_work, args=(theirs, tuple(self.preload), self.threads, os.getpid()))
+        process.start()
+        theirs.close()
+        return _Worker(process, ours)
+
+
+def _work(pipe: Connection, preload: Sequence[str], threads: int, parent: int) -> None:
+    """A worker's life: a request in, a result or a reason out."""
+    _die_with(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"):
+        os.environ[name] = str(threads)
+    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    for name in preload:
+        importlib.import_module(name)
+    while True:
+        try:
+            text = pipe.recv()
+        except (EOFError, OSError):
+            return
+        pipe.send(_do(text))
+
+
+def _do(text: str) -> tuple[str | None, list[dict[str, Any]], bool]:
+    from tradewind_runtime.execute import execute
+
+    try:
+        return execute(StepRequest.model_validate_json(text)).model_dump_json(), [], False
+    except StepError as error:
+        return None, [problem.model_dump(mode="json") for problem in error.problems], error.retryable
+    except Exception as error:  # noqa: BLE001 - whatever it is, the parent is to hear of it
+        traceback.print_exc()
+        return None, [{"code": "TW500", "message": f"{type(error).__name__}: {error}"}], True
+
+
+def _die_with(parent: int) -> None:
+    """Linux sends the signal itself; elsewhere, and for a parent that is gone already, a thread looks."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.2)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()

@@ -1,0 +1,195 @@
+"""From a request to a fitted model: what the steps `train` and `trial` have in common."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from tradewind_runtime import estimators, metrics, splits
+from tradewind_runtime.context import StepContext
+from tradewind_runtime.contract.errors import StepError
+from tradewind_runtime.contract.refs import DatasetRef
+from tradewind_runtime.contract.request import StepRequest
+from tradewind_runtime.contract.train import TrainConfig
+from tradewind_runtime.execute import open_lake
+from tradewind_runtime.frameworks import Predictor, framework_of
+from tradewind_runtime.training import Checkpoints, Rows, TrainContext, classes_of, feature_names
+
+log = logging.getLogger("tradewind")
+#: Trying again may help against these; against anything else that user code raises it cannot.
+_PASSING = (MemoryError, OSError, EOFError)
+#: Modules of user code in this process, and the archive that they came from.
+_imported: tuple[str | None, set[str]] = (None, set())
+
+
+def prepare(context: StepContext, config: TrainConfig, params: Mapping[str, Any], *,
+            rows: int | None = None) -> TrainContext:
+    """The context of a training: pinned rows, parameters, and what the profile grants.
+
+    Args:
+        context: of the step.
+        config: its configuration.
+        params: laid over `train.params`.
+        rows: learn from at most so many, chosen by the seed.
+    """
+    spec = config.train
+    train, valid = _parts(_Key(context.request, config), rows)
+    features = feature_names(train.schema, spec.label, features=spec.features, exclude=spec.exclude,
+                             time=config.split.time)
+    classes = classes_of(train[spec.label], spec.task)
+    return TrainContext(
+        Rows(train, features, spec.label, classes), Rows(valid, features, spec.label, classes),
+        params=dict(spec.params) | dict(params), task=spec.task, seed=spec.seed,
+        threads=int(context.setting("threads", 1)), device="cuda" if spec.resources.gpu else "cpu",
+        checkpoints=Checkpoints(context.lake.documents, f"checkpoints/{context.request.fingerprint}"),
+    )
+
+
+def fit(context: StepContext, config: TrainConfig, given: TrainContext) -> Any:
+    """The model that the user's function or the estimator returns.
+
+    Raises:
+        StepError: TW550 with file and line where user code fails.
+    """
+    name = config.train.function
+    if name is None:
+        assert config.train.estimator is not None
+        return _guarded(lambda: estimators.fit(config.train.estimator, given), config.train.estimator, None)
+    return _guarded(lambda: load_function(name, context)(given), name, context.code)
+
+
+def load_function(name: str, context: StepContext) -> Callable[..., Any]:
+    """`module:function` of this request's user code, never of another version's.
+
+    Raises:
+        StepError: TW530 where there is no such function, TW550 where its module does not import.
+    """
+    module, _, function = name.partition(":")
+    archive = context.request.code.archive if context.request.code else None
+    _forget_other(archive)
+    before = set(sys.modules)
+    try:
+        found = _guarded(lambda: importlib.import_module(module), name, context.code, absent=module)
+    finally:
+        _imported[1].update(
+            key for key in set(sys.modules) - before if context.code and _within(sys.modules[key], context.code)
+        )
+    result = getattr(found, function, None)
+    if not callable(result):
+        raise StepError("TW530", f"include/models/{module.replace('.', '/')}.py has no function {function!r}",
+                        retryable=False, path="train.function",
+                        got=sorted(n for n, v in vars(found).items() if callable(v) and not n.startswith("_")))
+    return result
+
+
+def scores(predictor: Predictor, rows: Rows, task: str) -> tuple[dict[str, float], tuple[str, ...]]:
+    """A model's metrics on rows, and what is wrong with its predictions."""
+    x, y = rows.numpy()
+    prediction = predictor.predict(x)
+    wrong = metrics.problems(task, prediction, len(y), len(rows.classes))
+    return ({} if wrong else metrics.measure(task, y, prediction)), wrong
+
+
+def saved(model: Any, folder: Path, given: TrainContext) -> tuple[str, tuple[str, ...], Predictor]:
+    """Write a model's files: its framework, its columns, and the model as it will be loaded.
+
+    Raises:
+        StepError: TW552 where it cannot be saved, TW556 where it learnt from other columns than there are.
+    """
+    framework = framework_of(model)
+    own = framework.features(model)
+    features = own if own and set(own) <= set(given.train.table.column_names) else given.features
+    if own and features != own and not all(_is_number(name) for name in own):
+        raise StepError("TW556", "the model learnt from columns that the table does not have", retryable=False,
+                        got=sorted(set(own) - set(given.train.table.column_names)),
+                        fix="derive them in the transform, so that the server has them too")
+    framework.save(model, folder)
+    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return framework.NAME, tuple(features), framework.load(files, given.threads)
+
+
+class _Key:
+    """What decides the rows of a training, so that a warm worker reads them once."""
+
+    def __init__(self, request: StepRequest, config: TrainConfig) -> None:
+        self.request, self.config = request, config
+        features = request.inputs.get("features")
+        assert isinstance(features, DatasetRef), "the plan gives `features`"
+        self.features = features
+        self._parts = (request.lake, features, request.window, config.split.model_dump_json(), config.train.seed)
+
+    def __hash__(self) -> int:
+        return hash(self._parts)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Key) and self._parts == other._parts
+
+
+@lru_cache(maxsize=1)
+def _parts(key: _Key, limit: int | None) -> tuple[pa.Table, pa.Table]:
+    table = open_lake(key.request).table(key.features.table)
+    snapshot = table.snapshot(key.features.version)
+    window = key.request.window
+    train = splits.rows(snapshot, key.config.split, window, "train")
+    valid = splits.rows(snapshot, key.config.split, window, "valid")
+    if limit is not None and train.num_rows > limit:
+        chosen = np.random.default_rng(key.config.train.seed).choice(train.num_rows, limit, replace=False)
+        train = train.take(pa.array(np.sort(chosen)))
+    return train, valid
+
+
+def _guarded(action: Callable[[], Any], name: str, code: Path | None, absent: str | None = None) -> Any:
+    """User code's own exception, as an error that names its file and line."""
+    try:
+        return action()
+    except StepError:
+        raise
+    except ModuleNotFoundError as error:
+        if absent is None or error.name not in (absent, absent.partition(".")[0]):
+            raise _failed(error, name, code) from error
+        raise StepError("TW530", f"there is no module {absent!r} in include/models", retryable=False,
+                        path="train.function", fix=f"add include/models/{absent.replace('.', '/')}.py") from error
+    except Exception as error:  # user code may raise anything
+        raise _failed(error, name, code) from error
+
+
+def _failed(error: Exception, name: str, code: Path | None) -> StepError:
+    log.error("%s", "".join(traceback.format_exception(error)).rstrip())
+    file, line = None, None
+    frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, SyntaxError) and error.filename:
+        file, line = error.filename, error.lineno
+    elif own := [frame for frame in frames if code and Path(frame.filename).is_relative_to(code)]:
+        file, line = own[-1].filename, own[-1].lineno
+    if file and code and Path(file).is_relative_to(code):
+        file = Path(file).relative_to(code).as_posix()
+    return StepError("TW550", f"{name} failed: {type(error).__name__}: {error}", file=file, line=line,
+                     retryable=isinstance(error, _PASSING), fix="see the traceback in the log")
+
+
+def _forget_other(archive: str | None) -> None:
+    """A warm worker may be given another version's code: its modules must not answer for this one's."""
+    global _imported  # noqa: PLW0603 - sys.modules is global too
+    if _imported[0] != archive:
+        for key in _imported[1]:
+            sys.modules.pop(key, None)
+        importlib.invalidate_caches()
+        _imported = (archive, set())
+
+
+def _within(module: Any, folder: Path) -> bool:
+    file = getattr(module, "__file__", None)
+    return bool(file) and Path(file).is_relative_to(folder)
+
+
+def _is_number(name: str) -> bool:
+    return name.removeprefix("f").isdigit()

@@ -1,0 +1,92 @@
+"""`train`: the model itself, as an artefact that carries all a server, a monitor and a gate need to know."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tradewind_runtime import artefacts, learning
+from tradewind_runtime.context import StepContext
+from tradewind_runtime.contract.base import canonical, digest
+from tradewind_runtime.contract.errors import StepError
+from tradewind_runtime.contract.refs import ValueRef, Window
+from tradewind_runtime.contract.request import StepOutcome
+from tradewind_runtime.contract.split import Split
+from tradewind_runtime.contract.train import TrainConfig
+from tradewind_runtime.training import Rows, TrainContext
+
+
+def run(context: StepContext) -> StepOutcome:
+    """Learn with the best parameters that are known, save, and score what was saved on the validation rows."""
+    config = context.config(TrainConfig)
+    best = context.request.inputs.get("best")
+    found = dict(best.value).get("params") if isinstance(best, ValueRef) else None
+    given = learning.prepare(context, config, found if isinstance(found, dict) else {})
+    context.log.info("training on %d rows with %s", len(given.train), given.params)
+    model = learning.fit(context, config, given)
+    framework, features, predictor = learning.saved(model, context.scratch, given)
+    valid = Rows(given.valid.table, features, given.label, given.classes)
+    metrics, wrong = learning.scores(predictor, valid, config.train.task)
+    if wrong:
+        raise StepError("TW557", "the model's answers cannot be served", retryable=False, got="; ".join(wrong),
+                        expected="probabilities, or values of a regression", fix="look at the objective and the data")
+    _describe(context.scratch, config, given, features)
+    ref = artefacts.save(context.lake.documents, context.scratch, {
+        "framework": framework, "task": config.train.task, "features": features, "label": given.label,
+        "classes": given.classes, "trained_until": trained_until(config.split, context.request.window),
+        "trained_split": trained_split(config.split, given.train.table),
+    })
+    for name, value in metrics.items():
+        context.log.info("valid %s: %.5g", name, value)
+    return StepOutcome(
+        outputs={"model": ref},
+        metrics={f"valid_{name}": value for name, value in metrics.items()}
+        | {f"last_{name}": value for name, value in given.reported.items()}
+        | {"rows_train": len(given.train), "rows_valid": len(given.valid)},
+        facts={"digest": ref.digest, "framework": framework, "params": given.params, "features": list(features)},
+        links={"artefact": f"models/{ref.digest}"},
+    )
+
+
+def trained_until(split: Split, window: Window | None) -> str | None:
+    """The time from which on no row was learnt from, validation included; None for a random split."""
+    bounds = split.bounds(window) if window else None
+    return bounds["valid"].end.isoformat() if bounds else None
+
+
+def trained_split(split: Split, table: Any) -> str | None:
+    """Of a random split, what decides the side of a row: two models of one value share their test rows."""
+    if split.time is not None:
+        return None
+    columns = [[f.name, str(f.type)] for f in sorted(table.schema, key=lambda f: f.name) if not f.name.startswith("_")]
+    return digest(split.model_dump(mode="json"), columns)
+
+
+def _describe(folder: Path, config: TrainConfig, given: TrainContext, features: tuple[str, ...]) -> None:
+    """Files beside the model; none holds a time, so that the same training gives the same digest."""
+    from tradewind_runtime.drift import profile
+
+    spec, schema = config.train, given.train.table.schema
+    rows = given.train.table.select(list(features)).slice(0, 5).to_pylist()
+    example = [{name: None if value != value else value for name, value in row.items()} for row in rows]  # noqa: PLR0124
+    documents: dict[str, Any] = {
+        "input_example.json": example,
+        "signature.json": {
+            "inputs": [{"name": name, "type": str(schema.field(name).type)} for name in features],
+            "output": {"name": "predict", "task": spec.task, "classes": list(given.classes)},
+        },
+        "training.json": {
+            "function": spec.function, "estimator": spec.estimator, "params": given.params, "seed": given.seed,
+            "label": given.label, "rows_train": len(given.train), "rows_valid": len(given.valid),
+        },
+    }
+    for name, body in documents.items():
+        (folder / name).write_bytes(canonical(json.loads(json.dumps(body, default=_plain))))
+    text = profile(given.train.table, list(features)).model_dump_json(indent=1)
+    (folder / "profile.json").write_text(text)
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers and Arrow's decimals, in JSON."""
+    return value.item() if hasattr(value, "item") else float(value) if hasattr(value, "as_tuple") else str(value)
