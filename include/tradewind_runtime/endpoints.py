@@ -146,6 +146,7 @@ class ReplicaStatus(Frozen):
     arms: dict[str, ArmStatus] = Field(default_factory=dict, description="By digest.")
     captured: int = 0
     dropped: int = Field(0, description="Rows that were answered and not captured.")
+    closed: AwareDatetime | None = Field(None, description="What was answered before is in closed segments.")
     problems: tuple[str, ...] = ()
 
 
@@ -211,7 +212,7 @@ def advance(documents: Documents, name: str, expected: int, **fields: Any) -> En
         fields: of the EndpointGeneration, `by` and `reason` among them.
 
     Raises:
-        StepError: TW561 where the endpoint has moved on in between.
+        StepError: TW567 where the endpoint has moved on in between.
     """
     wanted = EndpointGeneration(endpoint=name, number=expected + 1, created=datetime.now(UTC), **fields)
     if expected and documents.get(generation_path(name, expected)) is None:
@@ -289,7 +290,7 @@ def _versions(now: EndpointGeneration | None, new: Mapping[str, str]) -> dict[st
 
 def _moved(name: str, expected: int, now: EndpointGeneration | None) -> StepError:
     return StepError(
-        "TW561", f"endpoint {name!r} is not at generation {expected}", retryable=False,
+        "TW567", f"endpoint {name!r} is not at generation {expected}", retryable=False,
         got=None if now is None else f"generation {now.number}, by {now.by}: {now.reason}",
         fix="look at what it serves now (tradewind deploy status), and decide again",
     )

@@ -33,9 +33,9 @@ def main() -> int:
     try:
         sock = socket.create_server((options.host, options.port), backlog=512,
                                     family=socket.AF_INET6 if ":" in options.host else socket.AF_INET)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # handed-in sockets get none from asyncio: 40 ms each
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio gives none to this one: 40 ms
     except OSError as error:
-        print(f"TW565: {options.host}:{options.port} cannot be listened on: {error}", file=sys.stderr)
+        print(f"TW566: {options.host}:{options.port} cannot be listened on: {error}", file=sys.stderr)
         return 1
     asyncio.run(_serve(options, sock))
     return 0

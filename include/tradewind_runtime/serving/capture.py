@@ -59,6 +59,7 @@ class Capture:
         self._waiting = 0
         self._lock = threading.Lock()
         self._closed = time.monotonic()
+        self._until = datetime.now(UTC)
         self._sequence: int | None = None
         self.captured = 0
         self.dropped = 0
@@ -84,7 +85,7 @@ class Capture:
         Args:
             present: whether the lake is there; writing to an absent folder would make a new one.
         """
-        self._closed = time.monotonic()
+        self._closed, begun = time.monotonic(), datetime.now(UTC)
         with self._lock:
             requests = list(self._queue)
             self._queue.clear()
@@ -95,6 +96,14 @@ class Capture:
             with self._lock:
                 self._waiting -= rows
                 self.captured += rows
+        if not self._unwritten:
+            self._until = begun
+
+    def until(self) -> datetime:
+        """All that was answered before is in closed segments, or was dropped."""
+        now = datetime.now(UTC)
+        with self._lock:
+            return now if self._waiting == 0 else self._until
 
     def _write(self, table: pa.Table) -> None:
         buffer = io.BytesIO()

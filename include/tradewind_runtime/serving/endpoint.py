@@ -30,7 +30,7 @@ from tradewind_runtime.serving.tensors import Columns, matrix
 
 log = logging.getLogger("tradewind.serving")
 #: Seconds before a generation that could not be taken is tried again, and a status that has not changed is renewed.
-AGAIN, RENEW = 10.0, 8.0
+AGAIN, RENEW = 10.0, 4.0
 
 
 class ModelFailedError(Exception):
@@ -167,14 +167,16 @@ class ServedEndpoint:
             endpoint=self.name, replica=self._replica, address=self._address, written=datetime.now(UTC),
             generation=serving.generation.number if serving else 0, observed=serving.observed if serving else None,
             refused=self._refused, arms=serving.counters.status() if serving else {},
-            captured=self.capture.captured, dropped=self.capture.dropped, problems=self._problems,
+            captured=self.capture.captured, dropped=self.capture.dropped, closed=self.capture.until(),
+            problems=self._problems,
         )
 
     def tell(self, *, now: bool = False) -> None:
         """Write the status, where it has changed or is about to look stale."""
         status = self.status()
         when, before = self._written
-        same = before is not None and before.model_copy(update={"written": status.written}) == status
+        clocks = {"written": status.written, "closed": status.closed}
+        same = before is not None and before.model_copy(update=clocks) == status
         if same and not now and time.monotonic() - when < RENEW:
             return
         if self.present():

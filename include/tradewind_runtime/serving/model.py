@@ -76,9 +76,7 @@ class EndpointModel(Model):  # type: ignore[misc]
         except BadRequestError as error:
             raise InvalidInput(str(error)) from error
         if serving.generation.capture and "x-tradewind-replay" not in headers:
-            self.endpoint.capture.add(Captured(
-                answer.sent, answer.values, answer.model.digest, answer.arm, serving.generation.number, body.id,
-                datetime.now(UTC)))
+            self.endpoint.capture.add(_captured(serving, answer, body.id))
         self._mirror(serving, tensors)
         return _response(body, serving, answer), {}
 
@@ -169,6 +167,13 @@ def _data(tensor: Any) -> Any:
     if kind is None or len(raw) % np.dtype(kind).itemsize:
         raise InvalidInput(f"column {tensor.name!r}: {len(raw)} bytes are no whole number of {tensor.datatype}")
     return np.frombuffer(raw, dtype=kind)
+
+
+def _captured(serving: Serving, answer: Answer, id: str) -> Captured:
+    """Features are kept as the model saw them: a column has one type, however a client sends it."""
+    floats = {name: answer.sent[name].astype(np.float64, copy=False) for name in answer.model.manifest.features}
+    return Captured({**answer.sent, **floats}, answer.values, answer.model.digest, answer.arm,
+                    serving.generation.number, id, datetime.now(UTC))
 
 
 def _response(request: InferRequest, serving: Serving, answer: Answer) -> InferResponse:
