@@ -172,7 +172,9 @@ class Table:
             StepError: TW520 where there is no such table.
         """
         table = self._require(version)
-        files = tuple(sorted(_decoded(uri) for uri in table.file_uris()))
+        # Not file_uris(): it encodes the root's name and decodes the file's.
+        paths = pa.table(table.get_add_actions()).column("path").to_pylist()
+        files = tuple(sorted(f"{self.uri}/{unquote(path)}" for path in paths))
         return Snapshot(self, table.version(), files, _arrow_schema(table))
 
     def history(self) -> list[dict[str, Any]]:
@@ -345,11 +347,6 @@ class Lake:
                 yield head.removeprefix("tables/")
 
 
-def _decoded(uri: str) -> str:
-    """delta-rs gives URL-encoded names; a space in one would be "no such file"."""
-    return unquote(urlsplit(uri).path) if uri.startswith("file://") else unquote(uri)
-
-
 def _arrow_schema(table: DeltaTable) -> pa.Schema:
     return pa.schema(pa.schema(table.schema().to_arrow()))
 
@@ -359,7 +356,8 @@ def _add(staged: Staged) -> AddAction:
 
 
 def _remove(row: Mapping[str, Any]) -> RemoveAction:
-    return RemoveAction(row["path"], True, int(time.time() * 1000), size=row["size_bytes"])
+    """Actions are given names as they are; the log, and what is read of it, has them encoded."""
+    return RemoveAction(unquote(row["path"]), True, int(time.time() * 1000), size=row["size_bytes"])
 
 
 def _as_type(bound: datetime | date | str | int, kind: pa.DataType) -> datetime | date | str | int:
