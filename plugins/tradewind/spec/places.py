@@ -1,0 +1,72 @@
+"""From a path in the models to a place in the text, and to the path as a person reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tradewind.errors import Problem
+from tradewind.spec.nodes import Mapping, Mark, Node, Sequence, plain
+
+Path = tuple[str | int, ...]
+
+_EXPECTATION = ("name", "arguments", "severity")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A value in the text, by the path that leads to it."""
+
+    path: Path
+    node: Node
+    key: Mark  # where its key stands, or it itself in a list
+
+    @property
+    def text(self) -> str | None:
+        """`train.params.eta`, `checks.flights[0]`; None at the top."""
+        return written(self.path)
+
+    def problem(self, code: str, message: str, *, at: Mark | None = None, **details: Any) -> Problem:
+        """A problem with this value; it is shown where the value stands, or `at` another place."""
+        mark = at or self.node.mark
+        details.setdefault("path", self.text)
+        details.setdefault("docs", f"reference/errors.md#{code.lower()}")
+        return Problem(code=code, message=message, file=mark.file, line=mark.line, column=mark.column, **details)
+
+
+def written(path: Path) -> str | None:
+    """A path as a person reads it."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.removeprefix(".") or None
+
+
+def find(root: Mapping, loc: Path) -> Place:
+    """The deepest value that a path leads to. Parts that stand for no key in the text are passed over:
+    names of a union's forms, and fields of which the text has a shorthand.
+    """
+    path: Path = ()
+    node: Node = root
+    mark = root.mark
+    for part in loc:
+        if isinstance(node, Mapping):
+            if part in node.items:
+                node, mark, path = node.items[str(part)], node.keys[str(part)], (*path, str(part))
+            elif part in _EXPECTATION and len(node.items) == 1 and path[:1] == ("checks",):
+                name = next(iter(node.items))
+                node, mark, path = node.items[name], node.keys[name], (*path, name)
+                if isinstance(node, Mapping) and part in node.items:
+                    node, mark, path = node.items[str(part)], node.keys[str(part)], (*path, str(part))
+        elif isinstance(node, Sequence) and isinstance(part, int) and part < len(node.items):
+            node, path = node.items[part], (*path, part)
+            mark = node.mark
+    return Place(path, node, mark)
+
+
+def shown(node: Node) -> Any:
+    """A value for a message: short."""
+    value = plain(node)
+    if isinstance(value, dict):
+        return f"a mapping of {', '.join(list(value)[:6]) or 'nothing'}"
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    return value[:200] if isinstance(value, str) else value
