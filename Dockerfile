@@ -1,0 +1,107 @@
+# syntax=docker/dockerfile:1
+# Three images of one lock: airflow (the control plane), steps (pods of steps), serving (the model server).
+#   docker build --target steps --build-arg COMMIT=$(git rev-parse HEAD) -t registry.example.com/tradewind/steps:0.1.0 .
+# They hold dependencies and Tradewind, never user code: that travels with each request.
+# Any Debian with Python 3.11 to 3.13 will do as base; pin it by digest for builds that can be repeated.
+ARG BASE=python:3.12-slim-bookworm
+
+FROM ${BASE} AS base
+ENV PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PATH=/opt/tradewind/.venv/bin:$PATH
+RUN groupadd --gid 50000 tradewind \
+    && useradd --uid 50000 --gid 50000 --home-dir /scratch --no-create-home --shell /usr/sbin/nologin tradewind \
+    && install -d -o 50000 -g 50000 /scratch
+WORKDIR /opt/tradewind
+
+# What installs, and stays behind.
+FROM base AS build
+ARG UV=0.13.9
+ENV UV_LINK_MODE=copy \
+    UV_COMPILE_BYTECODE=1 \
+    UV_PYTHON_DOWNLOADS=never \
+    UV_PROJECT_ENVIRONMENT=/opt/tradewind/.venv
+RUN python3 -m venv /opt/uv \
+    && /opt/uv/bin/pip install --no-cache-dir "uv==${UV}" \
+    && ln -s /opt/uv/bin/uv /usr/local/bin/uv
+COPY pyproject.toml uv.lock README.md LICENSE ./
+
+# Dependencies first, so that a change of Tradewind's own code builds no other layer anew.
+FROM build AS build-airflow
+# The light steps run in Airflow's own workers and need the steps' libraries, but no Spark.
+ARG EXTRAS="--extra airflow --extra steps --no-install-package pyspark"
+# hadolint ignore=SC2086
+RUN uv sync --frozen --no-dev --no-cache --no-install-project ${EXTRAS}
+COPY include include
+COPY plugins plugins
+# hadolint ignore=SC2086
+RUN uv sync --frozen --no-dev --no-cache --no-editable ${EXTRAS}
+
+FROM build AS build-steps
+RUN uv sync --frozen --no-dev --no-cache --no-install-project --extra steps
+COPY include include
+COPY plugins plugins
+RUN uv sync --frozen --no-dev --no-cache --no-editable --extra steps
+
+FROM build AS build-serving
+RUN uv sync --frozen --no-dev --no-cache --no-install-project --extra serving
+COPY include include
+COPY plugins plugins
+RUN uv sync --frozen --no-dev --no-cache --no-editable --extra serving
+
+# Airflow's API server, scheduler, DAG processor, triggerer and workers: the command says which.
+FROM base AS airflow
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends git tini \
+    && rm -rf /var/lib/apt/lists/* \
+    && install -d -o 50000 -g 0 -m 0775 /opt/airflow
+COPY --from=build-airflow /opt/tradewind/.venv .venv
+COPY profiles profiles
+ENV AIRFLOW_HOME=/opt/airflow \
+    HOME=/scratch \
+    TRADEWIND_PROJECT=/opt/tradewind \
+    TRADEWIND_PROFILE=cluster
+USER 50000:50000
+EXPOSE 8080
+# The official chart's containers bring their own command line, some by way of bash.
+ENTRYPOINT ["tini", "--"]
+CMD ["airflow", "api-server"]
+ARG COMMIT=unknown
+LABEL org.opencontainers.image.title="tradewind-airflow" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.revision="${COMMIT}"
+
+# One step, then the end: the pod gives the arguments. Java is for Spark.
+FROM base AS steps
+ARG JAVA=openjdk-17-jre-headless
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends "${JAVA}" tini \
+    && rm -rf /var/lib/apt/lists/*
+COPY --from=build-steps /opt/tradewind/.venv .venv
+ENV HOME=/scratch \
+    PYSPARK_PYTHON=/opt/tradewind/.venv/bin/python
+USER 50000:50000
+ENTRYPOINT ["tini", "--", "python", "-m", "tradewind_runtime"]
+CMD ["--help"]
+ARG COMMIT=unknown
+LABEL org.opencontainers.image.title="tradewind-steps" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.revision="${COMMIT}"
+
+# The model server: V2 protocol, verified artefacts only.
+FROM base AS serving
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends tini \
+    && rm -rf /var/lib/apt/lists/*
+COPY --from=build-serving /opt/tradewind/.venv .venv
+ENV HOME=/scratch
+USER 50000:50000
+EXPOSE 8085
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
+  CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8085/v2/health/live', timeout=2)"]
+ENTRYPOINT ["tini", "--", "python", "-m", "tradewind_runtime.serving"]
+CMD ["--help"]
+ARG COMMIT=unknown
+LABEL org.opencontainers.image.title="tradewind-serving" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.revision="${COMMIT}"
