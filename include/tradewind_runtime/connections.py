@@ -6,7 +6,7 @@ import json
 import os
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from tradewind_runtime.contract.errors import StepError
 
@@ -23,6 +23,15 @@ class Connection:
     port: int | None = None
     schema: str = ""
     extra: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def http(self) -> str:
+        """Its address: the extra `uri`, else scheme, login, host and port."""
+        if uri := self.extra.get("uri"):
+            return str(uri)
+        scheme, _, host = self.host.rpartition("://")
+        scheme = scheme or ("https" if "https" in (self.type, self.schema) else "http")
+        user = f"{quote(self.login, safe='')}:{quote(self.password, safe='')}@" if self.login else ""
+        return f"{scheme}://{user}{host}{f':{self.port}' if self.port else ''}"
 
     @classmethod
     def parse(cls, id: str, text: str) -> Connection:

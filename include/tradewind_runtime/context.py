@@ -45,6 +45,16 @@ class StepContext:
             raise StepError("TW512", f"the step {self.request.id!r} names no connection for {use!r}", retryable=False)
         return connection(id)
 
+    def registry_uri(self) -> str:
+        """Where the model registry is: the connection `registry`, else the profile's file.
+
+        Raises:
+            StepError: TW512 where there is neither.
+        """
+        if "registry" not in self.request.connections and (found := self.setting("mlflow_uri")):
+            return str(found)
+        return self.connection("registry").http()
+
     def setting(self, name: str, default: Any = None) -> Any:
         """One of the profile's settings: how, never what."""
         return self.request.settings.get(name, default)

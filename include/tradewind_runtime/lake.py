@@ -130,7 +130,10 @@ class Table:
     def create(self, schema: pa.Schema) -> None:
         """Make it, empty, unless it is there. First commits race, so this comes before any."""
         DeltaTable.create(
-            self.uri, schema=schema, mode="ignore", name=self.name.replace("/", "."),
+            self.uri,
+            schema=schema,
+            mode="ignore",
+            name=self.name.replace("/", "."),
             storage_options=dict(self.options) or None,
         )
 
@@ -195,7 +198,11 @@ class Table:
         return f"{self.uri}/data/{id or uuid.uuid4().hex}"
 
     def stage(
-        self, batches: Iterable[pa.RecordBatch], schema: pa.Schema, *, cut_by: str | None = None,
+        self,
+        batches: Iterable[pa.RecordBatch],
+        schema: pa.Schema,
+        *,
+        cut_by: str | None = None,
         folder: str | None = None,
     ) -> list[Staged]:
         """Write rows as Parquet below the table; nothing reads them until a commit.
@@ -215,8 +222,12 @@ class Table:
                 for day, part in _by_day(batch, cut_by) if batch.num_rows else ():
                     if day not in writers:
                         path = f"{root}/{day or 'part'}-{len(writers):05d}.parquet"
-                        writers[day] = (path, pq.ParquetWriter(path, schema, filesystem=self.filesystem,
-                                                               compression="zstd", coerce_timestamps="us"))
+                        writers[day] = (
+                            path,
+                            pq.ParquetWriter(
+                                path, schema, filesystem=self.filesystem, compression="zstd", coerce_timestamps="us"
+                            ),
+                        )
                     writers[day][1].write_batch(part.cast(schema), row_group_size=ROW_GROUP)
         finally:
             for _, writer in writers.values():
@@ -227,8 +238,11 @@ class Table:
         """What an engine has left in its folder."""
         root = folder.removeprefix("s3://")
         selector = pafs.FileSelector(root, recursive=True, allow_not_found=True)
-        found = [info.path for info in self.filesystem.get_file_info(selector)
-                 if info.is_file and info.path.endswith(".parquet")]
+        found = [
+            info.path
+            for info in self.filesystem.get_file_info(selector)
+            if info.is_file and info.path.endswith(".parquet")
+        ]
         return [self._staged(path) for path in sorted(found)]
 
     def _staged(self, path: str) -> Staged:
@@ -238,8 +252,13 @@ class Table:
         return Staged(path.removeprefix(base), size, stats(metadata))
 
     def commit(
-        self, files: Sequence[Staged], *, schema: pa.Schema, positions: Mapping[str, Advance] | None = None,
-        replace: Replace | str | None = None, metadata: Mapping[str, Any] | None = None,
+        self,
+        files: Sequence[Staged],
+        *,
+        schema: pa.Schema,
+        positions: Mapping[str, Advance] | None = None,
+        replace: Replace | str | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> int:
         """Take staged files in, with their source's positions, in one version.
 
@@ -271,7 +290,9 @@ class Table:
                 return handle.version()
             try:
                 handle.create_write_transaction(
-                    actions, "append", schema=handle.schema(),
+                    actions,
+                    "append",
+                    schema=handle.schema(),
                     commit_properties=CommitProperties(
                         custom_metadata={"tradewind": json.dumps(dict(metadata or {}), default=str)},
                         app_transactions=[Transaction(app_id=id, version=move.after) for id, move in wanted.items()],

@@ -71,3 +71,13 @@ class RegisterConfig(Frozen):
     owner: str = ""
     yaml: str = Field("", description="The pipeline's text, kept with the version.")
     commit: str = Field("", description="The commit or bundle version that it came from.")
+
+
+class PromoteConfig(Frozen):
+    """What the step `promote` is configured by. The input `version` comes before `version` and `digest` here."""
+
+    model: Slug
+    registry: str = "mlflow"
+    endpoint: str | None = Field(None, description="Where it was rolled out; for people.")
+    version: str | None = None
+    digest: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")

@@ -60,6 +60,10 @@ def transform(job: Job) -> Output:
     return Output(schema, staged)
 
 
+#: A short run ends before the JVM's second compiler pays; `settings.spark.java_options` is for long ones.
+QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+
+
 @contextmanager
 def session(settings: Mapping[str, Any], scratch: Path, table: Table | None = None) -> Iterator[SparkSession]:
     """A Spark that leaves nothing behind; one that is active already is used and left running.
@@ -99,7 +103,7 @@ def _options(settings: Mapping[str, Any], scratch: Path, table: Table | None) ->
         "spark.master": master,
         "spark.driver.memory": str(settings.get("driver_memory", "1g")),
         "spark.driver.extraJavaOptions": f'-Djava.io.tmpdir="{scratch}" -Dderby.system.home="{scratch}" '
-        "-Duser.timezone=UTC",
+        f"-Duser.timezone=UTC {settings.get('java_options', QUICK)}",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.log.level": "WARN",

@@ -149,7 +149,7 @@ class ServedEndpoint:
         except StepError:
             raise
         except Exception as error:
-            raise StepError("TW563", f"artefact {digest[:12]} verifies but does not load: {error}",
+            raise StepError("TW568", f"artefact {digest[:12]} verifies but does not load: {error}",
                             retryable=False) from error
         return model
 

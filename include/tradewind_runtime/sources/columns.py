@@ -45,9 +45,12 @@ def declared(source: Source) -> pa.Schema | None:
         return None
     if taken := RESERVED & set(source.columns):
         raise StepError(
-            "TW527", "a column has a name that ingestion itself gives", retryable=False, got=sorted(taken),
+            "TW527",
+            "a column has a name that ingestion itself gives",
+            retryable=False,
+            got=sorted(taken),
             fix="leave it out of columns",
-        )  # fmt: skip
+        )
     return pa.schema([(name, TYPES[kind]) for name, kind in source.columns.items()])
 
 

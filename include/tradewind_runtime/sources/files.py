@@ -69,9 +69,7 @@ class FileRows:
         self.bad.append(Bad(self.origin.key, number, reason, content, self.origin.id, self.origin.at))
 
 
-def open_rows(
-    path: Path, kind: str, source: Source, *, nulls: Sequence[str], origin: Origin, table: Table
-) -> FileRows:
+def open_rows(path: Path, kind: str, source: Source, *, nulls: Sequence[str], origin: Origin, table: Table) -> FileRows:
     """A file's rows, of the columns that the YAML names, or else of those that the table and the file have.
 
     Raises:
@@ -102,8 +100,12 @@ def _guarded(found: Blocks, origin: Origin) -> Blocks:
 
 
 def _unreadable(origin: Origin, error: Exception) -> StepError:
-    return StepError("TW527", f"{origin.key} cannot be read: {str(error)[:200]}", retryable=False,
-                     fix="mend or remove the object, or set objects.format; nothing of it has been taken in")  # fmt: skip
+    return StepError(
+        "TW527",
+        f"{origin.key} cannot be read: {str(error)[:200]}",
+        retryable=False,
+        fix="mend or remove the object, or set objects.format; nothing of it has been taken in",
+    )
 
 
 def _merged(fixed: pa.Schema, found: pa.Schema, infer: bool) -> pa.Schema:

@@ -92,17 +92,21 @@ class _Progress:
             raise StepError(
                 "TW524",
                 f"partition {partition} of {self.kafka.topic!r} ends at {high}, before what was read or pinned",
-                retryable=False, got=f"end {high}", expected=f"at least {max(start, end)}",
+                retryable=False,
+                got=f"end {high}",
+                expected=f"at least {max(start, end)}",
                 fix="was the topic made again? Read the new one as a source of another name",
-            )  # fmt: skip
+            )
         if start < low and start < end:
             raise StepError(
                 "TW524",
                 f"{min(low, end) - start} offsets of partition {partition} of {self.kafka.topic!r} are gone unread",
-                retryable=False, got=f"first offset kept: {low}", expected=f"offset {start}",
+                retryable=False,
+                got=f"first offset kept: {low}",
+                expected=f"offset {start}",
                 fix="keep messages longer than runs are apart (retention.ms); to go on without those, "
                 "read the topic as a source of another name",
-            )  # fmt: skip
+            )
         self.next[partition], self.end[partition] = start, end
         if start < end:
             self.open.add(partition)
@@ -140,9 +144,12 @@ def _messages(consumer: Consumer, progress: _Progress) -> Iterator[list[Message]
             patience = time.monotonic() + PATIENCE
         elif time.monotonic() > patience:
             raise StepError(
-                "TW525", f"Kafka sent nothing of {progress.kafka.topic!r} for {PATIENCE:.0f} s",
-                fix="is the broker up?", got={p: progress.next[p] for p in progress.open}, expected=str(progress.end),
-            )  # fmt: skip
+                "TW525",
+                f"Kafka sent nothing of {progress.kafka.topic!r} for {PATIENCE:.0f} s",
+                fix="is the broker up?",
+                got={p: progress.next[p] for p in progress.open},
+                expected=str(progress.end),
+            )
         if good:
             rows += len(good)
             size += sum(len(message) for message in good)
@@ -168,10 +175,12 @@ def _take(message: Message, progress: _Progress) -> bool:
         return False
     if error.code() == _GONE:
         raise StepError(
-            "TW524", f"an offset of partition {partition} of {progress.kafka.topic!r} was deleted while it was read",
-            got=error.str(), expected=f"offset {progress.next.get(partition)}",
+            "TW524",
+            f"an offset of partition {partition} of {progress.kafka.topic!r} was deleted while it was read",
+            got=error.str(),
+            expected=f"offset {progress.next.get(partition)}",
             fix="keep messages longer (retention.ms)",
-        )  # fmt: skip
+        )
     if error.retriable() or error.code() in _AWAY:
         log.info("%s: %s; waiting", progress.kafka.topic, error.str())
         return False
@@ -194,10 +203,12 @@ def _chunk(batches: Iterator[list[Message]], decoder: Decoder, progress: _Progre
     whole = pa.concat_tables([empty, *tables], promote_options="default").combine_chunks()
     moves = progress.moves()
     return Chunk(
-        schema=schema, rows=whole.select(schema.names).to_batches(), bad=bad,
+        schema=schema,
+        rows=whole.select(schema.names).to_batches(),
+        bad=bad,
         positions={progress.names[p]: move for p, move in moves.items()},
         marks={progress.names[p]: move.after for p, move in moves.items()},
-    )  # fmt: skip
+    )
 
 
 def _with_provenance(rows: pa.Table, messages: list[Message], kept: np.ndarray, now: datetime) -> pa.Table:
@@ -238,9 +249,11 @@ def _consumer(kafka: KafkaSource, access: Access) -> Iterator[Consumer]:
             settings["bootstrap.servers"] = f"{conn.host}:{conn.port or 9092}"
     if not settings.get("bootstrap.servers"):
         raise StepError(
-            "TW525", f"the connection of topic {kafka.topic!r} names no broker", retryable=False,
+            "TW525",
+            f"the connection of topic {kafka.topic!r} names no broker",
+            retryable=False,
             fix='give it a host and port, or {"bootstrap.servers": "host:port"} as extra',
-        )  # fmt: skip
+        )
     settings |= {
         "group.id": f"tradewind-{uuid.uuid4().hex}",  # librdkafka wants one; nothing is ever committed to it
         "enable.auto.commit": False,
@@ -259,8 +272,12 @@ def _consumer(kafka: KafkaSource, access: Access) -> Iterator[Consumer]:
     try:
         yield consumer
     except KafkaException as error:
-        raise StepError("TW525", f"Kafka: {error.args[0].str()}", got=settings["bootstrap.servers"],
-                        fix="is the broker up, and the connection right?") from error  # fmt: skip
+        raise StepError(
+            "TW525",
+            f"Kafka: {error.args[0].str()}",
+            got=settings["bootstrap.servers"],
+            fix="is the broker up, and the connection right?",
+        ) from error
     finally:
         consumer.close()
 
@@ -269,14 +286,14 @@ def _partitions(consumer: Consumer, kafka: KafkaSource) -> list[int]:
     topic = consumer.list_topics(kafka.topic, timeout=TIMEOUT).topics[kafka.topic]
     if topic.error is not None or not topic.partitions:
         raise StepError(
-            "TW525", f"topic {kafka.topic!r} cannot be read", got=topic.error.str() if topic.error else "no partitions",
+            "TW525",
+            f"topic {kafka.topic!r} cannot be read",
+            got=topic.error.str() if topic.error else "no partitions",
             fix="create the topic, or mend its name",
-        )  # fmt: skip
+        )
     return sorted(topic.partitions)
 
 
 def _watermarks(consumer: Consumer, kafka: KafkaSource, partition: int) -> tuple[int, int]:
     low, high = consumer.get_watermark_offsets(TopicPartition(kafka.topic, partition), timeout=TIMEOUT, cached=False)
     return int(low), int(high)
-
-

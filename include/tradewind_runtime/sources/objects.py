@@ -60,14 +60,15 @@ def read(source: Source, access: Access, end: Mapping[str, str], table: Table) -
         origin = Origin(key, mark, (now[mark] or 0))
         opened = _Opened(place, key, end[key], access)
         with opened as path:
-            rows = open_rows(
-                path, _format(objects, key), source, nulls=objects.nulls, origin=origin, table=table
-            )
+            rows = open_rows(path, _format(objects, key), source, nulls=objects.nulls, origin=origin, table=table)
             yield Chunk(
-                schema=rows.schema, rows=opened.checked(rows.batches()), bad=rows.bad,
+                schema=rows.schema,
+                rows=opened.checked(rows.batches()),
+                bad=rows.bad,
                 positions={count: Advance(now[count], after), mark: Advance(now[mark], after)},
-                marks={mark: after}, replace=_replace(objects, key, now[count]),
-            )  # fmt: skip
+                marks={mark: after},
+                replace=_replace(objects, key, now[count]),
+            )
         now[count] = after
 
 
@@ -113,8 +114,12 @@ class _Place:
         except (NotFoundError, FileNotFoundError):
             return
         except (BaseError, OSError) as error:
-            raise StepError("TW525", f"the store cannot be listed: {_first_line(error)}", got=pattern,
-                            fix="see the connection, and whether the bucket exists") from error  # fmt: skip
+            raise StepError(
+                "TW525",
+                f"the store cannot be listed: {_first_line(error)}",
+                got=pattern,
+                fix="see the connection, and whether the bucket exists",
+            ) from error
 
     def version(self, meta: Mapping[str, Any]) -> str:
         """What changes when the object does."""
@@ -172,10 +177,12 @@ class _Opened:
 
     def _changed(self, how: str) -> StepError:
         return StepError(
-            "TW526", f"{self.key} {how} after the run was pinned to it", retryable=False,
+            "TW526",
+            f"{self.key} {how} after the run was pinned to it",
+            retryable=False,
             expected=f"version {self.version}",
             fix="start a new run, which pins what is there now; write objects once, under a new name each",
-        )  # fmt: skip
+        )
 
 
 def _objects(source: Source) -> ObjectsSource:
@@ -221,8 +228,13 @@ def _format(objects: ObjectsSource, key: str) -> str:
     suffixes: Iterable[str] = [suffix.lower() for suffix in PurePosixPath(key).suffixes]
     found = [FORMATS[suffix] for suffix in suffixes if suffix in FORMATS]
     if not found:
-        raise StepError("TW527", f"what {key} holds cannot be told by its name", retryable=False,
-                        expected=", ".join(sorted(FORMATS)), fix="set objects.format")  # fmt: skip
+        raise StepError(
+            "TW527",
+            f"what {key} holds cannot be told by its name",
+            retryable=False,
+            expected=", ".join(sorted(FORMATS)),
+            fix="set objects.format",
+        )
     return found[-1]
 
 

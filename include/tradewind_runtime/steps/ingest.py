@@ -68,28 +68,35 @@ def run(context: StepContext) -> StepOutcome:
     version = table.version()
     if version is None:
         raise StepError(
-            "TW522", f"the source {config.name!r} has no rows and its columns are not known", got="nothing to read",
-            fix="name its columns in the YAML, or see whether anything is there", path=f"sources.{config.name}",
-        )  # fmt: skip
+            "TW522",
+            f"the source {config.name!r} has no rows and its columns are not known",
+            got="nothing to read",
+            fix="name its columns in the YAML, or see whether anything is there",
+            path=f"sources.{config.name}",
+        )
     seconds = time.monotonic() - started
     context.log.info("%s: %d rows, %d quarantined, %.1f s", config.name, tally.rows, tally.bad, seconds)
     metrics: dict[str, float] = {"rows": tally.rows, "bad": tally.bad, "seconds": round(seconds, 3)}
     if config.source.time and context.request.window:
         metrics["late"] = tally.late
     return StepOutcome(
-        outputs={"rows": DatasetRef(table=table.name, version=version)}, metrics=metrics,
+        outputs={"rows": DatasetRef(table=table.name, version=version)},
+        metrics=metrics,
         facts={"positions": {id: {"start": start, "end": end} for id, (start, end) in tally.positions.items()}},
-    )  # fmt: skip
+    )
 
 
 def access(context: StepContext, use: str = "source") -> sources.Access:
     """What a source may use, by the use under which the request names its connection."""
     project = context.setting("project")
     return sources.Access(
-        lake=context.lake, connection=context.connection(use) if use in context.request.connections else None,
-        project=Path(project) if project else None, window=context.request.window, scratch=context.scratch,
+        lake=context.lake,
+        connection=context.connection(use) if use in context.request.connections else None,
+        project=Path(project) if project else None,
+        window=context.request.window,
+        scratch=context.scratch,
         chunk_rows=int(context.setting("chunk_rows", sources.Access.chunk_rows)),
-    )  # fmt: skip
+    )
 
 
 def _ingest(context: StepContext, config: IngestConfig, table: Table, tally: _Tally) -> None:
@@ -108,9 +115,12 @@ def _ingest(context: StepContext, config: IngestConfig, table: Table, tally: _Ta
         _judge(config, tally.rows + seen.rows, tally.bad, chunk.bad)
         _quarantine(context, refused, chunk)
         table.commit(
-            staged, schema=chunk.schema, positions=chunk.positions, replace=chunk.replace,
+            staged,
+            schema=chunk.schema,
+            positions=chunk.positions,
+            replace=chunk.replace,
             metadata={"run_id": context.request.run_id, "rows": seen.rows, "bad": len(chunk.bad)},
-        )  # fmt: skip
+        )
         tally.committed(chunk, seen)
         if tally.rows > seen.rows:
             context.log.info("%s: %d rows so far", config.name, tally.rows)
@@ -140,11 +150,14 @@ def _judge(config: IngestConfig, rows: int, bad_before: int, bad: list[Bad]) -> 
         return
     examples = "; ".join(f"{row.source} at {row.position}: {row.reason}" for row in bad[:3])
     raise StepError(
-        "TW523", f"{count} of {rows + count} rows of {config.name!r} cannot be read", retryable=False,
-        got=examples, expected=f"at most {limit:g}" if limit >= 1 else f"at most {limit:.1%}",
+        "TW523",
+        f"{count} of {rows + count} rows of {config.name!r} cannot be read",
+        retryable=False,
+        got=examples,
+        expected=f"at most {limit:g}" if limit >= 1 else f"at most {limit:.1%}",
         fix="mend the producer or the columns, or raise max_bad; nothing of these rows has been taken in",
         path=f"sources.{config.name}.max_bad",
-    )  # fmt: skip
+    )
 
 
 def _quarantine(context: StepContext, table: Table, chunk: sources.Chunk) -> None:

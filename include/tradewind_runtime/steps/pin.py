@@ -45,19 +45,28 @@ def _pins(context: StepContext, config: PinConfig) -> Pins:
     generation = endpoints.latest(context.lake.documents, config.endpoint) if config.endpoint else None
     tables = {name: context.lake.table(name).snapshot().version for name in config.tables}
     return Pins(
-        pipeline=context.request.pipeline, run_id=context.request.run_id, created=datetime.now(UTC),
-        window=_window(context), backfill=config.backfill, sources=_ends(context, config), tables=tables,
-        champion=champion[0] if champion else None, champion_version=champion[1] if champion else None,
-        generation=generation.number if generation else None, requests=config.requests,
-    )  # fmt: skip
+        pipeline=context.request.pipeline,
+        run_id=context.request.run_id,
+        created=datetime.now(UTC),
+        window=_window(context),
+        backfill=config.backfill,
+        sources=_ends(context, config),
+        tables=tables,
+        champion=champion[0] if champion else None,
+        champion_version=champion[1] if champion else None,
+        generation=generation.number if generation else None,
+        requests=config.requests,
+    )
 
 
 def _window(context: StepContext) -> Window:
     if context.request.window is None:
         raise StepError(
-            "TW514", "the run has no window", retryable=False,
+            "TW514",
+            "the run has no window",
+            retryable=False,
             fix="give it start and end as parameters, or the pipeline a schedule",
-        )  # fmt: skip
+        )
     return context.request.window
 
 

@@ -42,7 +42,7 @@ def run(context: StepContext) -> StepOutcome:
     """Send the newest captured rows to stable and canary.
 
     Raises:
-        StepError: TW564 where no replica serves the generation.
+        StepError: TW569 where no replica serves the generation.
     """
     config, documents = context.config(ReplayConfig), context.lake.documents
     generation = endpoints.latest(documents, config.endpoint)
@@ -51,7 +51,7 @@ def run(context: StepContext) -> StepOutcome:
         return StepOutcome(metrics={"rows": 0})
     replicas = _live(context, generation)
     if not replicas:
-        raise StepError("TW564", f"no live replica serves generation {generation.number} of {config.endpoint!r}",
+        raise StepError("TW569", f"no live replica serves generation {generation.number} of {config.endpoint!r}",
                         fix="see that the model server runs and reads this lake")
     before = _seen(replicas, generation)
     parts = list(_recent(context, config.endpoint, config.requests))
