@@ -1,6 +1,7 @@
-"""The core expectations of Great Expectations 1.24 and their arguments: a static list, since the library takes seconds to import.
+"""The core expectations of Great Expectations 1.24 and their arguments.
 
-A test compares it with the installed library. Expectations that need a second data source are left out.
+A static list, since importing the library takes seconds; a test compares it with the installed
+library. Expectations that need a second data source are left out.
 """
 
 from __future__ import annotations

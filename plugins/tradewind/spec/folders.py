@@ -1,7 +1,7 @@
 """Shared defaults: `defaults.yaml` of every folder from the project down to the YAML, merged under it.
 
-A default never adds a step: blocks that are steps, sources and checks take defaults only where the YAML has them. Values
-keep their places, so that a wrong default is shown where it stands, to those who use it and to nobody else.
+A default never adds a step: blocks that are steps, sources and checks take defaults only where the YAML has them.
+Values keep their places, so that a wrong default is shown where it stands, to those who use it and to nobody else.
 """
 
 from __future__ import annotations

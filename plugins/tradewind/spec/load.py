@@ -10,11 +10,11 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from tradewind.errors import Problem, TradewindError
-from tradewind.spec.crosschecks import crosscheck
 from tradewind.spec.folders import defaults_files, merge, read_defaults, shown_path
 from tradewind.spec.nodes import Mapping, parse, plain
 from tradewind.spec.pipeline import Pipeline
 from tradewind.spec.places import find
+from tradewind.spec.rules import crosscheck
 from tradewind.spec.secrets import leaks
 from tradewind.spec.translate import problems_of
 
@@ -49,7 +49,7 @@ def load(path: Path, *, root: Path | None = None) -> Pipeline:
 
 
 def load_text(text: str, file: str = "pipeline.yaml", *, root: Path | None = None) -> Pipeline:
-    """A validated pipeline of a text alone: without shared defaults, and without looking at user code if no root is given.
+    """A validated pipeline of a text alone: no shared defaults, and no look at user code if no root is given.
 
     Raises:
         TradewindError: with all problems of the text.
@@ -133,7 +133,7 @@ def _result(loaded: Loaded) -> Pipeline:
 
 
 def _unique(loaded: Loaded, seen: dict[str, Loaded], loc: tuple[str, ...], code: str, what: str) -> Loaded:
-    """The file as it is, or refused where an earlier one has its name. Files that are wrong otherwise keep their name too."""
+    """The file as it is, or refused where an earlier one, right or wrong, has its name."""
     if loaded.node is None:
         return loaded
     place = find(loaded.node, loc)

@@ -44,22 +44,28 @@ def find(root: Mapping, loc: Path) -> Place:
     """The deepest value that a path leads to. Parts that stand for no key in the text are passed over:
     names of a union's forms, and fields of which the text has a shorthand.
     """
-    path: Path = ()
-    node: Node = root
-    mark = root.mark
+    place = Place((), root, root.mark)
     for part in loc:
-        if isinstance(node, Mapping):
-            if part in node.items:
-                node, mark, path = node.items[str(part)], node.keys[str(part)], (*path, str(part))
-            elif part in _EXPECTATION and len(node.items) == 1 and path[:1] == ("checks",):
-                name = next(iter(node.items))
-                node, mark, path = node.items[name], node.keys[name], (*path, name)
-                if isinstance(node, Mapping) and part in node.items:
-                    node, mark, path = node.items[str(part)], node.keys[str(part)], (*path, str(part))
-        elif isinstance(node, Sequence) and isinstance(part, int) and part < len(node.items):
-            node, path = node.items[part], (*path, part)
-            mark = node.mark
-    return Place(path, node, mark)
+        node = place.node
+        if isinstance(node, Sequence) and isinstance(part, int) and part < len(node.items):
+            below = node.items[part]
+            place = Place((*place.path, part), below, below.mark)
+        elif isinstance(node, Mapping) and part in node.items:
+            place = _below(place, node, str(part))
+        elif (
+            isinstance(node, Mapping)
+            and part in _EXPECTATION
+            and len(node.items) == 1
+            and place.path[:1] == ("checks",)
+        ):
+            place = _below(place, node, next(iter(node.items)))
+            if isinstance(place.node, Mapping) and part in place.node.items:
+                place = _below(place, place.node, str(part))
+    return place
+
+
+def _below(place: Place, node: Mapping, key: str) -> Place:
+    return Place((*place.path, key), node.items[key], node.keys[key])
 
 
 def shown(node: Node) -> Any:

@@ -35,7 +35,7 @@ def checked_cron(value: str) -> str:
     if value in PRESETS:
         return value
     if value.startswith("@") or len(value.split()) != 5 or not croniter.is_valid(value):
-        msg = f"{value!r} is not a cron expression of five fields (such as '0 6 * * 1-5'), nor one of {', '.join(PRESETS)}"
+        msg = f"{value!r} is not a cron expression of five fields, nor one of {', '.join(PRESETS)}"
         raise ValueError(msg)
     return value
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from tradewind.errors import Problem, nearest
 from tradewind.spec.nodes import Mapping
-from tradewind.spec.places import Path, find, shown
+from tradewind.spec.places import Path, Place, find, shown
 from tradewind.spec.shape import keys_at, models_at
 
 _TYPES = {
@@ -181,7 +181,7 @@ def _missing(loc: Path, root: Mapping, model: type[BaseModel]) -> Problem:
     )
 
 
-def _wrong_value(detail: Any, place: Any) -> Problem:
+def _wrong_value(detail: Any, place: Place) -> Problem:
     kind, context = detail["type"], detail.get("ctx", {})
     given = shown(place.node)
     message, expected, suggestion = detail["msg"], None, None

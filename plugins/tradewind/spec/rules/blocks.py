@@ -1,0 +1,152 @@
+"""Blocks that need others, and the names that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tradewind.errors import Problem, nearest
+from tradewind.spec.expectations import EXPECTATIONS
+from tradewind.spec.rules.view import View, rule
+
+_NEEDS = {
+    "tune": ("train",),
+    "evaluate": ("train",),
+    "promote": ("train",),
+    "deploy": ("promote",),
+    "score": ("promote",),
+    "monitor": ("deploy",),
+}
+
+
+@rule
+def needs(view: View) -> Iterator[Problem]:
+    """A block without what it works on."""
+    for block, others in _NEEDS.items():
+        for other in others:
+            if view.given(block) and not view.given(other) and view.at(block).node.mark.file == view.node.mark.file:
+                place = view.at(block)
+                yield place.problem(
+                    "TW122",
+                    f"{block} needs {other}, which is not there",
+                    at=place.key,
+                    expected=f"a block {other}",
+                    fix=f"add {other}, or remove {block}",
+                )
+    deploy = view.draft.deploy
+    if view.draft.monitor and deploy and not deploy.capture:
+        place = view.at("deploy", "capture")
+        yield place.problem(
+            "TW122",
+            "monitor looks at captured requests, and capture is off",
+            at=place.key,
+            got=False,
+            expected="true",
+            fix="remove capture, or monitor",
+        )
+
+
+@rule
+def one_table(view: View) -> Iterator[Problem]:
+    """A model learns from one table."""
+    names = view.names("sources")
+    if len(names) > 1 and view.given("train") and not view.given("transform"):
+        place = view.at("sources")
+        yield place.problem(
+            "TW121",
+            f"{len(names)} sources and no transform to make one table of them",
+            at=place.key,
+            got=", ".join(names),
+            expected="a block transform",
+            fix="add transform: {spark: …}, {sql: …} or {python: …}",
+        )
+
+
+@rule
+def checked_sources(view: View) -> Iterator[Problem]:
+    """Checks are of sources."""
+    sources = view.names("sources")
+    for name in view.names("checks"):
+        if sources and name not in sources:
+            place = view.at("checks", name)
+            yield place.problem(
+                "TW120",
+                f"there is no source {name!r} to check",
+                at=place.key,
+                got=name,
+                expected=", ".join(sources),
+                suggestion=nearest(name, sources),
+            )
+
+
+@rule
+def expectations(view: View) -> Iterator[Problem]:
+    """Expectations that the library has, with the arguments that they cannot do without."""
+    for source, suite in view.draft.checks.items():
+        for index, one in enumerate(suite):
+            place = view.at("checks", source, index, "name")
+            if one.name not in EXPECTATIONS:
+                yield place.problem(
+                    "TW145",
+                    f"Great Expectations has no {one.name!r}",
+                    at=place.key,
+                    got=one.name,
+                    expected="a core expectation",
+                    suggestion=nearest(one.name, EXPECTATIONS),
+                )
+                continue
+            arguments = {"description", "notes", "meta", *EXPECTATIONS[one.name]}
+            for argument in one.arguments:
+                if argument not in arguments:
+                    below = view.at("checks", source, index, one.name, argument)
+                    yield below.problem(
+                        "TW110",
+                        f"{one.name} has no argument {argument!r}",
+                        at=below.key,
+                        got=argument,
+                        expected=", ".join(sorted({*arguments, "severity"})),
+                        suggestion=nearest(argument, {*arguments, "severity"}),
+                    )
+            for argument, required in EXPECTATIONS[one.name].items():
+                if required and argument not in one.arguments:
+                    yield place.problem(
+                        "TW111",
+                        f"{one.name} needs {argument!r}",
+                        at=place.key,
+                        expected=argument,
+                        fix=f"add {argument}: …",
+                    )
+
+
+@rule
+def table_names(view: View) -> Iterator[Problem]:
+    """Every source gives tables named after it, and the pipeline has some of its own."""
+    sources = view.names("sources")
+    taken = {"features": "the transform's table"}
+    taken |= {f"{name}{end}": f"a table of the source {name}" for name in sources for end in ("_raw", "_quarantine")}
+    if view.draft.score:
+        output = view.draft.score.output
+        if output in taken or output in sources:
+            place = view.at("score", "output")
+            yield place.problem(
+                "TW129", f"{output!r} is {taken.get(output, 'a source')} already", at=place.key, got=output
+            )
+        taken[output] = "the predictions' table"
+        table = view.draft.score.table
+        if table not in ("features", *sources):
+            yield view.at("score", "table").problem(
+                "TW128",
+                f"there is no table {table!r} to score",
+                got=table,
+                expected=", ".join(("features", *sources)),
+                suggestion=nearest(table, ("features", *sources)),
+            )
+    for name in sources:
+        if name in taken and (name != "features" or view.given("train") or view.given("transform")):
+            place = view.at("sources", name)
+            yield place.problem(
+                "TW129",
+                f"a source cannot be called {name!r}: that is {taken[name]}",
+                at=place.key,
+                got=name,
+                fix="choose another name",
+            )

@@ -1,0 +1,147 @@
+"""Words in braces, schedules, and user code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from tradewind.errors import Problem, nearest
+from tradewind.spec.nodes import scalars
+from tradewind.spec.places import Place
+from tradewind.spec.rules.view import View, rule
+from tradewind.spec.schedule import checked_cron
+from tradewind.spec.usercode import function_problem, job_problem
+
+#: What stands in braces in a text, such as {params.max_rounds}.
+_WORD = re.compile(r"\{([A-Za-z_]+)\.([A-Za-z0-9_.-]+)\}")
+_WINDOW = ("start", "end", "date")
+#: Blocks in which words are filled in when a step is asked for.
+_FILLED = ("sources", "checks", "transform", "tune", "train", "evaluate", "score")
+
+
+@rule
+def words(view: View) -> Iterator[Problem]:
+    """What stands in braces stands for something."""
+    params = view.names("params")
+    for path, scalar in scalars(view.node):
+        if not isinstance(scalar.value, str) or path[0] in ("description", "params"):
+            continue
+        place = Place(path, scalar, scalar.mark)
+        for match in _WORD.finditer(scalar.value):
+            yield from _word(place, match, params)
+
+
+def _word(place: Place, match: re.Match[str], params: list[str]) -> Iterator[Problem]:
+    kind, name = match.groups()
+    path = place.path
+    if kind == "params" and name not in params:
+        yield place.problem(
+            "TW130",
+            f"there is no param {name!r}",
+            got=match[0],
+            expected=", ".join(params) or "a block params",
+            suggestion=nearest(name, params),
+            fix=f"add it: params: {{{name}: …}}",
+        )
+    elif kind == "window" and name not in _WINDOW:
+        yield place.problem(
+            "TW131",
+            f"a window has no {name!r}",
+            got=match[0],
+            suggestion=nearest(name, _WINDOW),
+            expected=", ".join(f"{{window.{word}}}" for word in _WINDOW),
+        )
+    elif kind not in ("params", "window"):
+        yield place.problem(
+            "TW131",
+            f"{match[0]} stands for nothing",
+            got=match[0],
+            expected="{params.NAME} or {window.start}",
+            suggestion=nearest(kind, ("params", "window")),
+        )
+    elif path[0] not in _FILLED:
+        yield place.problem(
+            "TW131", f"{match[0]} is not filled in here", got=match[0], expected=f"a value of {', '.join(_FILLED)}"
+        )
+    elif kind == "window" and name == "date" and path[2:] != ("objects", "uri"):
+        yield place.problem(
+            "TW131",
+            "{window.date} stands for every date of the window, in an objects source's uri only",
+            got=match[0],
+            expected="{window.start} or {window.end}",
+        )
+
+
+@rule
+def schedules(view: View) -> Iterator[Problem]:
+    """Cron expressions, and spans in order."""
+    draft = view.draft
+    crons = [
+        (("schedule", "cron"), draft.schedule.cron if draft.schedule else None),
+        (("monitor", "schedule"), draft.monitor.schedule if draft.monitor else None),
+        (("score", "schedule"), draft.score.schedule if draft.score else None),
+    ]
+    for path, cron in crons:
+        try:
+            checked_cron(cron or "@daily")
+        except ValueError as error:
+            yield view.at(*path).problem("TW146", str(error), got=cron, fix='such as "@daily" or "0 6 * * *"')
+    schedule = draft.schedule
+    if schedule is None:
+        return
+    if schedule.start and schedule.end and schedule.start > schedule.end:
+        yield view.at("schedule", "end").problem(
+            "TW147",
+            f"it ends on {schedule.end}, before it starts on {schedule.start}",
+            got=str(schedule.end),
+            expected=f"{schedule.start} or later",
+        )
+    for index, asset in enumerate(schedule.after):
+        own = (
+            f"tradewind://table/{draft.pipeline}/",
+            f"tradewind://model/{draft.promote.model if draft.promote else ''}",
+        )
+        if asset.startswith(own[0]) or asset == own[1]:
+            yield view.at("schedule", "after", index).problem(
+                "TW148",
+                "a pipeline cannot wait for what it makes itself",
+                got=asset,
+                expected="a table or model of another pipeline",
+            )
+
+
+@rule
+def defaults_of_params(view: View) -> Iterator[Problem]:
+    """A run that nobody starts is given nothing."""
+    wakes = view.given("schedule") or (view.draft.monitor is not None and view.draft.monitor.then == "retrain")
+    for name, param in view.draft.params.items():
+        if wakes and param.required:
+            place = view.at("params", name)
+            why = "the pipeline starts by itself" if view.given("schedule") else "drift starts the pipeline"
+            yield place.problem(
+                "TW132",
+                f"{why}, and {name!r} has no default",
+                at=place.key,
+                expected="a default",
+                fix="add default: …, or optional: true",
+            )
+
+
+@rule
+def user_code(view: View) -> Iterator[Problem]:
+    """Functions and jobs are there. Their files are read, never imported."""
+    if view.root is None:
+        return
+    draft = view.draft
+    functions = [
+        (("train", "function"), draft.train.function if draft.train else None),
+        (
+            ("transform", "python", "function"),
+            draft.transform.python.function if draft.transform and draft.transform.python else None,
+        ),
+    ]
+    for path, function in functions:
+        if function:
+            yield from function_problem(view.root, function, view.at(*path))
+    if draft.transform and draft.transform.spark:
+        yield from job_problem(view.root, draft.transform.spark.job, view.at("transform", "spark", "job"))
