@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def run(context: StepContext) -> StepOutcome:
 def trained_until(split: Split, window: Window | None) -> str | None:
     """The time from which on no row was learnt from, validation included; None for a random split."""
     bounds = split.bounds(window) if window else None
-    return bounds["valid"].end.isoformat() if bounds else None
+    return bounds["valid"].end.astimezone(UTC).isoformat() if bounds else None
 
 
 def trained_split(split: Split, table: Any) -> str | None:
