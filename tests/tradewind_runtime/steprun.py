@@ -17,14 +17,30 @@ from tradewind_runtime.lake import Lake
 from tradewind_runtime.sources import Access, reader
 
 
-def ingest_request(lake: str, source: Source, end: Any, *, run: str = "r1", window: Window | None = None,
-                   connection: str | None = None, project: str | None = None, chunk: int | None = None) -> StepRequest:
+def ingest_request(
+    lake: str,
+    source: Source,
+    end: Any,
+    *,
+    run: str = "r1",
+    window: Window | None = None,
+    connection: str | None = None,
+    project: str | None = None,
+    chunk: int | None = None,
+) -> StepRequest:
     return StepRequest(
-        step="ingest", id="ingest_flights", pipeline="demo", run_id=run, lake=lake, refresh=run, window=window,
-        config=IngestConfig(name="flights", source=source).model_dump(mode="json"), pins={"end": end},
+        step="ingest",
+        id="ingest_flights",
+        pipeline="demo",
+        run_id=run,
+        lake=lake,
+        refresh=run,
+        window=window,
+        config=IngestConfig(name="flights", source=source).model_dump(mode="json"),
+        pins={"end": end},
         settings={name: value for name, value in (("project", project), ("chunk_rows", chunk)) if value},
         connections={"source": connection} if connection else {},
-    )  # fmt: skip
+    )
 
 
 def ingest(lake: str, source: Source, end: Any, **more: Any) -> StepResult:
@@ -42,8 +58,11 @@ def start(request: StepRequest, name: str, **environment: str) -> subprocess.Pop
     documents.put(path, request.model_dump_json().encode())
     return subprocess.Popen(
         [sys.executable, "-m", "tradewind_runtime", "--lake", request.lake, "--request", path],
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=os.environ | environment,
-    )  # fmt: skip
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=os.environ | environment,
+    )
 
 
 def rows(lake: str, table: str = "flights_raw") -> list[dict[str, Any]]:

@@ -19,8 +19,10 @@ START = datetime(2013, 1, 1, tzinfo=UTC)
 
 
 def batches(*hours_and_numbers):
-    rows = {"time": [h if h is None else START + timedelta(hours=h) for h, _ in hours_and_numbers],
-            "n": [n for _, n in hours_and_numbers]}  # fmt: skip
+    rows = {
+        "time": [h if h is None else START + timedelta(hours=h) for h, _ in hours_and_numbers],
+        "n": [n for _, n in hours_and_numbers],
+    }
     return pa.table(rows, schema=SCHEMA).to_batches()
 
 
@@ -48,7 +50,9 @@ def test_the_same_commit_again_adds_nothing(lake):
     table = lake.table("p/t")
     files = table.stage(batches((0, 1)), SCHEMA)
     version = table.commit(files, schema=SCHEMA, positions={"a": Advance(None, 5)})
-    assert table.commit(table.stage(batches((0, 1)), SCHEMA), schema=SCHEMA, positions={"a": Advance(None, 5)}) == version
+    assert (
+        table.commit(table.stage(batches((0, 1)), SCHEMA), schema=SCHEMA, positions={"a": Advance(None, 5)}) == version
+    )
     assert numbers(table) == [1]
     assert table.position("a") == 5
     assert table.positions(["a", "b"]) == {"a": 5, "b": None}
@@ -131,19 +135,23 @@ def test_replacing_spans_is_as_if_rows_were_picked_one_by_one(first, replaces):
     model = [(hour, -1) for hour in first]
     table.commit(table.stage(batches(*model), SCHEMA), schema=SCHEMA)
     history = [sorted(n for _, n in model)]
-    for number, (low, high, given_hours, cut) in enumerate(replaces):
-        low, high = min(low, high), max(low, high) + 1
+    for number, (one, other, given_hours, cut) in enumerate(replaces):
+        low, high = min(one, other), max(one, other) + 1
         rows = [(hour, number) for hour in given_hours if low <= hour < high]
         version = table.commit(
-            table.stage(batches(*rows), SCHEMA, cut_by="time" if cut else None), schema=SCHEMA, replace=span(low, high),
+            table.stage(batches(*rows), SCHEMA, cut_by="time" if cut else None),
+            schema=SCHEMA,
+            replace=span(low, high),
             positions={f"step:{number}": Advance(None, 1)},
-        )  # fmt: skip
+        )
         model = [(hour, n) for hour, n in model if hour is None or not low <= hour < high] + rows
         history.append(sorted(n for _, n in model))
         assert numbers(table, version) == history[-1]
     found = table.snapshot().to_arrow()
     hours_of = [-1 if time is None else int((time - START) / timedelta(hours=1)) for time in found["time"].to_pylist()]
-    assert sorted(zip(hours_of, found["n"].to_pylist(), strict=True)) == sorted((-1 if hour is None else hour, n) for hour, n in model)
+    assert sorted(zip(hours_of, found["n"].to_pylist(), strict=True)) == sorted(
+        (-1 if hour is None else hour, n) for hour, n in model
+    )
 
 
 def test_a_span_beyond_all_files_touches_none_of_them(lake):
@@ -166,8 +174,12 @@ def test_all_can_give_way(lake):
 @pytest.mark.parametrize("kind", [pa.date32(), pa.timestamp("us"), pa.timestamp("us", "UTC")])
 def test_spans_of_other_columns(lake, kind):
     table, schema = lake.table("p/t"), pa.schema([("time", kind), ("n", pa.int64())])
-    days = [date(2013, 1, n) if pa.types.is_date(kind) else datetime(2013, 1, n) for n in (1, 2, 3)]
-    table.commit(table.stage(pa.table({"time": days, "n": [1, 2, 3]}, schema=schema).to_batches(), schema), schema=schema)
+    days = [
+        date(2013, 1, n) if pa.types.is_date(kind) else datetime(2013, 1, n, tzinfo=kind.tz and UTC) for n in (1, 2, 3)
+    ]
+    table.commit(
+        table.stage(pa.table({"time": days, "n": [1, 2, 3]}, schema=schema).to_batches(), schema), schema=schema
+    )
     table.commit([], schema=schema, replace=Replace("time", START + timedelta(days=1), START + timedelta(days=2)))
     assert numbers(table) == [1, 3]
 
@@ -224,11 +236,18 @@ def test_statistics_hold_for_every_type(lake):
 
     nan = float("nan")
     odd = datetime(1969, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
-    rows = pa.table({
-        "t": pa.array([odd, START + timedelta(microseconds=1)], pa.timestamp("us", "UTC")),
-        "d": pa.array([date(1, 1, 1), date(9999, 12, 31)]), "f": [nan, 1.5], "i": pa.array([-(2**63), 2**63 - 1]),
-        "b": [True, False], "s": ["é" * 100, "a"], "x": [b"\xff", b""], "none": pa.array([None, None], pa.string()),
-    })  # fmt: skip
+    rows = pa.table(
+        {
+            "t": pa.array([odd, START + timedelta(microseconds=1)], pa.timestamp("us", "UTC")),
+            "d": pa.array([date(1, 1, 1), date(9999, 12, 31)]),
+            "f": [nan, 1.5],
+            "i": pa.array([-(2**63), 2**63 - 1]),
+            "b": [True, False],
+            "s": ["é" * 100, "a"],
+            "x": [b"\xff", b""],
+            "none": pa.array([None, None], pa.string()),
+        }
+    )
     table = lake.table("p/t")
     table.commit(table.stage(rows.to_batches(), rows.schema), schema=rows.schema)
     actions = pa.table(DeltaTable(table.uri).get_add_actions(flatten=True)).to_pylist()[0]

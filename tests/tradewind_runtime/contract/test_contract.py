@@ -60,8 +60,9 @@ def test_what_is_no_duration_is_refused(text):
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False, allow_infinity=False),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3), max_leaves=8,
-)  # fmt: skip
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
 
 
 def request(**more):
@@ -72,8 +73,14 @@ def request(**more):
 @given(st.dictionaries(st.text(), values, max_size=4))
 def test_a_fingerprint_is_of_what_decides_and_survives_json(config):
     one = request(config=config)
-    turned = request(config=dict(reversed(config.items())), run_id="r2", id="other", lake="s3://b", settings={"threads": 9},
-                     connections={"lake": "x"})  # fmt: skip
+    turned = request(
+        config=dict(reversed(config.items())),
+        run_id="r2",
+        id="other",
+        lake="s3://b",
+        settings={"threads": 9},
+        connections={"lake": "x"},
+    )
     assert one.fingerprint == turned.fingerprint
     assert StepRequest.model_validate_json(one.model_dump_json()).fingerprint == one.fingerprint
     assert json.loads(canonical(config)) == config
@@ -82,11 +89,19 @@ def test_a_fingerprint_is_of_what_decides_and_survives_json(config):
 def test_a_fingerprint_changes_with_all_that_decides():
     window = Window(start=datetime(2013, 1, 1, tzinfo=UTC), end=datetime(2013, 1, 2, tzinfo=UTC))
     different = [
-        request(), request(step="tune"), request(pipeline="q"), request(config={"a": 1}), request(pins={"a": 1}),
-        request(inputs={"a": DatasetRef(table="p/t", version=1)}), request(inputs={"a": DatasetRef(table="p/t", version=2)}),
-        request(window=window), request(code=CodeRef(archive="x", closure="c")), request(environment="e"),
-        request(refresh="r1"), request(engine="spark"),
-    ]  # fmt: skip
+        request(),
+        request(step="tune"),
+        request(pipeline="q"),
+        request(config={"a": 1}),
+        request(pins={"a": 1}),
+        request(inputs={"a": DatasetRef(table="p/t", version=1)}),
+        request(inputs={"a": DatasetRef(table="p/t", version=2)}),
+        request(window=window),
+        request(code=CodeRef(archive="x", closure="c")),
+        request(environment="e"),
+        request(refresh="r1"),
+        request(engine="spark"),
+    ]
     assert len({one.fingerprint for one in different}) == len(different)
     same = [request(code=CodeRef(archive=archive, closure="c")).fingerprint for archive in ("x", "y")]
     assert same[0] == same[1], "an edit elsewhere in the archive retrains nothing"
@@ -106,7 +121,18 @@ def test_a_source_is_of_one_kind():
         Source(kafka=KafkaSource(topic="t"), sample={"name": "iris"})
 
 
-HEAVY = {"pyarrow", "pandas", "numpy", "deltalake", "polars", "duckdb", "sklearn", "mlflow", "confluent_kafka", "airflow"}
+HEAVY = {
+    "pyarrow",
+    "pandas",
+    "numpy",
+    "deltalake",
+    "polars",
+    "duckdb",
+    "sklearn",
+    "mlflow",
+    "confluent_kafka",
+    "airflow",
+}
 LIGHT = """
 import importlib, pkgutil, sys, tradewind_runtime.contract as contract
 for module in pkgutil.iter_modules(contract.__path__):

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
-
 from tests.tradewind_runtime.steprun import ingest, ingest_request, rows, start
+
 from tradewind_runtime.connections import Connection
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import Window
@@ -76,11 +76,20 @@ def test_rows_come_typed_and_with_their_provenance(topic, lake_uri):
 
 def test_broken_messages_go_to_quarantine_with_their_reason(topic, lake_uri):
     broken = {
-        b"{": "not JSON", b'{"n":"\xff"}': "not UTF-8", b'{"n":1.5}': "column n", b'{"n":"12"}': "column n",
-        b'{"delay":NaN}': "NaN", b"null": "null where an object", b"[]": "a list", b"": "not JSON",
-        b'{"time":"yesterday"}': "column time", b'{"time":5}': "column time", b'{"n":1}{"n":2}': "not JSON",
-        b'{"n":1}}\n{"v":{"n":2}': "not JSON", None: "tombstone",
-    }  # fmt: skip
+        b"{": "not JSON",
+        b'{"n":"\xff"}': "not UTF-8",
+        b'{"n":1.5}': "column n",
+        b'{"n":"12"}': "column n",
+        b'{"delay":NaN}': "NaN",
+        b"null": "null where an object",
+        b"[]": "a list",
+        b"": "not JSON",
+        b'{"time":"yesterday"}': "column time",
+        b'{"time":5}': "column time",
+        b'{"n":1}{"n":2}': "not JSON",
+        b'{"n":1}}\n{"v":{"n":2}': "not JSON",
+        None: "tombstone",
+    }
     for value in broken:
         topic.send(message(1), value, message(2), partition=0)
     result = ingest(lake_uri, topic.source(max_bad=100), topic.end(), connection="k")
@@ -219,3 +228,30 @@ def test_kill_9_anywhere_and_a_retry_give_each_row_once(topic, lake_uri):
     assert sorted(found + refused) == sorted((f"{topic.name}-{p}", n) for p in (0, 1) for n in range(20_000))
     assert len(refused) == 800
     assert sorted(row["n"] for row in rows(lake_uri)) == [n for n in range(40_000) if n % 50]
+
+
+def test_a_broker_that_is_killed_and_comes_back_loses_and_doubles_nothing(tmp_path, lake_uri, monkeypatch):
+    """kill -9 on the broker while a step reads from it: the step waits, and goes on where it was."""
+    from tradewind.dev.running import start as serve
+    from tradewind.dev.servers.kafka import Kafka
+
+    server = Kafka.at(tmp_path / "kafka", heap_mb=256)
+    first = serve(server)
+    try:
+        monkeypatch.setenv("AIRFLOW_CONN_K", f"kafka://{server.address}")
+        topic = Topic(server.address, "killed")
+        topic.send(*(message(n) for n in range(30_000)))
+        request = ingest_request(lake_uri, topic.source(), topic.end(), connection="k", chunk=500)
+        process, table = start(request, "broker"), Lake(lake_uri).table("demo/flights_raw")
+        until = time.monotonic() + 30
+        while (table.version() or 0) < 3:
+            assert process.poll() is None, "it is still reading"
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        first.kill()
+        assert process.poll() is None, "it is still reading"
+        with serve(server):
+            assert process.wait(100) == 0, process.stderr.read().decode()
+        assert sorted(row["n"] for row in rows(lake_uri)) == list(range(30_000))
+    finally:
+        first.stop()

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from obstore.store import S3Store
-
 from tests.tradewind_runtime.steprun import end_of, ingest, rows
+
 from tradewind_runtime.connections import Connection
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import Window
@@ -60,7 +60,9 @@ def folder(tmp_path, lake_uri):
 
 
 def test_csv_rows_come_typed_with_nulls_and_their_place(folder):
-    folder.write("data/a b.csv", "n,time,temp,other,name\n1,2013-01-01T05:00:00+01:00,NA,x,\n 2 ,2013-01-02,3.5,y,Ätna\n")
+    folder.write(
+        "data/a b.csv", "n,time,temp,other,name\n1,2013-01-01T05:00:00+01:00,NA,x,\n 2 ,2013-01-02,3.5,y,Ätna\n"
+    )
     folder.ingest(source("data/*.csv"))
     first, second = sorted(rows(folder.lake), key=lambda row: row["_position"])
     assert first["time"] == datetime(2013, 1, 1, 4, tzinfo=UTC)
@@ -72,26 +74,39 @@ def test_csv_rows_come_typed_with_nulls_and_their_place(folder):
 
 
 def test_bad_csv_rows_go_to_quarantine_with_their_number(folder):
-    lines = [b"n,time,temp,name", b"0,2013-01-01,1,a", b"1,2013-01-01", b"x,2013-01-01,1,c", b"3,2013-01-01,1,d",
-             b"4,never,1,e", b"5,2013-01-01,1,\xff", b"6,2013-01-01,1,g,h", b"7,2013-01-01,1,i"]  # fmt: skip
+    lines = [
+        b"n,time,temp,name",
+        b"0,2013-01-01,1,a",
+        b"1,2013-01-01",
+        b"x,2013-01-01,1,c",
+        b"3,2013-01-01,1,d",
+        b"4,never,1,e",
+        b"5,2013-01-01,1,\xff",
+        b"6,2013-01-01,1,g,h",
+        b"7,2013-01-01,1,i",
+    ]
     folder.write("x.csv", b"\n".join(lines))
     result = folder.ingest(source("x.csv", max_bad=10))
     refused = {row["position"]: row for row in rows(folder.lake, "flights_quarantine")}
     assert result.metrics == result.metrics | {"rows": 3, "bad": 5}
     assert sorted((row["_position"], row["n"]) for row in rows(folder.lake)) == [(0, 0), (3, 3), (7, 7)]
     assert {n: row["reason"] for n, row in refused.items()} == {
-        1: "2 fields where 4 are expected", 2: "column n: 'x' is not of type long",
-        4: "column time: 'never' is not of type timestamp (ISO 8601)", 5: "column name: not UTF-8",
+        1: "2 fields where 4 are expected",
+        2: "column n: 'x' is not of type long",
+        4: "column time: 'never' is not of type timestamp (ISO 8601)",
+        5: "column name: not UTF-8",
         6: "5 fields where 4 are expected",
-    }  # fmt: skip
+    }
     assert refused[6]["content"] == lines[7]
     assert refused[2]["content"] == lines[3]
 
 
 def test_gz_parquet_and_json_lines(folder):
     folder.write("in/a.csv.gz", gzip.compress(b"n,name\n1,a\n"))
-    pq.write_table(pa.table({"n": pa.array([2], pa.int32()), "time": pa.array([datetime(2013, 1, 1)], pa.timestamp("ns"))}),
-                   folder.path / "in/b.parquet")  # fmt: skip
+    pq.write_table(
+        pa.table({"n": pa.array([2], pa.int32()), "time": pa.array([date(2013, 1, 1)], pa.timestamp("ns"))}),
+        folder.path / "in/b.parquet",
+    )
     folder.write("in/deep/c.jsonl", b'{"n":3}\n\n{"n":"x"}\n' + json.dumps({"n": 4, "temp": 1}).encode())
     folder.ingest(source("in/**", max_bad=3))
     assert folder.column() == [1, 2, 3, 4]
@@ -100,7 +115,9 @@ def test_gz_parquet_and_json_lines(folder):
 
 
 def test_parquet_of_other_types_is_refused_row_by_row(folder):
-    table = pa.table({"n": pa.array([1.0, 2.5, None]), "time": pa.array([None, None, 5], pa.int64()), "name": [b"a", b"b", b"c"]})
+    table = pa.table(
+        {"n": pa.array([1.0, 2.5, None]), "time": pa.array([None, None, 5], pa.int64()), "name": [b"a", b"b", b"c"]}
+    )
     pq.write_table(table, folder.path / "x.parquet")
     folder.ingest(source("x.parquet", max_bad=3))
     assert [(row["n"], row["name"]) for row in rows(folder.lake)] == [(1, "a")]
@@ -113,11 +130,19 @@ def test_types_are_inferred_from_the_first_object_and_kept(folder):
         folder.ingest(any_csv)
     folder.write("1.csv", "day,hour,tail num,seats,speed\n2013-01-01,2013-01-01 05:00:00,N1,5,NA\n")
     folder.ingest(any_csv)
-    folder.write("2.csv", "day,hour,seats,gate\n2013-01-02,2013-01-02 05:00:00,6,7\n2013-01-02,2013-01-02T05:00,six,8\n")
+    folder.write(
+        "2.csv", "day,hour,seats,gate\n2013-01-02,2013-01-02 05:00:00,6,7\n2013-01-02,2013-01-02T05:00,six,8\n"
+    )
     result = folder.ingest(any_csv)
     assert result.metrics == result.metrics | {"rows": 1, "bad": 1}
     found = sorted(rows(folder.lake), key=lambda row: row["seats"])
-    wanted = {"day": date(2013, 1, 1), "hour": datetime(2013, 1, 1, 5, tzinfo=UTC), "tail_num": "N1", "seats": 5, "gate": None}
+    wanted = {
+        "day": date(2013, 1, 1),
+        "hour": datetime(2013, 1, 1, 5, tzinfo=UTC),
+        "tail_num": "N1",
+        "seats": 5,
+        "gate": None,
+    }
     assert found[0] == found[0] | wanted
     assert found[1]["gate"] == 7
 
@@ -163,7 +188,9 @@ def test_replace_puts_the_newest_object_in_the_place_of_all(folder):
     assert folder.ingest(newest).metrics["rows"] == 0
 
 
-@pytest.mark.parametrize(("change", "how"), [(lambda path: path.unlink(), "vanished"), (lambda path: path.write_text("n\n99\n"), "changed")])
+@pytest.mark.parametrize(
+    ("change", "how"), [(lambda path: path.unlink(), "vanished"), (lambda path: path.write_text("n\n99\n"), "changed")]
+)
 def test_what_is_not_what_was_pinned_is_an_error(folder, change, how):
     path = folder.write("a.csv", "n\n1\n")
     end = folder.end(source("a.csv"))
@@ -205,9 +232,10 @@ def test_a_kill_between_quarantine_and_rows_doubles_neither(folder, monkeypatch)
         return commit(self, files, **more)
 
     folder.write("a.csv", "n\n1\nx\n")
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(Table, "commit", dies)
-        folder.ingest(source("*.csv", max_bad=3))
+        with pytest.raises(KeyboardInterrupt):
+            folder.ingest(source("*.csv", max_bad=3))
     assert len(rows(folder.lake, "flights_quarantine")) == 1
     assert rows(folder.lake) == []
     folder.write("b.csv", "n\ny\n2\n")
@@ -221,8 +249,16 @@ def test_samples_come_once_with_safe_names(lake_uri):
     assert ingest(lake_uri, iris, end_of(lake_uri, iris)).metrics["rows"] == 150
     assert ingest(lake_uri, iris, end_of(lake_uri, iris), run="r2").metrics["rows"] == 0
     found = rows(lake_uri)
-    assert set(found[0]) == {"sepal_length_cm", "sepal_width_cm", "petal_length_cm", "petal_width_cm", "target",
-                             "_source", "_position", "_ingested"}  # fmt: skip
+    assert set(found[0]) == {
+        "sepal_length_cm",
+        "sepal_width_cm",
+        "petal_length_cm",
+        "petal_width_cm",
+        "target",
+        "_source",
+        "_position",
+        "_ingested",
+    }
     assert {row["target"] for row in found} == {0, 1, 2}
 
 
@@ -232,9 +268,14 @@ def test_samples_come_once_with_safe_names(lake_uri):
 class Bucket:
     def __init__(self, server, monkeypatch):
         self.store = S3Store(
-            "weather", endpoint=server.address, region="us-east-1", access_key_id=server.key,
-            secret_access_key=server.secret, virtual_hosted_style_request=False, client_options={"allow_http": True},
-        )  # fmt: skip
+            "weather",
+            endpoint=server.address,
+            region="us-east-1",
+            access_key_id=server.key,
+            secret_access_key=server.secret,
+            virtual_hosted_style_request=False,
+            client_options={"allow_http": True},
+        )
         self.text = next(iter(server.connections().values()))
         monkeypatch.setenv("AIRFLOW_CONN_S3_DEFAULT", self.text)
         _create_bucket(server)
@@ -249,7 +290,9 @@ def _create_bucket(server):
     import pyarrow.fs as pafs
 
     options = {"access_key": server.key, "secret_key": server.secret, "region": "us-east-1", "scheme": "http"}
-    pafs.S3FileSystem(endpoint_override=server.address.removeprefix("http://"), allow_bucket_creation=True, **options).create_dir("weather")
+    pafs.S3FileSystem(
+        endpoint_override=server.address.removeprefix("http://"), allow_bucket_creation=True, **options
+    ).create_dir("weather")
 
 
 @pytest.mark.server
@@ -273,7 +316,11 @@ def test_s3_objects_by_version(s3_server, lake_uri, monkeypatch):
     with pytest.raises(StepError, match=r"TW526: 2013/deep/03.csv vanished"):
         bucket.ingest(lake_uri, every, "r3", pinned)
     with pytest.raises(StepError, match="TW525"):
-        end_of(lake_uri, source("s3://nowhere/*.csv"), connection=Connection("s3", login="x", password="y", extra=conn.extra))
+        end_of(
+            lake_uri,
+            source("s3://nowhere/*.csv"),
+            connection=Connection("s3", login="x", password="y", extra=conn.extra),
+        )
 
 
 @pytest.mark.server
@@ -287,7 +334,9 @@ def test_a_lake_on_s3(s3_server, monkeypatch):
     schema = pa.schema([("time", pa.timestamp("us", "UTC")), ("n", pa.int64())])
 
     def batch(*days):
-        return pa.table({"time": [datetime(2013, 1, d, tzinfo=UTC) for d in days], "n": list(days)}, schema=schema).to_batches()
+        return pa.table(
+            {"time": [datetime(2013, 1, d, tzinfo=UTC) for d in days], "n": list(days)}, schema=schema
+        ).to_batches()
 
     table.commit(table.stage(batch(1, 2, 3), schema), schema=schema, positions={"a": Advance(None, 1)})
     span = Replace("time", datetime(2013, 1, 2, tzinfo=UTC), datetime(2013, 1, 3, tzinfo=UTC))
@@ -300,8 +349,14 @@ def test_a_lake_on_s3(s3_server, monkeypatch):
 
 
 def test_globs():
-    match = {"a/*.csv": ["a/b.csv"], "a/**/*.csv": ["a/b.csv", "a/c/d.csv", "a/c/e/f.csv"], "a/[bc].c?v": ["a/b.csv"],
-             "a/[!b].csv": [], "**": ["a/b.csv", "a/c/d.csv", "a/c/e/f.csv"], "a+b/*": ["a+b/c"]}  # fmt: skip
+    match = {
+        "a/*.csv": ["a/b.csv"],
+        "a/**/*.csv": ["a/b.csv", "a/c/d.csv", "a/c/e/f.csv"],
+        "a/[bc].c?v": ["a/b.csv"],
+        "a/[!b].csv": [],
+        "**": ["a/b.csv", "a/c/d.csv", "a/c/e/f.csv"],
+        "a+b/*": ["a+b/c"],
+    }
     keys = ["a/b.csv", "a/c/d.csv", "a/c/e/f.csv"]
     for pattern, wanted in match.items():
         found = [key for key in [*keys, "a+b/c"] if objects._regex(pattern).fullmatch(key)]
