@@ -53,9 +53,7 @@ class Frozen(BaseModel):
 
 def canonical(value: Any) -> bytes:
     """JSON in one form only: sorted keys, no white space, no NaN."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode()
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def digest(*parts: Any) -> str:

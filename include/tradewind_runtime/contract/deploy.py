@@ -14,8 +14,8 @@ class Stage(Frozen):
     """When one stage of a canary ends."""
 
     min_requests: int = Field(200, ge=0, description="Answers of each arm before the stage is judged.")
-    min_time: Duration = timedelta(seconds=30)
-    max_time: Duration = timedelta(minutes=10)
+    min_time: Duration = Field(timedelta(seconds=30), description="A stage is not judged earlier.")
+    max_time: Duration = Field(timedelta(minutes=10), description="A stage is judged then, with what there is.")
 
 
 class Abort(Frozen):
@@ -29,11 +29,13 @@ class Abort(Frozen):
 class Deploy(Frozen):
     """A model server and the stages of a rollout, in percent."""
 
-    server: Literal["kserve"] = "kserve"
-    canary: tuple[Annotated[int, Field(ge=1, le=100)], ...] = (10, 50, 100)
-    stage: Stage = Stage()
-    abort: Abort = Abort()
-    capture: bool = True
+    server: Literal["kserve"] = Field("kserve", description="Which model server.")
+    canary: tuple[Annotated[int, Field(ge=1, le=100)], ...] = Field(
+        (10, 50, 100), description="Percent of the requests that a new version answers, stage by stage."
+    )
+    stage: Stage = Field(Stage(), description="When a stage ends.")
+    abort: Abort = Field(Abort(), description="What sends a new version back.")
+    capture: bool = Field(True, description="Keep requests and answers in the lake.")
 
     @field_validator("canary")
     @classmethod
@@ -48,8 +50,8 @@ class Score(Frozen):
     """Batch scoring by the champion, in a DAG of its own."""
 
     table: Name = Field("features", description="The table whose rows of the window are scored.")
-    output: Name = "predictions"
-    schedule: str | None = None
+    output: Name = Field("predictions", description="The table of the answers.")
+    schedule: str | None = Field(None, description="Cron of its DAG; by hand only if not given.")
     keep: tuple[Name, ...] = Field((), description="Columns to carry into the output, such as keys.")
 
 

@@ -13,16 +13,18 @@ from tradewind_runtime.contract.base import Frozen, Name
 class Patience(Frozen):
     """`2 of 5`: drifting windows among the latest ones, before anything is done."""
 
-    hits: int = Field(ge=1)
-    among: int = Field(ge=1)
+    hits: int = Field(ge=1, description="Drifting windows.")
+    among: int = Field(ge=1, description="Latest windows looked at.")
 
 
 class Drift(Frozen):
     """A feature drifts by its population stability index; a window by the share of such features."""
 
-    share: float = Field(0.3, gt=0, le=1)
+    share: float = Field(0.3, gt=0, le=1, description="Share of drifting features that makes a window drift.")
     psi: float = Field(0.2, gt=0, description="Population stability index above which a feature drifts.")
-    patience: Patience = Field(Patience(hits=1, among=1), alias="for")
+    patience: Patience = Field(
+        Patience(hits=1, among=1), alias="for", description="Drifting windows before anything is done, such as 2 of 5."
+    )
     min_rows: int = Field(200, ge=1, description="With fewer rows nothing is said.")
 
     @field_validator("patience", mode="before")
@@ -40,11 +42,13 @@ class Drift(Frozen):
 class Monitor(Frozen):
     """A DAG of its own, over captured requests."""
 
-    schedule: str | None = "@daily"
+    schedule: str | None = Field("@daily", description="Cron of its DAG.")
     time: Name | None = Field(None, description="Column of event time in requests; else the request's time.")
     entity_key: Name | None = Field(None, description="Column by which later labels are joined.")
-    drift: Drift = Drift()
-    then: Literal["retrain", "alert"] = "alert"
+    drift: Drift = Field(Drift(), description="What counts as drift.")
+    then: Literal["retrain", "alert"] = Field(
+        "alert", description="What is done: alert tells, retrain also trains anew."
+    )
 
 
 class MonitorConfig(Frozen):

@@ -12,8 +12,14 @@ from tradewind_runtime.contract.train import Train
 
 #: Metrics, and whether more is better.
 METRICS: dict[str, dict[str, bool]] = {
-    "binary": {"roc_auc": True, "average_precision": True, "accuracy": True, "f1": True,
-               "log_loss": False, "brier": False},
+    "binary": {
+        "roc_auc": True,
+        "average_precision": True,
+        "accuracy": True,
+        "f1": True,
+        "log_loss": False,
+        "brier": False,
+    },
     "multiclass": {"accuracy": True, "f1": True, "log_loss": False},
     "regression": {"rmse": False, "mae": False, "r2": True},
 }
@@ -30,8 +36,8 @@ class Evaluate(Frozen):
 class Threshold(Frozen):
     """What one metric must be."""
 
-    min: float | None = None
-    max: float | None = None
+    min: float | None = Field(None, description="At least this.")
+    max: float | None = Field(None, description="At most this.")
     beats_champion_by: float | None = Field(
         None, ge=0, description="0.0: at least as good as the champion on the same rows."
     )
@@ -47,10 +53,12 @@ class Threshold(Frozen):
 class Promote(Frozen):
     """The gate, and where what passes it is registered."""
 
-    model: Slug
-    registry: Literal["mlflow"] = "mlflow"
-    when: dict[str, Threshold] = Field(default_factory=dict)
-    approval: Literal["automatic", "human"] = "automatic"
+    model: Slug = Field(description="The registered model's name, and its endpoint's.")
+    registry: Literal["mlflow"] = Field("mlflow", description="Which kind of registry.")
+    when: dict[str, Threshold] = Field(default_factory=dict, description="Metric → what it must be.")
+    approval: Literal["automatic", "human"] = Field(
+        "automatic", description="human: a person is asked before a version is rolled out."
+    )
 
 
 class EvaluateConfig(Frozen):

@@ -50,8 +50,18 @@ class StepRequest(Frozen):
         """The name of this request's result."""
         body = self.model_dump(
             mode="json",
-            include={"version", "step", "pipeline", "engine", "config", "pins", "inputs", "window",
-                     "environment", "refresh"},
+            include={
+                "version",
+                "step",
+                "pipeline",
+                "engine",
+                "config",
+                "pins",
+                "inputs",
+                "window",
+                "environment",
+                "refresh",
+            },
         )
         return digest(body, self.code.closure if self.code else None)
 

@@ -16,13 +16,15 @@ Columns = Annotated[dict[Name, ColumnType], Field(min_length=1)]
 class KafkaSource(Frozen):
     """A Kafka topic, read by offset, exactly once."""
 
-    connection: ConnectionId = "kafka_default"
-    topic: str = Field(pattern=r"^[A-Za-z0-9._-]+$", max_length=249)
-    format: Literal["json"] = "json"
+    connection: ConnectionId = Field("kafka_default", description="Airflow's Kafka connection.")
+    topic: str = Field(pattern=r"^[A-Za-z0-9._-]+$", max_length=249, description="The topic's name.")
+    format: Literal["json"] = Field("json", description="How a message's value is written.")
     start: Literal["earliest", "latest"] = Field(
         "earliest", description="Where the first run begins; later runs go on where the last ended."
     )
-    isolation: Literal["read_committed", "read_uncommitted"] = "read_committed"
+    isolation: Literal["read_committed", "read_uncommitted"] = Field(
+        "read_committed", description="Whether messages of open and aborted transactions are read."
+    )
 
 
 class ObjectsSource(Frozen):
@@ -43,15 +45,17 @@ class ObjectsSource(Frozen):
 class SampleSource(Frozen):
     """A data set that scikit-learn ships: for first steps and tests."""
 
-    name: Literal["breast_cancer", "diabetes", "digits", "iris", "wine"]
+    name: Literal["breast_cancer", "diabetes", "digits", "iris", "wine"] = Field(
+        description="Its name in scikit-learn; the label is the column `target`."
+    )
 
 
 class Source(Frozen):
     """One source: exactly one kind, and what holds for every kind."""
 
-    kafka: KafkaSource | None = None
-    objects: ObjectsSource | None = None
-    sample: SampleSource | None = None
+    kafka: KafkaSource | None = Field(None, description="A Kafka topic.")
+    objects: ObjectsSource | None = Field(None, description="Objects of a store, or files of a folder.")
+    sample: SampleSource | None = Field(None, description="A data set that scikit-learn ships.")
     columns: Columns | None = Field(
         None, description="Names and types of the columns; inferred from the first rows if not given."
     )

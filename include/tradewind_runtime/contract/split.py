@@ -11,19 +11,19 @@ from tradewind_runtime.contract.refs import Window
 class RandomSplit(Frozen):
     """By a hash of the row's position: the same rows on each run."""
 
-    valid: float = Field(0.2, gt=0, lt=1)
-    test: float = Field(0.2, gt=0, lt=1)
-    seed: int = 0
+    valid: float = Field(0.2, gt=0, lt=1, description="Share of the rows for validation.")
+    test: float = Field(0.2, gt=0, lt=1, description="Share of the rows for the test.")
+    seed: int = Field(0, description="Another number, another choice of rows.")
 
 
 class Split(Frozen):
     """Spans back from the window's end, or a random share where rows have no time."""
 
-    time: Name | None = None
-    train: Duration | None = None
-    valid: Duration | None = None
-    test: Duration | None = None
-    random: RandomSplit | None = None
+    time: Name | None = Field(None, description="Column of event time, by which to split.")
+    train: Duration | None = Field(None, description="Span of the training rows, before those for validation.")
+    valid: Duration | None = Field(None, description="Span of the validation rows, before those of the test.")
+    test: Duration | None = Field(None, description="Span of the test rows: the last of the window.")
+    random: RandomSplit | None = Field(None, description="By chance, where rows have no time.")
 
     @model_validator(mode="after")
     def _one_way(self) -> Split:

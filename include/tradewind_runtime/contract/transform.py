@@ -6,15 +6,15 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from tradewind_runtime.contract.base import Frozen, Name
+from tradewind_runtime.contract.base import Frozen
 from tradewind_runtime.contract.split import Split
 
 
 class SparkTransform(Frozen):
     """A Spark application of `spark_jobs/`: defines `transform(spark, tables, context) -> DataFrame`."""
 
-    job: str = Field(pattern=r"^spark_jobs/[A-Za-z0-9_/]+\.py$")
-    args: dict[str, Any] = Field(default_factory=dict)
+    job: str = Field(pattern=r"^spark_jobs/[A-Za-z0-9_/]+\.py$", description="Its file, below spark_jobs/.")
+    args: dict[str, Any] = Field(default_factory=dict, description="Handed on as they are: context.args.")
 
 
 class SqlTransform(Frozen):
@@ -26,16 +26,18 @@ class SqlTransform(Frozen):
 class PythonTransform(Frozen):
     """A function of `include/models/`: takes {name: pyarrow.Table} and context, gives a pyarrow.Table."""
 
-    function: str = Field(pattern=r"^[a-z_][a-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$")
-    args: dict[str, Any] = Field(default_factory=dict)
+    function: str = Field(
+        pattern=r"^[a-z_][a-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$", description="MODULE:FUNCTION of include/models."
+    )
+    args: dict[str, Any] = Field(default_factory=dict, description="Handed on as they are: context.args.")
 
 
 class Transform(Frozen):
     """Exactly one engine's way."""
 
-    spark: SparkTransform | None = None
-    sql: SqlTransform | None = None
-    python: PythonTransform | None = None
+    spark: SparkTransform | None = Field(None, description="A Spark application.")
+    sql: SqlTransform | None = Field(None, description="A DuckDB query.")
+    python: PythonTransform | None = Field(None, description="A Python function.")
 
     @model_validator(mode="after")
     def _one(self) -> Transform:
