@@ -98,7 +98,7 @@ class S3(Server):
 
     def tidy(self) -> None:
         """Its sockets lie in /tmp, whatever it is told, and stay there."""
-        for port in self.ports.values():
+        for port in (self.ports[use] for use in self.wants):
             for socket in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108
                 socket.unlink(missing_ok=True)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from tradewind.dev import ports
 from tradewind.dev.servers.base import Server, answer
+from tradewind_runtime.connections import variable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,8 @@ class Serving(Server):
     wants: ClassVar[Mapping[str, int | None]] = {"serving": 8085}
 
     lake: str
+    lake_connection: str | None = None
+    given: Mapping[str, str] = field(default_factory=dict, repr=False)  # connections, id → JSON
     python: str = sys.executable
 
     @property
@@ -28,13 +31,17 @@ class Serving(Server):
         return f"http://{ports.LOOPBACK}:{self.ports['serving']}"
 
     def command(self) -> list[str]:  # noqa: D102
+        connection = ["--lake-connection", self.lake_connection] if self.lake_connection else []
         return [
-            self.python, "-m", "tradewind_runtime.serving", "--lake", self.lake, "--port", str(self.ports["serving"]),
+            self.python, "-m", "tradewind_runtime.serving", "--lake", self.lake, *connection,
+            "--port", str(self.ports["serving"]),
         ]  # fmt: skip
 
     def environment(self) -> dict[str, str]:
         """A model answers in less than a millisecond; its threads would only stand in each other's way."""
-        return {"OMP_NUM_THREADS": "1"}
+        id = self.lake_connection
+        given = {variable(id): self.given[id]} if id and id in self.given else {}
+        return {"OMP_NUM_THREADS": "1", **given}
 
     def healthy(self) -> bool:
         """The V2 protocol's own question."""
