@@ -1,0 +1,168 @@
+"""The pages of docs/reference/ that are made from the models: `python -m tradewind.spec.reference docs/reference`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from tradewind.errors import CODES
+from tradewind.spec.expectations import EXPECTATIONS
+from tradewind.spec.json_schema import schema_text
+from tradewind.spec.pipeline import Pipeline
+from tradewind.spec.shape import models_at
+
+_PLAIN = {str: "text", int: "whole number", float: "number", bool: "true or false", date: "date", Any: "anything"}
+
+_HEAD = """# The pipeline's YAML
+
+<!-- Made from the models by `python -m tradewind.spec.reference docs/reference`; do not edit. -->
+
+One file of `dags/pipelines/` is one pipeline. Only `version`, `pipeline` and `sources` must be given. Name the schema
+in the first line, and editors complete and check as you type:
+
+```yaml
+# yaml-language-server: $schema=../../docs/reference/pipeline.schema.json
+```
+
+- Unknown keys, keys given twice, tags and secrets are refused; `tradewind validate` tells every problem at once
+  ([codes](errors.md)).
+- A duration is `30s`, `10m`, `1h30m`, `60d`, or a number of seconds. Plain `yes`, `no`, `on` and dates are texts, as in
+  YAML 1.2; anchors and `<<` may be used.
+- `{params.NAME}`, `{window.start}` and `{window.end}` may stand in texts of sources, checks, transform, tune, train,
+  evaluate and score; `{window.date}`, in the `uri` of objects, stands for every date of the run's window.
+- **Shared defaults.** `defaults.yaml` in a folder, with the same blocks but `version` and `pipeline`, is merged under
+  every YAML of that folder and below it. The YAML wins, and lists are replaced. A default never adds a step, a source
+  or a check: it fills in blocks that the YAML has. Where one of several keys is chosen (`kafka` or `objects`, `function`
+  or `estimator`), the YAML's choice drops the others' defaults.
+"""
+
+
+def pages() -> dict[str, str]:
+    """File → text."""
+    return {"pipeline.md": _pipeline_page(), "errors.md": _errors_page(), "pipeline.schema.json": schema_text()}
+
+
+def _pipeline_page() -> str:
+    parts = [_HEAD, *_section(Pipeline, "All blocks", 2, {Pipeline})]
+    done: set[type[BaseModel]] = {Pipeline}
+    for name, field in Pipeline.model_fields.items():
+        for model in models_at(Pipeline, (name,)) or _inside(field.annotation):
+            parts += _section(model, f"`{name}`", 2, done)
+    parts.append(_expectations())
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _section(model: type[BaseModel], title: str, level: int, done: set[type[BaseModel]]) -> Iterator[str]:
+    """A model's table, and below it those of the models in it."""
+    done.add(model)
+    yield f"{'#' * level} {title}\n"
+    yield f"{' '.join((model.__doc__ or '').split())}\n"
+    yield "| key | type | default | what it is |\n|---|---|---|---|"
+    for name, field in model.model_fields.items():
+        key = field.alias or name
+        yield f"| `{key}` | {_type(field.annotation)} | {_default(field)} | {_cell(field.description or '')} |"
+    yield ""
+    if model is Pipeline:
+        return
+    for name, field in model.model_fields.items():
+        for inner in _inside(field.annotation):
+            if inner not in done:
+                head = f"{title.strip('`')}.{field.alias or name}"
+                shown = f"`{head}` as {inner.__name__}" if len(_inside(field.annotation)) > 1 else f"`{head}`"
+                yield from _section(inner, shown, min(level + 1, 4), done)
+
+
+def _inside(annotation: Any) -> list[type[BaseModel]]:
+    """The models of an annotation, at any depth of lists and mappings."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for one in get_args(annotation) for model in _inside(one)]
+
+
+def _type(annotation: Any) -> str:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if annotation in _PLAIN:
+        return _PLAIN[annotation]
+    if annotation is timedelta:
+        return "duration"
+    if origin is Annotated:
+        return _type(arguments[0])
+    if origin is Literal:
+        return " or ".join(f"`{one}`" for one in arguments)
+    if origin in (Union, types.UnionType):
+        return " or ".join(dict.fromkeys(_type(one) for one in arguments if one is not type(None)))
+    if origin is dict:
+        return f"mapping of {_type(arguments[1])}"
+    if origin is tuple:
+        return f"list of {_type(arguments[0])}" if Ellipsis in arguments else "[low, high]"
+    return "mapping" if isinstance(annotation, type) and issubclass(annotation, BaseModel) else "anything"
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "**required**"
+    value = field.get_default(call_default_factory=True)
+    if value is None or value in ("", (), {}):
+        return "none"
+    if isinstance(value, timedelta):
+        return f"`{_duration(value)}`"
+    if isinstance(value, BaseModel):
+        given = value.model_dump(mode="json", exclude_unset=True, by_alias=True)
+        return f"`{json.dumps(given)}`" if given else "its defaults"
+    if isinstance(value, tuple):
+        return f"`{json.dumps(list(value))}`"
+    return f"`{json.dumps(value) if isinstance(value, bool) else value}`"
+
+
+def _duration(value: timedelta) -> str:
+    seconds = value.total_seconds()
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds % size == 0:
+            return f"{seconds / size:g}{unit}"
+    return f"{seconds:g}s"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _expectations() -> str:
+    lines = ["## Expectations\n", "What `checks` may ask for, by the name that Great Expectations gives it, as "]
+    lines[-1] += "`{expect_…: {column: …, severity: warn}}`. Arguments in bold must be given.\n"
+    for name, arguments in EXPECTATIONS.items():
+        shown = ", ".join(f"**{one}**" if needed else one for one, needed in arguments.items())
+        lines.append(f"- `{name}`: {shown}")
+    return "\n".join(lines)
+
+
+def _errors_page() -> str:
+    lines = [
+        "# Errors in a YAML\n",
+        "<!-- Made by `python -m tradewind.spec.reference docs/reference`; do not edit. -->\n",
+        "Every problem has a code, its file, line and column, the path in the YAML, what was got and expected, and",
+        "where there is one the nearest valid name and a fix. `tradewind validate --format json` gives the same as JSON.\n",
+        "| code | what it means |",
+        "|---|---|",
+        *(f'| <a id="{code.lower()}"></a>{code} | {_cell(meaning)} |' for code, meaning in CODES.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Write the pages to a folder."""
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in pages().items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
