@@ -96,7 +96,7 @@ def _report(
         return None
     from tradewind_runtime.drift.report import html
 
-    path = f"reports/{basis.endpoint}/{basis.window.key}/{basis.digest[:12]}.html"
+    path = f"reports/{context.request.pipeline}/{basis.endpoint}/{basis.window.key}/{basis.digest[:12]}.html"
     page = html(learnt.profile, learnt.reference, sample, psi=limits.psi, share=limits.share)
     context.lake.documents.put(path, page)
     return path

@@ -12,10 +12,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-
 from tests.tradewind_runtime import watched
 from tests.tradewind_runtime.steprun import start
 from tests.tradewind_runtime.watched import append, captured, day, monitor_request
+
 from tradewind_runtime import endpoints, retraining
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import ValueRef, Window
@@ -164,7 +164,7 @@ def test_the_report_is_a_page_without_network_and_the_answers_are_judged_too(
     assert page is not None
     assert b"<html" in page.lower()[:300]
     assert b"_prediction" in page
-    assert result.links["Drift report"] == f"reports/m/{day(0).key}/{digest[:12]}.html"
+    assert result.links["Drift report"] == f"reports/p/m/{day(0).key}/{digest[:12]}.html"
 
 
 def test_asking_for_a_retraining_once(lake: Lake, digest: str) -> None:
