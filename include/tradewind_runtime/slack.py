@@ -70,11 +70,14 @@ def client(connection: Connection, tries: int = 4) -> WebClient:
         RateLimitErrorRetryHandler,
         ServerErrorRetryHandler,
     )
+    from slack_sdk.http_retry.handler import RetryHandler
 
     base = str(connection.extra.get("base_url") or WebClient.BASE_URL).rstrip("/") + "/"
     again = max(tries - 1, 0)
-    handlers = [kind(max_retry_count=again) for kind in
-                (ConnectionErrorRetryHandler, RateLimitErrorRetryHandler, ServerErrorRetryHandler)]  # fmt: skip
+    handlers: list[RetryHandler] = [
+        ConnectionErrorRetryHandler(max_retry_count=again), RateLimitErrorRetryHandler(max_retry_count=again),
+        ServerErrorRetryHandler(max_retry_count=again),
+    ]  # fmt: skip
     found = WebClient(token=connection.password, base_url=base, timeout=15, retry_handlers=handlers)
     found.proxy = None  # urllib's own reading of the proxies' variables honours NO_PROXY; slack_sdk's does not
     return found

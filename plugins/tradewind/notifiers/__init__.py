@@ -1,0 +1,1 @@
+"""Who is told of what: one small file a system."""
