@@ -99,22 +99,19 @@ def scores(predictor: Predictor, rows: Rows, task: str) -> tuple[dict[str, float
     return ({} if wrong else metrics.measure(task, y, prediction)), wrong
 
 
-def saved(model: Any, folder: Path, given: TrainContext) -> tuple[str, tuple[str, ...], Predictor]:
-    """Write a model's files: its framework, its columns, and the model as it will be loaded.
+def columns(model: Any, given: TrainContext) -> tuple[str, ...]:
+    """The columns that a model learnt from, in its order.
 
     Raises:
-        StepError: TW552 where it cannot be saved, TW556 where it learnt from other columns than there are.
+        StepError: TW556 where it learnt from others than there are.
     """
-    framework = framework_of(model)
-    own = framework.features(model)
-    features = own if own and set(own) <= set(given.train.table.column_names) else given.features
-    if own and features != own and not all(_is_number(name) for name in own):
+    own = framework_of(model).features(model)
+    if own is None or all(_is_number(name) for name in own):
+        return given.features
+    if new := sorted(set(own) - set(given.train.table.column_names)):
         raise StepError("TW556", "the model learnt from columns that the table does not have", retryable=False,
-                        got=sorted(set(own) - set(given.train.table.column_names)),
-                        fix="derive them in the transform, so that the server has them too")
-    framework.save(model, folder)
-    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    return framework.NAME, tuple(features), framework.load(files, given.threads)
+                        got=new, fix="derive them in the transform, so that the server has them too")
+    return own
 
 
 class _Key:

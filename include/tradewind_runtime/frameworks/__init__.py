@@ -1,6 +1,6 @@
 """How models of one library are saved and loaded: one module a framework, and no pickle in any.
 
-A new framework is one module with `NAME`, `saves`, `features`, `save` and `load`, and one line below. This
+A new framework is one module with `NAME`, `saves`, `features`, `wrap`, `save` and `load`, and one line below. This
 package is used by the model server too, in an environment with no pandas.
 """
 
@@ -40,6 +40,9 @@ class Framework(Protocol):
 
     def features(self, model: Any) -> tuple[str, ...] | None:
         """The columns that a model was fitted on, if it knows them."""
+
+    def wrap(self, model: Any, threads: int = 1) -> Predictor:
+        """A model that was just fitted, as it would answer once saved and loaded."""
 
     def save(self, model: Any, folder: Path) -> None:
         """Write the model's files: the same model gives the same bytes."""

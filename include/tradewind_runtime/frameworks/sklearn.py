@@ -35,6 +35,11 @@ def features(model: Any) -> tuple[str, ...] | None:
     return None if names is None else tuple(str(name) for name in names)
 
 
+def wrap(model: Any, threads: int = 1) -> Predictor:  # noqa: ARG001 - set when it was trained
+    """Probabilities where there are classes, else values."""
+    return _Estimator(model)
+
+
 def save(model: Any, folder: Path) -> None:
     """One file.
 

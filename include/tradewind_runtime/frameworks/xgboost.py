@@ -31,6 +31,13 @@ def features(model: Any) -> tuple[str, ...] | None:
     return tuple(names) if names else None
 
 
+def wrap(model: Any, threads: int = 1) -> Predictor:
+    """Its trees up to the best iteration."""
+    booster = _best(_booster(model)).copy()
+    booster.set_param({"nthread": threads})
+    return _predictor(booster)
+
+
 def save(model: Any, folder: Path) -> None:
     """One file. After early stopping, it holds the trees up to the best iteration and no more."""
     _best(_booster(model)).save_model(folder / FILE)
@@ -42,10 +49,14 @@ def load(files: Mapping[str, bytes], threads: int = 1) -> Predictor:
 
     booster = xgboost.Booster({"nthread": threads})
     booster.load_model(bytearray(files[FILE]))
+    return _predictor(booster)
+
+
+def _predictor(booster: xgboost.Booster) -> Predictor:
     learner = json.loads(booster.save_config())["learner"]
     if objective := _PROBABILITIES.get(learner["objective"]["name"]):
         booster.set_param({"objective": objective})
-    return _Trees(booster) if _booster_kind(booster) != "gblinear" else _Linear(booster)
+    return _Linear(booster) if learner["gradient_booster"]["name"] == "gblinear" else _Trees(booster)
 
 
 class _Trees:

@@ -30,6 +30,7 @@ from tradewind_runtime.contract.request import StepRequest, StepResult
 log = logging.getLogger("tradewind")
 ATTEMPTS = 2  # a worker may be killed for memory that another one held
 _PR_SET_PDEATHSIG = 1
+_READY = "ready"  # a worker's first word
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,11 @@ class Pool:
         """Requests that have not come back yet."""
         return len(self._waiting) + sum(worker.task is not None for worker in self._workers)
 
+    def warm(self) -> None:
+        """Wait until every worker has imported what it is to."""
+        for worker in self._workers:
+            worker.pipe.poll(None)
+
     def submit(self, key: int, request: StepRequest) -> None:
         """Have a request done by the next free worker."""
         self._waiting.append(_Task(key, request))
@@ -129,9 +135,13 @@ class Pool:
         assert task is not None
         worker.task = None
         try:
-            result, problems, retryable = worker.pipe.recv()
+            answer = worker.pipe.recv()
         except (EOFError, OSError):
             return self._died(worker, task)
+        if answer == _READY:
+            worker.task = task
+            return None
+        result, problems, retryable = answer
         if result is not None:
             return Done(task.key, StepResult.model_validate_json(result))
         error = StepError(problems[0]["code"], problems[0]["message"], retryable=retryable)
@@ -179,6 +189,7 @@ def _work(pipe: Connection, preload: Sequence[str], threads: int, parent: int) -
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     for name in preload:
         importlib.import_module(name)
+    pipe.send(_READY)
     while True:
         try:
             text = pipe.recv()

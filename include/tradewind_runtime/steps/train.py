@@ -15,6 +15,7 @@ from tradewind_runtime.contract.refs import ValueRef, Window
 from tradewind_runtime.contract.request import StepOutcome
 from tradewind_runtime.contract.split import Split
 from tradewind_runtime.contract.train import TrainConfig
+from tradewind_runtime.frameworks import framework_of
 from tradewind_runtime.training import Rows, TrainContext
 
 
@@ -26,7 +27,10 @@ def run(context: StepContext) -> StepOutcome:
     given = learning.prepare(context, config, found if isinstance(found, dict) else {})
     context.log.info("training on %d rows with %s", len(given.train), given.params)
     model = learning.fit(context, config, given)
-    framework, features, predictor = learning.saved(model, context.scratch, given)
+    framework, features = framework_of(model), learning.columns(model, given)
+    framework.save(model, context.scratch)
+    files = {path.name: path.read_bytes() for path in context.scratch.iterdir()}
+    predictor = framework.load(files, given.threads)  # what is scored is what will be served
     valid = Rows(given.valid.table, features, given.label, given.classes)
     metrics, wrong = learning.scores(predictor, valid, config.train.task)
     if wrong:
@@ -34,7 +38,7 @@ def run(context: StepContext) -> StepOutcome:
                         expected="probabilities, or values of a regression", fix="look at the objective and the data")
     _describe(context.scratch, config, given, features)
     ref = artefacts.save(context.lake.documents, context.scratch, {
-        "framework": framework, "task": config.train.task, "features": features, "label": given.label,
+        "framework": framework.NAME, "task": config.train.task, "features": features, "label": given.label,
         "classes": given.classes, "trained_until": trained_until(config.split, context.request.window),
         "trained_split": trained_split(config.split, given.train.table),
     })
@@ -45,7 +49,7 @@ def run(context: StepContext) -> StepOutcome:
         metrics={f"valid_{name}": value for name, value in metrics.items()}
         | {f"last_{name}": value for name, value in given.reported.items()}
         | {"rows_train": len(given.train), "rows_valid": len(given.valid)},
-        facts={"digest": ref.digest, "framework": framework, "params": given.params, "features": list(features)},
+        facts={"digest": ref.digest, "framework": framework.NAME, "params": given.params, "features": list(features)},
         links={"artefact": f"models/{ref.digest}"},
     )
 

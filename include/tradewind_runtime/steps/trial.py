@@ -10,6 +10,7 @@ from tradewind_runtime.context import StepContext
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.request import StepOutcome
 from tradewind_runtime.contract.train import TrainConfig
+from tradewind_runtime.frameworks import framework_of
 from tradewind_runtime.training import Rows
 
 
@@ -21,9 +22,8 @@ def run(context: StepContext) -> StepOutcome:
     began = time.monotonic()
     given = learning.prepare(context, config, config.trial_params or {}, rows=tune.train_rows)
     model = learning.fit(context, config, given)
-    _, features, predictor = learning.saved(model, context.scratch, given)
-    rows = Rows(given.valid.table, features, given.label, given.classes)
-    metrics, wrong = learning.scores(predictor, rows, config.train.task)
+    rows = Rows(given.valid.table, learning.columns(model, given), given.label, given.classes)
+    metrics, wrong = learning.scores(framework_of(model).wrap(model, given.threads), rows, config.train.task)
     score = metrics.get(tune.metric, math.nan)
     if not math.isfinite(score):
         raise StepError("TW551", f"{tune.metric} could not be measured on the validation rows", retryable=False,
