@@ -13,10 +13,7 @@ from tradewind_runtime.launchers.pod import USER
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "Dockerfile").read_text()
-FINAL = {
-    name: body
-    for name, body in re.findall(r"^FROM base AS (airflow|steps|serving)\n(.*?)(?=^FROM |\Z)", TEXT, re.M | re.S)
-}
+FINAL = dict(re.findall(r"^FROM base AS (airflow|steps|serving)\n(.*?)(?=^FROM |\Z)", TEXT, re.MULTILINE | re.DOTALL))
 
 
 def test_hadolint_finds_nothing():
@@ -41,5 +38,5 @@ def test_all_that_is_copied_is_let_through():
     allowed = {
         line[1:].split("/")[0] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")
     }
-    copied = {name for line in re.findall(r"^COPY (?!--from)(.*)", TEXT, re.M) for name in line.split()[:-1]}
+    copied = {name for line in re.findall(r"^COPY (?!--from)(.*)", TEXT, re.MULTILINE) for name in line.split()[:-1]}
     assert copied <= allowed
