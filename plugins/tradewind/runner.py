@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
+from tradewind.plan.code import UserCode
 from tradewind.plan.holder import PROCESS, process_lives, this_process
 from tradewind.plan.model import Plan, PlanStep
 from tradewind.plan.request import Run
@@ -45,6 +46,7 @@ class LocalRun:
     Args:
         plan: of a profile whose steps run in processes.
         run: where its documents lie.
+        code: the project's user code, as the plan was built from it.
         window: what it is about; None where no step asks.
         connections: id → URI or JSON, besides `AIRFLOW_CONN_*`.
         on_line: called with a step's id and each line that it prints.
@@ -52,6 +54,7 @@ class LocalRun:
 
     plan: Plan
     run: Run
+    code: UserCode
     window: Window | None
     connections: Mapping[str, str] = field(default_factory=dict, repr=False)
     on_line: Callable[[str, str], None] = lambda _step, _line: None
@@ -64,6 +67,7 @@ class LocalRun:
             TradewindError: the first step's that fails, with its reason.
         """
         with self._lease():
+            self.run.documents.create(f"code/{self.code.digest}.tar.gz", self.code.archive)
             for step in self.plan.dag("train").steps:
                 if step.kind != "release":
                     self.on_step(step)

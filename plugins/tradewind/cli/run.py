@@ -27,7 +27,9 @@ def command(
     """
     from rich.console import Console
 
+    from tradewind.plan.code import UserCode
     from tradewind.plan.request import Run
+    from tradewind.profile import project_root
     from tradewind.runner import LocalRun, StepReport, parse_params
 
     console = Console(stderr=format == "json")
@@ -37,8 +39,9 @@ def command(
     name = run_id or f"run__{datetime.now(UTC):%Y%m%dT%H%M%S}"
     documents = _documents(plan.lake, plan.lake_connection, connections)
     run = Run(plan, "train", name, documents, params, frozenset(refresh or ()))
+    project = project_root(pipeline.resolve().parent)
     local = LocalRun(
-        plan, run, _utc_window(window), connections,
+        plan, run, UserCode.of(project), _utc_window(window), connections,
         on_step=lambda step: console.print(f"[bold]{step.id}[/bold]"),
         on_line=lambda _step, line: console.print(f"  {line}", style="dim", markup=False, highlight=False),
     )
@@ -56,7 +59,7 @@ def command(
 
 def _plan(path: Path, profile: str | None) -> tuple[Any, dict[str, str]]:
     from tradewind.cli.plan import plan_of
-    from tradewind.dev import connections
+    from tradewind.dev.stack import connections
     from tradewind.profile import home, project_root
 
     plan = plan_of(path, profile)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, BaseOperator, CronDataIntervalTimetable, Param
+from airflow.sdk import DAG, Asset, AssetAll, AssetAny, AssetOrTimeSchedule, BaseOperator, CronDataIntervalTimetable, Param
 
 from tradewind.factory.tasks import task_of
 from tradewind.plan.model import Flow, Plan, PlanDag, Schedule
@@ -52,11 +52,18 @@ def _dag(plan: Plan, part: PlanDag, code: Path | None, text: str) -> DAG:
 
 
 def _schedule(schedule: Schedule) -> Any:
-    assets = [Asset(uri=uri, name=uri) for uri in schedule.assets]
-    if schedule.cron is None:
-        return assets or None
-    timetable = CronDataIntervalTimetable(schedule.cron, timezone=schedule.timezone)
-    return AssetOrTimeSchedule(timetable=timetable, assets=assets) if assets else timetable
+    """A cron's data intervals, what others have updated, and what wakes the DAG besides."""
+    wakes = [AssetAny(*map(_asset, schedule.assets))] if schedule.assets else []
+    if schedule.cron is not None:
+        timetable = CronDataIntervalTimetable(schedule.cron, timezone=schedule.timezone)
+        return AssetOrTimeSchedule(timetable=timetable, assets=wakes[0]) if wakes else timetable
+    if schedule.after:
+        wakes.append(AssetAll(*map(_asset, schedule.after)))
+    return AssetAny(*wakes) if wakes else None
+
+
+def _asset(uri: str) -> Asset:
+    return Asset(uri=uri, name=uri)
 
 
 def _time(text: str | None) -> datetime | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow.sdk import Asset, BaseOperator
 
+from tradewind.operators.notify import NotifyOperator
 from tradewind.operators.pin import PinOperator
 from tradewind.operators.release import ReleaseOperator
 from tradewind.operators.select import SelectOperator
@@ -17,6 +18,7 @@ from tradewind.plan.model import Flow, Plan, PlanStep
 
 #: Kinds that need more than "start the step and wait".
 OPERATORS: dict[str, type[StepOperator]] = {
+    "notify": NotifyOperator,
     "pin": PinOperator,
     "release": ReleaseOperator,
     "select": SelectOperator,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tradewind.plan.code import UserCode, function_file
@@ -73,9 +73,10 @@ class _Builder:
 
     def _dag(self, flow: Flow, suffix: str, schedule: Schedule, steps: Iterator[PlanStep]) -> PlanDag:
         params = {name: param.json_schema() for name, param in self.pipeline.params.items()} if flow == "train" else {}
+        body = list(steps)
         return PlanDag(
             dag_id=f"{self.pipeline.pipeline}{suffix}", flow=flow, schedule=schedule, params=params,
-            description=self.pipeline.description, steps=tuple(steps),
+            description=self.pipeline.description, steps=(*body, self._release(body)),
         )
 
     def _own_schedule(self, cron: str | None) -> Schedule:
@@ -109,15 +110,10 @@ class _Builder:
             )
             tables.append(name)
         if spec.transform is None and spec.train is None:
-            yield self._release(tuple(f"check_{name}" for name in tables))
             return
         yield self._transform(tables)
-        last = "transform"
         if spec.train is not None:
-            for step in self._training():
-                yield step
-                last = step.id
-        yield self._release((last,))
+            yield from self._training()
 
     def _transform(self, tables: list[str]) -> PlanStep:
         spec = self.pipeline
@@ -188,7 +184,6 @@ class _Builder:
         yield self._step("promote", "promote", model | endpoint, upstream=(last,), when="select",
                          inputs={"version": "select.version"}, connections=self._registry(), every_run=True)
         yield from self._notify("promotion", ("promote",), when="select", inputs={"version": "select.version"})
-        yield self._release(("promote",))
 
     def _monitor(self) -> Iterator[PlanStep]:
         spec = self.pipeline
@@ -209,7 +204,6 @@ class _Builder:
                              {"pipeline": spec.pipeline, "endpoint": endpoint}, upstream=("drift",), when="drift",
                              inputs=drift, windowed=True, every_run=True, outlets=(retraining_asset(spec.pipeline),))
         yield from self._notify("drift", ("drift",), when="drift", inputs=drift)
-        yield self._release(("ingest_requests",))
 
     def _score(self) -> Iterator[PlanStep]:
         spec = self.pipeline
@@ -221,7 +215,6 @@ class _Builder:
         yield self._step("score", "score", ScoreConfig(score=spec.score, time=spec.split.time), upstream=("pin",),
                          pins={"champion": "champion"}, inputs={"table": f"table:{table}"}, windowed=True, computes=True,
                          outlets=(table_asset(spec.pipeline, spec.score.output),))
-        yield self._release(("score",))
 
     # Parts -----------------------------------------------------------------------------------
 
@@ -231,27 +224,30 @@ class _Builder:
             yield self._step(f"tell_{event}", "notify", {"channel": slack.channel, "event": event}, upstream=upstream,
                              when=when, inputs=inputs, connections={"slack": slack.connection}, every_run=True)
 
-    def _release(self, upstream: tuple[str, ...]) -> PlanStep:
-        return self._step("release", "release", {}, upstream=upstream, every_run=True)
+    def _release(self, steps: Sequence[PlanStep]) -> PlanStep:
+        """The last step: after all that nothing else comes after."""
+        followed = {upstream for step in steps for upstream in step.upstream}
+        leaves = tuple(step.id for step in steps if step.id not in followed)
+        return self._step("release", "release", {}, upstream=leaves, every_run=True)
 
     def _registry(self) -> dict[str, str]:
         connection = self.profile.registry.connection
         return {"registry": connection} if connection and self.pipeline.promote else {}
 
     def _step(self, id: str, kind: str, config: Frozen | dict[str, Any], *, connections: dict[str, str] | None = None,
-              entry: str | None = None, **rest: Any) -> PlanStep:
+              entry: str | None = None, resources: dict[str, Any] | None = None, **rest: Any) -> PlanStep:
         body = config if isinstance(config, dict) else config.model_dump(mode="json", by_alias=True, exclude_none=True)
-        defaults = self.pipeline.defaults
+        defaults = self.pipeline.defaults.of(kind)
         lake = {"lake": self.profile.lake.connection} if self.profile.lake.connection else {}
-        settings = dict(self.profile.settings)
-        if not self.profile.registry.connection:
-            settings["mlflow_uri"] = self.profile.registry.uri
+        # Where the registry's connection is not given, as in `tradewind run` without the stack, this is it.
+        settings = self.profile.settings | {"mlflow_uri": self.profile.registry.uri}
         return PlanStep(
             id=id, kind=kind, config=body, connections=lake | (connections or {}),
             closure=self.code.closure(entry) if entry else None, runner=self.profile.runner_of(kind),
             environment=defaults.environment or "steps", heavy=kind in self.profile.heavy, settings=settings,
             retries=defaults.retries, retry_delay=defaults.retry_delay.total_seconds(),
-            timeout=defaults.timeout.total_seconds() if defaults.timeout else None, **rest,
+            timeout=defaults.timeout.total_seconds() if defaults.timeout else None,
+            resources=resources or (defaults.resources.model_dump(mode="json") if defaults.resources else {}), **rest,
         )
 
 

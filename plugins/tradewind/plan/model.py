@@ -19,7 +19,8 @@ class Schedule(Frozen):
     start: str | None = Field(None, description="ISO date or time.")
     end: str | None = None
     catchup: bool = False
-    assets: tuple[str, ...] = ()
+    after: tuple[str, ...] = Field((), description="Assets, all of which must have been updated.")
+    assets: tuple[str, ...] = Field((), description="Assets, each of which wakes it.")
 
 
 class PlanStep(Frozen):

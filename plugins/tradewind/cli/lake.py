@@ -1,0 +1,123 @@
+"""`tradewind lake`: tables, their versions, and whether all that was read is there once."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
+                  help="Tables of the lake.", epilog="Example: tradewind lake show flight-delays/features")
+_Format = Annotated[Literal["text", "json"], typer.Option("--format", help="text or json.")]
+_Profile = Annotated[str | None, typer.Option(help="Of profiles/; TRADEWIND_PROFILE or local by default.")]
+_Table = Annotated[str, typer.Argument(help="PIPELINE/NAME.")]
+
+
+@app.command("ls")
+def ls(format: _Format = "text", profile: _Profile = None) -> None:
+    """List tables with their newest version and rows.
+
+    Example: tradewind lake ls
+    """
+    from tradewind.cli.systems import lake
+
+    opened = lake(profile)
+    snapshots = [(name, opened.table(name).snapshot()) for name in opened.tables()]
+    rows = [{"table": name, "version": found.version, "rows": found.count(), "files": len(found.files)}
+            for name, found in snapshots]
+    _print(rows, format, "tables", "There is no table yet: run a pipeline.")
+
+
+@app.command("show")
+def show(
+    table: _Table, version: Annotated[int | None, typer.Option(help="Of the table; the newest by default.")] = None,
+    limit: Annotated[int, typer.Option(help="Rows to show.")] = 10, format: _Format = "text", profile: _Profile = None,
+) -> None:
+    """Show columns and the first rows of a table.
+
+    Example: tradewind lake show flight-delays/flights --limit 3
+    """
+    snapshot = _table(table, profile).snapshot(version)
+    head = snapshot.dataset().head(limit).to_pylist()
+    columns = [{"column": field.name, "type": str(field.type)} for field in snapshot.schema]
+    if format == "json":
+        body = {"ok": True, "table": table, "version": snapshot.version, "rows": snapshot.count(), "columns": columns,
+                "head": head}
+        typer.echo(json.dumps(body, default=str))
+        return
+    typer.echo(f"{table} version {snapshot.version}: {snapshot.count():,} rows")
+    _print(columns, "text", "", "")
+    _print(head, "text", "", "It has no rows.")
+
+
+@app.command("history")
+def history(table: _Table, format: _Format = "text", profile: _Profile = None) -> None:
+    """Show a table's commits, newest first, with the run that made each.
+
+    Example: tradewind lake history flight-delays/flights_raw
+    """
+    rows = []
+    for commit in _table(table, profile).history():
+        told = json.loads(commit.get("tradewind") or "{}")
+        rows.append({"version": commit["version"], "time": commit["timestamp"], "operation": commit["operation"],
+                     "run": told.get("run_id", ""), "rows": told.get("rows", "")})
+    _print(rows, format, "commits", "It has no commits.")
+
+
+@app.command("verify")
+def verify(
+    table: Annotated[str | None, typer.Argument(help="PIPELINE/NAME of an ingested table; all if not given.")] = None,
+    format: _Format = "text", profile: _Profile = None,
+) -> None:
+    """Count each source's rows against its positions: doubles and losses end with exit code 1.
+
+    Example: tradewind lake verify flight-delays/flights_raw
+    """
+    from tradewind.cli.systems import lake
+    from tradewind_runtime.verify import verify_table
+
+    opened = lake(profile)
+    names = [table] if table else [name for name in opened.tables() if name.endswith("_raw")]
+    rows = [line.model_dump() for name in names for line in verify_table(opened, name)]
+    ok = all(row["ok"] for row in rows)
+    if format == "json":
+        typer.echo(json.dumps({"ok": ok, "sources": rows}))
+    else:
+        _print(rows, "text", "", "Nothing has been ingested yet.")
+    raise typer.Exit(0 if ok else 1)
+
+
+def _table(name: str, profile: str | None) -> Any:
+    import difflib
+
+    from tradewind.cli.systems import lake
+    from tradewind_runtime.contract.errors import Problem, TradewindError
+
+    opened = lake(profile)
+    table = opened.table(name)
+    if not table.exists():
+        known = list(opened.tables())
+        near = difflib.get_close_matches(name, known, 1)
+        raise TradewindError(Problem(code="TW341", message=f"the lake has no table {name!r}", got=name,
+                                     expected=", ".join(known) or "none yet", suggestion=near[0] if near else None))
+    return table
+
+
+def _print(rows: list[dict[str, Any]], format: str, what: str, nothing: str) -> None:
+    if format == "json":
+        typer.echo(json.dumps({"ok": True, what: rows}, default=str))
+        return
+    if not rows:
+        typer.echo(nothing)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table()
+    for name in rows[0]:
+        shown.add_column(name)
+    for row in rows:
+        shown.add_row(*(f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+                        for value in row.values()))
+    Console().print(shown)

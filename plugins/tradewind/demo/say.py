@@ -1,0 +1,44 @@
+"""What the demo prints while it goes: the same lines on a terminal and in a pipe."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+
+_MARKS = {"success": "[green]✓[/green]", "failed": "[red]✗[/red]", "skipped": "[yellow]–[/yellow]",
+          "upstream_failed": "[red]·[/red]"}
+
+
+@dataclass
+class Say:
+    """Lines with the seconds since the demo began."""
+
+    console: Console = field(default_factory=Console)
+    began: float = field(default_factory=time.monotonic)
+
+    def heading(self, text: str) -> None:
+        """A new chapter."""
+        self.console.rule(f"[bold]{text}[/bold]", align="left")
+
+    def line(self, text: str) -> None:
+        """One line."""
+        self.console.print(f"[dim]{time.monotonic() - self.began:6.0f} s[/dim]  {text}", highlight=False)
+
+    def fact(self, what: str, facts: Mapping[str, Any]) -> None:
+        """Names and figures."""
+        self.line(f"{what}: " + ", ".join(f"{name} {_short(value)}" for name, value in facts.items()))
+
+    def task(self, task_id: str, state: str, seconds: float, metrics: Mapping[str, float]) -> None:
+        """A task that has ended."""
+        told = ", ".join(f"{name} {_short(value)}" for name, value in list(metrics.items())[:6])
+        self.line(f"  {_MARKS.get(state, state)} {task_id:<22} {seconds:5.1f} s  [dim]{told}[/dim]")
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value.is_integer() else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
