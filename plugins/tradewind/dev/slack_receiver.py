@@ -14,6 +14,7 @@ import re
 import secrets
 import time
 from collections import deque
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,59 +56,73 @@ class Messages:
         return kept
 
 
-def application(messages: Messages, token: str | None = None, channels: frozenset[str] = frozenset()) -> Starlette:
-    """The receiver.
+@dataclass
+class Receiver:
+    """The methods of the Web API that Tradewind calls.
 
     Args:
         messages: where they are kept.
         token: the only one that is taken; any bot token where there is none.
         channels: the only ones that exist; any where there is none.
     """
-    planned: deque[dict[str, Any]] = deque()
 
-    async def post_message(request: Request) -> Response:
+    messages: Messages
+    token: str | None = field(default=None, repr=False)
+    channels: frozenset[str] = frozenset()
+    planned: deque[dict[str, Any]] = field(default_factory=deque)
+
+    def application(self) -> Starlette:
+        """It, as an ASGI application."""
+        return Starlette(routes=[
+            Route("/", self.page), Route("/messages", self.as_json), Route("/next", self.plan, methods=["POST"]),
+            Route("/api/chat.postMessage", self.post_message, methods=["POST"]),
+            Route("/api/auth.test", self.auth_test, methods=["GET", "POST"]),
+            Route("/api/{method}", self.unknown, methods=["GET", "POST"]),
+        ])  # fmt: skip
+
+    async def post_message(self, request: Request) -> Response:
+        """Take a message, or refuse it as Slack would."""
         body = await _body(request)
-        refused = _refusal(request, body, token) or _planned(planned)
+        refused = _refusal(request, body, self.token) or _planned(self.planned)
         if refused is not None:
             return refused
         channel = str(body.get("channel") or "")
-        if not channel or (channels and channel.lstrip("#") not in {name.lstrip("#") for name in channels}):
+        if not channel or (self.channels and channel.lstrip("#") not in {name.lstrip("#") for name in self.channels}):
             return _no("channel_not_found")
         if (problem := _problem(body)) is not None:
             return _no(*problem)
-        kept = messages.add({"channel": channel, **{k: body[k] for k in ("text", "blocks", "metadata") if k in body}})
+        kept = self.messages.add(
+            {"channel": channel} | {k: body[k] for k in ("text", "blocks", "metadata") if k in body}
+        )
         return JSONResponse({"ok": True, "channel": _channel_id(channel), "ts": kept["ts"], "message": {
             "type": "message", "text": body.get("text", ""), "ts": kept["ts"], "bot_id": "B0TRADEWIND"}})  # fmt: skip
 
-    async def auth_test(request: Request) -> Response:
-        refused = _refusal(request, await _body(request), token) or _planned(planned)
+    async def auth_test(self, request: Request) -> Response:
+        """Whose token this is."""
+        refused = _refusal(request, await _body(request), self.token) or _planned(self.planned)
         who = {"ok": True, "url": str(request.base_url), "team": "Tradewind", "user": "tradewind",
                "team_id": "T0TRADEWIND", "user_id": "U0TRADEWIND", "bot_id": "B0TRADEWIND"}  # fmt: skip
         return refused or JSONResponse(who)
 
-    async def unknown(request: Request) -> Response:
+    async def unknown(self, request: Request) -> Response:
+        """Any other method."""
         return _no("unknown_method", request.path_params["method"])
 
-    async def plan(request: Request) -> Response:
+    async def plan(self, request: Request) -> Response:
         """`{"error": "ratelimited", "retry_after": 1, "times": 2}`: what is answered instead, next."""
         body = await _body(request)
-        if (refused := _refusal(request, body, token)) is not None:
+        if (refused := _refusal(request, body, self.token)) is not None:
             return refused
-        planned.extend([body] * int(body.get("times") or 1))
-        return JSONResponse({"ok": True, "planned": len(planned)})
+        self.planned.extend([body] * int(body.get("times") or 1))
+        return JSONResponse({"ok": True, "planned": len(self.planned)})
 
-    async def page(_: Request) -> Response:
-        return HTMLResponse(_page(messages.known))
+    async def page(self, _: Request) -> Response:
+        """What was received, for people."""
+        return HTMLResponse(_page(self.messages.known))
 
-    async def as_json(_: Request) -> Response:
-        return JSONResponse(messages.known)
-
-    return Starlette(routes=[
-        Route("/", page), Route("/messages", as_json), Route("/next", plan, methods=["POST"]),
-        Route("/api/chat.postMessage", post_message, methods=["POST"]),
-        Route("/api/auth.test", auth_test, methods=["GET", "POST"]),
-        Route("/api/{method}", unknown, methods=["GET", "POST"]),
-    ])  # fmt: skip
+    async def as_json(self, _: Request) -> Response:
+        """What was received, for programs."""
+        return JSONResponse(self.messages.known)
 
 
 # Slack's manners -----------------------------------------------------------------------------------------------
@@ -214,7 +229,8 @@ def _block(block: dict[str, Any]) -> str:
         return f"<h3>{html.escape(text)}</h3>"
     fields = "".join(f"<div><pre>{_markdown(field.get('text', ''))}</pre></div>" for field in block.get("fields") or [])
     elements = " ".join(_markdown(element.get("text", "")) for element in block.get("elements") or [])
-    return f"{f'<pre>{_markdown(text)}</pre>' if text else ''}{f'<dl>{fields}</dl>' if fields else ''}<small>{elements}</small>"
+    body = f"<pre>{_markdown(text)}</pre>" if text else ""
+    return body + (f"<dl>{fields}</dl>" if fields else "") + f"<small>{elements}</small>"
 
 
 def _markdown(text: str) -> str:
@@ -236,7 +252,7 @@ def main() -> None:
     options = parser.parse_args()
     token = options.token_file.read_text().strip() if options.token_file else None
     channels = frozenset(name for name in options.channels.split(",") if name)
-    app = application(Messages(options.out), token, channels)
+    app = Receiver(Messages(options.out), token, channels).application()
     uvicorn.run(app, host=LOOPBACK, port=options.port, log_level="warning", access_log=False)
 
 

@@ -62,7 +62,7 @@ class SlackNotifier(BaseNotifier):
     def _failed(self, facts: Mapping[str, Any], run_id: str) -> list[tuple[str, str]]:
         try:
             found = reasons(facts["dag"], run_id)
-        except Exception as error:  # noqa: BLE001 - the lake may be what has failed
+        except Exception as error:  # the lake may be what has failed
             self.log.warning("the reasons could not be read from the lake: %s", error)
             found = []
         ti = facts.get("ti") or facts.get("task_instance")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from tradewind.dev import ports
+from tradewind.dev.files import write_private
 from tradewind.dev.servers.base import Server
 
 
@@ -33,10 +34,15 @@ class Slack(Server):
         """Where the messages are kept."""
         return self.folder / "messages.jsonl"
 
+    def prepare(self) -> None:
+        """Write whom it believes."""
+        super().prepare()
+        write_private(self.folder / "token", self.token)
+
     def command(self) -> list[str]:  # noqa: D102
         return [
             sys.executable, "-m", "tradewind.dev.slack_receiver", "--port", str(self.ports["slack"]),
-            "--out", str(self.messages),
+            "--out", str(self.messages), "--token-file", str(self.folder / "token"),
         ]  # fmt: skip
 
     def healthy(self) -> bool:
