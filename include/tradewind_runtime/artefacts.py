@@ -60,8 +60,9 @@ def save(documents: Documents, folder: Path, manifest_fields: Mapping[str, Any])
         folder: holds the model's files, those of subfolders too.
         manifest_fields: `framework`, `task`, `features`, `label`, `classes`, `trained_until`, `trained_split`.
     """
-    contents = {path.relative_to(folder).as_posix(): path.read_bytes()
-                for path in sorted(folder.rglob("*")) if path.is_file()}
+    contents = {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
     manifest = Manifest(**manifest_fields, files={name: _hash(content) for name, content in contents.items()})
     for name, content in contents.items():
         path = artefact_path(manifest.digest, name)
@@ -113,7 +114,10 @@ def _hash(content: bytes) -> str:
 
 def _tampered(digest: str, name: str, got: str | None) -> StepError:
     return StepError(
-        "TW560", f"{name} of artefact {digest[:12]} is {'missing' if got is None else 'not what its digest says'}",
-        retryable=got is None, got=got, expected="the file that was saved at training",
+        "TW560",
+        f"{name} of artefact {digest[:12]} is {'missing' if got is None else 'not what its digest says'}",
+        retryable=got is None,
+        got=got,
+        expected="the file that was saved at training",
         fix="do not use it: find out who changed it, and train again with --refresh",
     )

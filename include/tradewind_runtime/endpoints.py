@@ -128,8 +128,11 @@ class ArmStatus(Frozen):
     def merged(self, other: ArmStatus) -> ArmStatus:
         """Two replicas' together."""
         return ArmStatus(
-            requests=self.requests + other.requests, rows=self.rows + other.rows, errors=self.errors + other.errors,
-            latency=self.latency.merged(other.latency), answers=self.answers.merged(other.answers),
+            requests=self.requests + other.requests,
+            rows=self.rows + other.rows,
+            errors=self.errors + other.errors,
+            latency=self.latency.merged(other.latency),
+            answers=self.answers.merged(other.answers),
         )
 
 
@@ -226,8 +229,16 @@ def advance(documents: Documents, name: str, expected: int, **fields: Any) -> En
 
 
 def promote(
-    documents: Documents, name: str, digest: str, *, expected: int, by: str, reason: str, weight: int = 100,
-    version: str | None = None, capture: bool | None = None,
+    documents: Documents,
+    name: str,
+    digest: str,
+    *,
+    expected: int,
+    by: str,
+    reason: str,
+    weight: int = 100,
+    version: str | None = None,
+    capture: bool | None = None,
 ) -> EndpointGeneration:
     """Give a digest `weight` percent of the requests; 100 makes it the stable one.
 
@@ -240,18 +251,50 @@ def promote(
     if now is None or weight >= 100 or now.stable == digest:
         replaced = None if now is None else now.replaced if now.stable == digest else now.stable
         keep = {d: v for d, v in versions.items() if d in (digest, replaced)}
-        return advance(documents, name, expected, stable=digest, replaced=replaced, model_versions=keep,
-                       shadow=now.shadow if now else None, capture=kept, by=by, reason=reason)
-    return advance(documents, name, expected, stable=now.stable, canary=digest, weight=weight, shadow=now.shadow,
-                   replaced=now.replaced, capture=kept, model_versions=versions, by=by, reason=reason)
+        return advance(
+            documents,
+            name,
+            expected,
+            stable=digest,
+            replaced=replaced,
+            model_versions=keep,
+            shadow=now.shadow if now else None,
+            capture=kept,
+            by=by,
+            reason=reason,
+        )
+    return advance(
+        documents,
+        name,
+        expected,
+        stable=now.stable,
+        canary=digest,
+        weight=weight,
+        shadow=now.shadow,
+        replaced=now.replaced,
+        capture=kept,
+        model_versions=versions,
+        by=by,
+        reason=reason,
+    )
 
 
 def abort_canary(documents: Documents, name: str, *, expected: int, by: str, reason: str) -> EndpointGeneration:
     """Send all requests to the stable one again."""
     now = _known(documents, name, expected)
     versions = {d: v for d, v in now.model_versions.items() if d != now.canary}
-    return advance(documents, name, expected, stable=now.stable, replaced=now.replaced, shadow=now.shadow,
-                   capture=now.capture, model_versions=versions, by=by, reason=reason)
+    return advance(
+        documents,
+        name,
+        expected,
+        stable=now.stable,
+        replaced=now.replaced,
+        shadow=now.shadow,
+        capture=now.capture,
+        model_versions=versions,
+        by=by,
+        reason=reason,
+    )
 
 
 def rollback(
@@ -267,14 +310,26 @@ def rollback(
     before = [g for g in generations(documents, name) if g.number <= expected and g.stable == target]
     if target is None or not before:
         raise StepError(
-            "TW562", f"endpoint {name!r} has no earlier version to go back to", retryable=False, got=to,
+            "TW562",
+            f"endpoint {name!r} has no earlier version to go back to",
+            retryable=False,
+            got=to,
             expected="a digest that this endpoint has served as stable",
         )
     versions = {**before[0].model_versions, **now.model_versions}
     replaced = before[0].replaced if target != now.stable else now.replaced
     keep = {d: v for d, v in versions.items() if d in (target, replaced)}
-    return advance(documents, name, expected, stable=target, replaced=replaced, capture=now.capture,
-                   model_versions=keep, by=by, reason=reason)
+    return advance(
+        documents,
+        name,
+        expected,
+        stable=target,
+        replaced=replaced,
+        capture=now.capture,
+        model_versions=keep,
+        by=by,
+        reason=reason,
+    )
 
 
 def _known(documents: Documents, name: str, expected: int) -> EndpointGeneration:
@@ -290,7 +345,9 @@ def _versions(now: EndpointGeneration | None, new: Mapping[str, str]) -> dict[st
 
 def _moved(name: str, expected: int, now: EndpointGeneration | None) -> StepError:
     return StepError(
-        "TW567", f"endpoint {name!r} is not at generation {expected}", retryable=False,
+        "TW567",
+        f"endpoint {name!r} is not at generation {expected}",
+        retryable=False,
         got=None if now is None else f"generation {now.number}, by {now.by}: {now.reason}",
         fix="look at what it serves now (tradewind deploy status), and decide again",
     )

@@ -27,8 +27,14 @@ class Judgement(Frozen):
 
 
 def judge(  # noqa: PLR0917 - in the order of a sentence
-    stage: Stage, abort: Abort, generation: EndpointGeneration, statuses: Sequence[ReplicaStatus],
-    started: datetime, now: datetime, *, replayed: bool = False,
+    stage: Stage,
+    abort: Abort,
+    generation: EndpointGeneration,
+    statuses: Sequence[ReplicaStatus],
+    started: datetime,
+    now: datetime,
+    *,
+    replayed: bool = False,
 ) -> Judgement:
     """Whether the stage that a generation stands for is over, and how.
 
@@ -79,12 +85,16 @@ def _not_serving(generation: EndpointGeneration, live: Sequence[ReplicaStatus]) 
 def _worse(abort: Abort, stable: ArmStatus, canary: ArmStatus) -> Iterator[str]:
     more = canary.error_rate - stable.error_rate
     if more > abort.error_rate:
-        yield (f"errors: canary {canary.error_rate:.1%}, stable {stable.error_rate:.1%}; "
-               f"allowed {abort.error_rate:.1%} more")
+        yield (
+            f"errors: canary {canary.error_rate:.1%}, stable {stable.error_rate:.1%}; "
+            f"allowed {abort.error_rate:.1%} more"
+        )
     slow, quick = canary.latency.quantile(0.95), stable.latency.quantile(0.95)
     if slow is not None and quick is not None and slow > quick * abort.latency_ratio and slow - quick > NOISE:
-        yield (f"latency: p95 of canary {slow * 1000:.1f} ms, of stable {quick * 1000:.1f} ms; "
-               f"allowed {abort.latency_ratio:g} times")
+        yield (
+            f"latency: p95 of canary {slow * 1000:.1f} ms, of stable {quick * 1000:.1f} ms; "
+            f"allowed {abort.latency_ratio:g} times"
+        )
     ours, theirs = canary.answers.total, stable.answers.total
     if ours and theirs:
         shift = stable.answers.distance(canary.answers)
@@ -94,9 +104,11 @@ def _worse(abort: Abort, stable: ArmStatus, canary: ArmStatus) -> Iterator[str]:
 
 def _compared(stable: ArmStatus, canary: ArmStatus) -> str:
     slow, quick = canary.latency.quantile(0.95) or 0.0, stable.latency.quantile(0.95) or 0.0
-    return (f"canary {canary.rows} answers, stable {stable.rows}; errors {canary.error_rate:.1%} and "
-            f"{stable.error_rate:.1%}; p95 {slow * 1000:.1f} and {quick * 1000:.1f} ms; "
-            f"shift {stable.answers.distance(canary.answers):.2f}")
+    return (
+        f"canary {canary.rows} answers, stable {stable.rows}; errors {canary.error_rate:.1%} and "
+        f"{stable.error_rate:.1%}; p95 {slow * 1000:.1f} and {quick * 1000:.1f} ms; "
+        f"shift {stable.answers.distance(canary.answers):.2f}"
+    )
 
 
 def _count(number: int, what: str) -> str:

@@ -41,9 +41,7 @@ def current(documents: Documents, name: str) -> Lease | None:
     return None if free else lease
 
 
-def acquire(
-    documents: Documents, name: str, holder: str, run: str, ended: Callable[[Lease], bool]
-) -> Lease | None:
+def acquire(documents: Documents, name: str, holder: str, run: str, ended: Callable[[Lease], bool]) -> Lease | None:
     """Take the lease; None where another run holds it. A retry of the run that holds it gets it again.
 
     Args:
@@ -59,8 +57,9 @@ def acquire(
             return lease
         if not ended(lease):
             return None
-    wanted = Lease(name=name, number=(lease.number if lease else 0) + 1, holder=holder, run=run,
-                   created=datetime.now(UTC))
+    wanted = Lease(
+        name=name, number=(lease.number if lease else 0) + 1, holder=holder, run=run, created=datetime.now(UTC)
+    )
     return wanted if documents.create_model(lease_path(name, wanted.number), wanted) else None
 
 

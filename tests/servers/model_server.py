@@ -56,10 +56,33 @@ class ModelServer:
 
 def start(lake: Path, log: Path, *arguments: str, env: dict[str, str] | None = None) -> ModelServer:
     """Start one and wait until it listens (not until it is ready)."""
-    command = [str(PYTHON), "-m", "tradewind_runtime.serving", "--lake", lake.as_uri(), "--port", "0",
-               "--poll", "0.2", "--segment", "0.5", "--parent", str(os.getpid()), *arguments]
-    errors = log.open("a")
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env={**os.environ, **(env or {})})
+    command = [
+        str(PYTHON),
+        "-m",
+        "tradewind_runtime.serving",
+        "--lake",
+        lake.as_uri(),
+        "--port",
+        "0",
+        "--poll",
+        "0.2",
+        "--segment",
+        "0.5",
+        "--parent",
+        str(os.getpid()),
+        *arguments,
+    ]
+    # KServe starts in 2 s once its bytecode is kept, and in 6 s without.
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    with log.open("a") as errors:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=inherited | (env or {}),
+        )
     assert process.stdout is not None
     line = process.stdout.readline()
     assert line, f"the server ended: {log.read_text()[-2000:]}"

@@ -82,8 +82,9 @@ def test_no_generation_without_the_one_before(documents):
 
 
 def _generation(weight: int) -> EndpointGeneration:
-    return EndpointGeneration(endpoint="m", number=2, stable=A, canary=B, weight=weight,
-                              created="2024-01-01T00:00:00Z", **WHO)
+    return EndpointGeneration(
+        endpoint="m", number=2, stable=A, canary=B, weight=weight, created="2024-01-01T00:00:00Z", **WHO
+    )
 
 
 @given(st.text(max_size=40), st.integers(1, 99), st.integers(1, 99))

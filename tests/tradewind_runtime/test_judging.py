@@ -26,13 +26,21 @@ def sketch(values):
 def arm(rows=200, errors=0, seconds=0.01, answers=None):
     drawn = random.Random(rows)
     answers = answers or [drawn.random() for _ in range(rows - errors)]
-    return ArmStatus(requests=rows, rows=rows, errors=errors, latency=sketch([seconds] * (rows - errors)),
-                     answers=sketch(answers))
+    return ArmStatus(
+        requests=rows, rows=rows, errors=errors, latency=sketch([seconds] * (rows - errors)), answers=sketch(answers)
+    )
 
 
 def status(stable, canary, *, generation=2, at=60.0, replica="one", **more):
-    return ReplicaStatus(endpoint="m", replica=replica, generation=generation, observed=START,
-                         written=START + timedelta(seconds=at), arms={A: stable, B: canary}, **more)
+    return ReplicaStatus(
+        endpoint="m",
+        replica=replica,
+        generation=generation,
+        observed=START,
+        written=START + timedelta(seconds=at),
+        arms={A: stable, B: canary},
+        **more,
+    )
 
 
 def at(seconds, *statuses, generation=CANARY, **more):
@@ -55,11 +63,15 @@ def test_too_little_traffic_is_replayed_and_then_judged_with_what_there_is():
     assert at(601, status(ArmStatus(), ArmStatus(), at=599), replayed=True).state == "pass"
 
 
-@pytest.mark.parametrize(("canary", "word"), [
-    (arm(150, errors=20), "errors"), (arm(150, seconds=0.2), "latency"),
-    (arm(150, answers=[0.9 + 0.001 * n for n in range(100)]), "answers"),
-    (arm(150, errors=150), "errors"),
-])
+@pytest.mark.parametrize(
+    ("canary", "word"),
+    [
+        (arm(150, errors=20), "errors"),
+        (arm(150, seconds=0.2), "latency"),
+        (arm(150, answers=[0.9 + 0.001 * n for n in range(100)]), "answers"),
+        (arm(150, errors=150), "errors"),
+    ],
+)
 def test_each_way_to_be_worse_fails_and_says_so(canary, word):
     judgement = at(60, status(arm(), canary))
     assert judgement.state == "fail"
@@ -74,8 +86,14 @@ def test_every_live_replica_must_serve_it_and_stale_ones_do_not_count():
     good = status(arm(), arm(150))
     late = status(arm(), arm(), generation=1, replica="two")
     assert at(60, good, late).state == "wait"
-    assert at(700, good.model_copy(update={"written": START + timedelta(seconds=699)}),
-              late.model_copy(update={"written": START + timedelta(seconds=699)})).state == "fail"
+    assert (
+        at(
+            700,
+            good.model_copy(update={"written": START + timedelta(seconds=699)}),
+            late.model_copy(update={"written": START + timedelta(seconds=699)}),
+        ).state
+        == "fail"
+    )
     assert at(95, good.model_copy(update={"written": START + timedelta(seconds=90)}), late).state == "pass"
     assert at(60).state == "wait"
     assert at(601).state == "fail"  # nobody is there
@@ -95,8 +113,10 @@ def test_without_a_canary_it_passes_when_it_is_served():
 
 @given(st.lists(st.integers(0, 300), min_size=1, max_size=4), st.integers(0, 700))
 def test_replicas_add_up(sizes, seconds):
-    many = [status(arm(size) if size else ArmStatus(), arm(size) if size else ArmStatus(), at=seconds, replica=f"r{n}")
-            for n, size in enumerate(sizes)]
+    many = [
+        status(arm(size) if size else ArmStatus(), arm(size) if size else ArmStatus(), at=seconds, replica=f"r{n}")
+        for n, size in enumerate(sizes)
+    ]
     judgement = at(seconds, *many)
     enough = sum(sizes) >= 100
     expected = "pass" if enough and seconds >= 30 else "replay" if not enough and seconds >= 600 else "wait"

@@ -16,8 +16,9 @@ def documents(tmp_path: Path) -> Documents:
 
 def request(month: int) -> RetrainRequest:
     window = Window(start=datetime(2013, month, 1, tzinfo=UTC), end=datetime(2013, month + 1, 1, tzinfo=UTC))
-    return RetrainRequest(pipeline="p", endpoint="m", digest="a" * 64, window=window, reason="drift",
-                          created=datetime.now(UTC))
+    return RetrainRequest(
+        pipeline="p", endpoint="m", digest="a" * 64, window=window, reason="drift", created=datetime.now(UTC)
+    )
 
 
 def test_asked_once_taken_once_by_one_run(documents):

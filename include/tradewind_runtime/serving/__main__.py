@@ -31,8 +31,9 @@ def main() -> int:
     if options.parent is not None:
         _end_with(options.parent)
     try:
-        sock = socket.create_server((options.host, options.port), backlog=512,
-                                    family=socket.AF_INET6 if ":" in options.host else socket.AF_INET)
+        sock = socket.create_server(
+            (options.host, options.port), backlog=512, family=socket.AF_INET6 if ":" in options.host else socket.AF_INET
+        )
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio gives none to this one: 40 ms
     except OSError as error:
         print(f"TW566: {options.host}:{options.port} cannot be listened on: {error}", file=sys.stderr)
@@ -72,18 +73,26 @@ async def _serve(options: argparse.Namespace, sock: socket.socket) -> None:
     port = sock.getsockname()[1]
     host = f"[{options.host}]" if ":" in options.host else options.host
     address = options.address or f"http://{host}:{port}"
-    upkeep = Upkeep(Documents(options.lake, store), options.endpoint, replica=options.replica, address=address,
-                    every=options.poll, segment=options.segment)
+    upkeep = Upkeep(
+        Documents(options.lake, store),
+        options.endpoint,
+        replica=options.replica,
+        address=address,
+        every=options.poll,
+        segment=options.segment,
+    )
     token = os.environ.get("TRADEWIND_SERVING_TOKEN") or None
     repository = Repository(upkeep)
     plane, extension = Plane(repository, upkeep), ReadOnly(repository)
     app = rest.application(upkeep, plane, extension, options.limit, token)
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=10,
-                                           timeout_keep_alive=65))
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=10, timeout_keep_alive=65)
+    )
     grpc_server, grpc_port = None, None
     if options.grpc_port is not None:
-        grpc_server, grpc_port = await rpc.start_grpc(f"{host}:{options.grpc_port}", plane, extension, options.limit,
-                                                      token)
+        grpc_server, grpc_port = await rpc.start_grpc(
+            f"{host}:{options.grpc_port}", plane, extension, options.limit, token
+        )
     # uvicorn takes the signals while it serves and raises them again afterwards; what is left to do must not be cut.
     signal.signal(signal.SIGTERM, lambda *_: None)
     signal.signal(signal.SIGINT, lambda *_: None)

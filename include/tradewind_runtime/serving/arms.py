@@ -55,8 +55,13 @@ class Counters:
         """All arms, now."""
         with self._lock:
             return {
-                digest: ArmStatus(requests=arm.requests, rows=arm.rows, errors=arm.errors,
-                                  latency=Sketch(counts=dict(arm.latency)), answers=Sketch(counts=dict(arm.answers)))
+                digest: ArmStatus(
+                    requests=arm.requests,
+                    rows=arm.rows,
+                    errors=arm.errors,
+                    latency=Sketch(counts=dict(arm.latency)),
+                    answers=Sketch(counts=dict(arm.answers)),
+                )
                 for digest, arm in self._arms.items()
             }
 

@@ -139,16 +139,18 @@ def _table(group: Sequence[Captured]) -> pa.Table:
 
     arrays = {name: _column([request.columns[name] for request in group]) for name in group[0].columns}
     answers = np.concatenate([request.answers for request in group])
-    return pa.table({
-        **{name: array for name, array in arrays.items() if not name.startswith("_")},
-        "_prediction": pa.array(answers.tolist() if answers.ndim > 1 else answers),
-        "_digest": spread([request.digest for request in group], pa.string()),
-        "_arm": spread([request.arm for request in group], pa.string()),
-        "_generation": spread([request.generation for request in group], pa.int64()),
-        "_time": spread([request.time.astimezone(UTC) for request in group], pa.timestamp("us", "UTC")),
-        "_request": spread([request.request for request in group], pa.string()),
-        "_row": pa.array(np.concatenate([np.arange(size) for size in sizes]), pa.int64()),
-    })
+    return pa.table(
+        {
+            **{name: array for name, array in arrays.items() if not name.startswith("_")},
+            "_prediction": pa.array(answers.tolist() if answers.ndim > 1 else answers),
+            "_digest": spread([request.digest for request in group], pa.string()),
+            "_arm": spread([request.arm for request in group], pa.string()),
+            "_generation": spread([request.generation for request in group], pa.int64()),
+            "_time": spread([request.time.astimezone(UTC) for request in group], pa.timestamp("us", "UTC")),
+            "_request": spread([request.request for request in group], pa.string()),
+            "_row": pa.array(np.concatenate([np.arange(size) for size in sizes]), pa.int64()),
+        }
+    )
 
 
 def _column(parts: Sequence[npt.NDArray[Any]]) -> pa.Array:

@@ -149,8 +149,9 @@ class ServedEndpoint:
         except StepError:
             raise
         except Exception as error:
-            raise StepError("TW568", f"artefact {digest[:12]} verifies but does not load: {error}",
-                            retryable=False) from error
+            raise StepError(
+                "TW568", f"artefact {digest[:12]} verifies but does not load: {error}", retryable=False
+            ) from error
         return model
 
     def _before(self, number: int) -> Mapping[str, Any]:
@@ -164,10 +165,17 @@ class ServedEndpoint:
         """What this replica says of itself now."""
         serving = self.serving
         return ReplicaStatus(
-            endpoint=self.name, replica=self._replica, address=self._address, written=datetime.now(UTC),
-            generation=serving.generation.number if serving else 0, observed=serving.observed if serving else None,
-            refused=self._refused, arms=serving.counters.status() if serving else {},
-            captured=self.capture.captured, dropped=self.capture.dropped, closed=self.capture.until(),
+            endpoint=self.name,
+            replica=self._replica,
+            address=self._address,
+            written=datetime.now(UTC),
+            generation=serving.generation.number if serving else 0,
+            observed=serving.observed if serving else None,
+            refused=self._refused,
+            arms=serving.counters.status() if serving else {},
+            captured=self.capture.captured,
+            dropped=self.capture.dropped,
+            closed=self.capture.until(),
             problems=self._problems,
         )
 

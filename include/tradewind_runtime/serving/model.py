@@ -30,8 +30,12 @@ INLINE = 4096
 SHADOWS = 32
 
 REQUESTS = Counter("tradewind_requests", "Requests answered.", ["endpoint", "arm", "digest", "outcome"])
-SECONDS = Histogram("tradewind_request_seconds", "From the parsed request to its answer.", ["endpoint", "arm"],
-                    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5))
+SECONDS = Histogram(
+    "tradewind_request_seconds",
+    "From the parsed request to its answer.",
+    ["endpoint", "arm"],
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5),
+)
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,10 @@ class EndpointModel(Model):  # type: ignore[misc]
             "canary" if in_canary(serving.generation, headers.get("x-tradewind-key") or body.id) else "stable"
         )
         if arm not in {"stable", "canary"} or (arm == "canary" and serving.generation.canary is None):
-            raise InvalidInput(f"x-tradewind-arm is {arm!r}; this endpoint has now "
-                               + ("stable and canary" if serving.generation.canary else "stable alone"))
+            raise InvalidInput(
+                f"x-tradewind-arm is {arm!r}; this endpoint has now "
+                + ("stable and canary" if serving.generation.canary else "stable alone")
+            )
         try:
             answer = await self._answer(serving, tensors, arm)
         except BadRequestError as error:
@@ -172,8 +178,15 @@ def _data(tensor: Any) -> Any:
 def _captured(serving: Serving, answer: Answer, id: str) -> Captured:
     """Features are kept as the model saw them: a column has one type, however a client sends it."""
     floats = {name: answer.sent[name].astype(np.float64, copy=False) for name in answer.model.manifest.features}
-    return Captured({**answer.sent, **floats}, answer.values, answer.model.digest, answer.arm,
-                    serving.generation.number, id, datetime.now(UTC))
+    return Captured(
+        {**answer.sent, **floats},
+        answer.values,
+        answer.model.digest,
+        answer.arm,
+        serving.generation.number,
+        id,
+        datetime.now(UTC),
+    )
 
 
 def _response(request: InferRequest, serving: Serving, answer: Answer) -> InferResponse:
@@ -184,6 +197,13 @@ def _response(request: InferRequest, serving: Serving, answer: Answer) -> InferR
     parameters = {"digest": answer.model.digest, "generation": serving.generation.number, "arm": answer.arm}
     if version:
         parameters["version"] = version
-    return InferResponse(response_id=request.id, model_name=serving.generation.endpoint, infer_outputs=[output],
-                         parameters=parameters, model_version=version, from_grpc=request.from_grpc,
-                         use_binary_outputs=binary, requested_outputs=request.request_outputs)
+    return InferResponse(
+        response_id=request.id,
+        model_name=serving.generation.endpoint,
+        infer_outputs=[output],
+        parameters=parameters,
+        model_version=version,
+        from_grpc=request.from_grpc,
+        use_binary_outputs=binary,
+        requested_outputs=request.request_outputs,
+    )

@@ -90,8 +90,13 @@ def application(upkeep: Upkeep, plane: Plane, extension: ReadOnly, limit: int, t
 
     app.add_api_route("/metrics", metrics, methods=["GET"])
     for kind, status in (
-        (InvalidInput, 400), (InferenceError, 500), (ModelNotFound, 404), (ModelNotReady, 503), (ServerNotReady, 503),
-        (NotImplementedError, 501), (RequestValidationError, 400),
+        (InvalidInput, 400),
+        (InferenceError, 500),
+        (ModelNotFound, 404),
+        (ModelNotReady, 503),
+        (ServerNotReady, 503),
+        (NotImplementedError, 501),
+        (RequestValidationError, 400),
     ):
         app.add_exception_handler(kind, _handler(status))
     return Guard(app, limit, token)

@@ -38,21 +38,25 @@ class StatusInterceptor(ExceptionToStatusInterceptor):  # type: ignore[misc]
 
     async def handle_exception(self, ex: Exception, request_or_iterator: Any, context: Any, method_name: str) -> None:
         """Turn an exception into a status."""
-        for kind, code in ((InvalidInput, grpc.StatusCode.INVALID_ARGUMENT), (InferenceError, grpc.StatusCode.INTERNAL),
-                           (ModelNotReady, grpc.StatusCode.UNAVAILABLE),
-                           (NotImplementedError, grpc.StatusCode.UNIMPLEMENTED)):
+        for kind, code in (
+            (InvalidInput, grpc.StatusCode.INVALID_ARGUMENT),
+            (InferenceError, grpc.StatusCode.INTERNAL),
+            (ModelNotReady, grpc.StatusCode.UNAVAILABLE),
+            (NotImplementedError, grpc.StatusCode.UNIMPLEMENTED),
+        ):
             if isinstance(ex, kind):
                 await context.abort(code, str(ex))
         await super().handle_exception(ex, request_or_iterator, context, method_name)
 
 
-async def start_grpc(
-    address: str, plane: Plane, extension: ReadOnly, limit: int, token: str | None
-) -> tuple[Any, int]:
+async def start_grpc(address: str, plane: Plane, extension: ReadOnly, limit: int, token: str | None) -> tuple[Any, int]:
     """A gRPC server bound to the host alone, and its port."""
     interceptors = ([TokenInterceptor(token)] if token else []) + [StatusInterceptor()]
-    server = grpc.aio.server(ThreadPoolExecutor(max_workers=2), interceptors=interceptors,
-                             options=[("grpc.max_receive_message_length", limit), ("grpc.so_reuseport", 0)])
+    server = grpc.aio.server(
+        ThreadPoolExecutor(max_workers=2),
+        interceptors=interceptors,
+        options=[("grpc.max_receive_message_length", limit), ("grpc.so_reuseport", 0)],
+    )
     grpc_predict_v2_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(InferenceServicer(plane, extension), server)
     bound = server.add_insecure_port(address)
     await server.start()

@@ -119,8 +119,9 @@ def _values(tensor: Tensor) -> npt.NDArray[Any]:
     elif tensor.datatype == "BYTES":
         return _texts(tensor.name, values)
     else:
-        raise BadRequestError(f"column {tensor.name!r} has datatype {tensor.datatype!r}; expected FP64, FP32, INT64, "
-                              "INT32, BOOL or BYTES")
+        raise BadRequestError(
+            f"column {tensor.name!r} has datatype {tensor.datatype!r}; expected FP64, FP32, INT64, INT32, BOOL or BYTES"
+        )
     wrong = next((v for v in values.tolist() if not _fits(v, tensor.datatype)), None)
     raise BadRequestError(f"column {tensor.name!r} is said to be {tensor.datatype}; it holds {wrong!r}")
 

@@ -27,7 +27,13 @@ class Upkeep:
     """
 
     def __init__(
-        self, documents: Documents, names: Sequence[str], *, replica: str, address: str, every: float = 2.0,
+        self,
+        documents: Documents,
+        names: Sequence[str],
+        *,
+        replica: str,
+        address: str,
+        every: float = 2.0,
         segment: float = 5.0,
     ) -> None:
         self._documents, self._names = documents, tuple(names)

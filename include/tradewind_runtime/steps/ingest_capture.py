@@ -25,11 +25,20 @@ from tradewind_runtime.lake import Advance, PositionsMovedError, Table
 
 TIMESTAMP = pa.timestamp("us", "UTC")
 #: What every row has, whatever was asked.
-COMMON = pa.schema([
-    ("_prediction", pa.float64()), ("_digest", pa.string()), ("_arm", pa.string()), ("_generation", pa.int64()),
-    ("_time", TIMESTAMP), ("_request", pa.string()), ("_row", pa.int64()), ("_source", pa.string()),
-    ("_position", pa.int64()), ("_ingested", TIMESTAMP),
-])
+COMMON = pa.schema(
+    [
+        ("_prediction", pa.float64()),
+        ("_digest", pa.string()),
+        ("_arm", pa.string()),
+        ("_generation", pa.int64()),
+        ("_time", TIMESTAMP),
+        ("_request", pa.string()),
+        ("_row", pa.int64()),
+        ("_source", pa.string()),
+        ("_position", pa.int64()),
+        ("_ingested", TIMESTAMP),
+    ]
+)
 #: Segments that are committed at once.
 CHUNK = 200
 #: Seconds to wait for replicas to close what was answered before the step began.
@@ -62,8 +71,9 @@ def run(context: StepContext) -> StepOutcome:
     version = table.version()
     assert version is not None, "it was just created"
     context.log.info("%s: %d rows of %d segments", config.endpoint, rows, segments)
-    return StepOutcome(outputs={"rows": DatasetRef(table=table.name, version=version)},
-                       metrics={"rows": rows, "segments": segments})
+    return StepOutcome(
+        outputs={"rows": DatasetRef(table=table.name, version=version)}, metrics={"rows": rows, "segments": segments}
+    )
 
 
 def read_segment(content: bytes) -> pa.Table:
@@ -107,8 +117,12 @@ def _ingest(
         whole = _rows(context, config, table, f"{config.endpoint}/{replica}", new)
         staged = table.stage(whole.to_batches(), whole.schema, cut_by=config.time or "_time")
         try:
-            table.commit(staged, schema=whole.schema, positions={id: Advance(before, _sequence(new[-1]))},
-                         metadata={"run_id": context.request.run_id, "rows": whole.num_rows})
+            table.commit(
+                staged,
+                schema=whole.schema,
+                positions={id: Advance(before, _sequence(new[-1]))},
+                metadata={"run_id": context.request.run_id, "rows": whole.num_rows},
+            )
         except PositionsMovedError:
             continue
         rows, segments = rows + whole.num_rows, segments + len(new)
@@ -123,8 +137,11 @@ def _rows(
         if content is None:
             raise StepError("TW565", f"segment {path} is gone", fix="see who removed it; then try again")
         part = read_segment(content)
-        parts.append(part.append_column("_source", pa.repeat(source, part.num_rows))
-                     .append_column("_position", pa.repeat(pa.scalar(_sequence(path), pa.int64()), part.num_rows)))
+        parts.append(
+            part.append_column("_source", pa.repeat(source, part.num_rows)).append_column(
+                "_position", pa.repeat(pa.scalar(_sequence(path), pa.int64()), part.num_rows)
+            )
+        )
     known = table.snapshot().schema if table.exists() else COMMON
     types = {field.name: field.type for field in known}
     if config.time:

@@ -51,8 +51,11 @@ def run(context: StepContext) -> StepOutcome:
         return StepOutcome(metrics={"rows": 0})
     replicas = _live(context, generation)
     if not replicas:
-        raise StepError("TW569", f"no live replica serves generation {generation.number} of {config.endpoint!r}",
-                        fix="see that the model server runs and reads this lake")
+        raise StepError(
+            "TW569",
+            f"no live replica serves generation {generation.number} of {config.endpoint!r}",
+            fix="see that the model server runs and reads this lake",
+        )
     before = _seen(replicas, generation)
     parts = list(_recent(context, config.endpoint, config.requests))
     rows = sum(part.num_rows for part in parts)
@@ -81,8 +84,11 @@ def _headers() -> dict[str, str]:
 
 def _live(context: StepContext, generation: EndpointGeneration) -> list[ReplicaStatus]:
     now = datetime.now(UTC)
-    return [status for status in endpoints.statuses(context.lake.documents, generation.endpoint)
-            if now - status.written <= STALE and status.generation == generation.number]
+    return [
+        status
+        for status in endpoints.statuses(context.lake.documents, generation.endpoint)
+        if now - status.written <= STALE and status.generation == generation.number
+    ]
 
 
 def _seen(replicas: list[ReplicaStatus], generation: EndpointGeneration) -> int:
@@ -125,8 +131,9 @@ def _send(client: httpx.Client, url: str, name: str, piece: pa.Table, arm: _Arm)
 
 def _tensor(name: str, values: pa.ChunkedArray) -> dict[str, Any]:
     kind = values.type
-    datatype = ("BOOL" if pt.is_boolean(kind) else "INT64" if pt.is_integer(kind)
-                else "BYTES" if pt.is_string(kind) else "FP64")
+    datatype = (
+        "BOOL" if pt.is_boolean(kind) else "INT64" if pt.is_integer(kind) else "BYTES" if pt.is_string(kind) else "FP64"
+    )
     return {"name": name, "shape": [len(values)], "datatype": datatype, "data": values.to_pylist()}
 
 

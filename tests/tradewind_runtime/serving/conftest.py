@@ -24,18 +24,20 @@ class Models:
     documents: Documents
 
     def train(self, seed: int, features: tuple[str, ...] = FEATURES, *, flip: bool = False) -> tuple[str, Callable]:
-        """A digest, and the model's own probabilities."""
-        rng = np.random.default_rng(seed)
-        x = rng.normal(size=(400, len(features)))
-        y = (x[:, 0] + x[:, 1] + rng.normal(size=400) > (2 if flip else 0)).astype(float)
+        """A digest, and the model's own probabilities: models of the same data, each a little different."""
+        rng = np.random.default_rng(0)
+        x = rng.normal(size=(2000, len(features)))
+        y = (x[:, 0] + x[:, 1] + rng.normal(size=2000) > (2 if flip else 0)).astype(float)
         data = xgboost.DMatrix(x, label=y, feature_names=list(features))
-        booster = xgboost.train({"objective": "binary:logistic", "max_depth": 3, "nthread": 1, "seed": seed}, data, 8)
+        params = {"objective": "binary:logistic", "max_depth": 3, "eta": 0.2, "subsample": 0.9, "nthread": 1}
+        booster = xgboost.train({**params, "seed": seed}, data, 30)
         folder = self.folder.parent / f"model-{seed}"
         folder.mkdir()
         framework = frameworks.framework_of(booster)
         framework.save(booster, folder)
-        ref = artefacts.save(self.documents, folder, {"framework": framework.NAME, "task": "binary", "label": "y",
-                                                      "features": features})
+        ref = artefacts.save(
+            self.documents, folder, {"framework": framework.NAME, "task": "binary", "label": "y", "features": features}
+        )
         return ref.digest, lambda rows: booster.predict(xgboost.DMatrix(rows, feature_names=list(features)))
 
 

@@ -37,8 +37,15 @@ def test_segments_hold_what_was_asked_and_answered_and_go_on_after_a_restart(doc
     assert [path.rpartition("/")[2] for path in paths] == [f"{n:012d}.arrow" for n in (1, 2, 3)]
     first = read(documents, paths[0])
     assert first.to_pylist()[1] == {
-        "hour": None, "key": None, "_prediction": 0.25, "_digest": "a" * 64, "_arm": "stable", "_generation": 3,
-        "_time": datetime(2024, 1, 1, tzinfo=UTC), "_request": "request-1", "_row": 1,
+        "hour": None,
+        "key": None,
+        "_prediction": 0.25,
+        "_digest": "a" * 64,
+        "_arm": "stable",
+        "_generation": 3,
+        "_time": datetime(2024, 1, 1, tzinfo=UTC),
+        "_request": "request-1",
+        "_row": 1,
     }
     assert (capture.captured, again.captured) == (3, 2)
 
