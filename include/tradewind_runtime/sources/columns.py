@@ -39,17 +39,20 @@ def declared(source: Source) -> pa.Schema | None:
     """The columns that the YAML names, or None where they are to be inferred.
 
     Raises:
-        StepError: TW527 where a name is one that ingestion gives.
+        StepError: TW527 where a name is one that ingestion gives, or event time is no time.
     """
     if source.columns is None:
         return None
     if taken := RESERVED & set(source.columns):
+        fix = "leave it out of columns"
+        raise StepError("TW527", "ingestion gives a column of that name", retryable=False, got=sorted(taken), fix=fix)
+    if source.time and source.columns.get(source.time) not in ("timestamp", "date"):
         raise StepError(
             "TW527",
-            "a column has a name that ingestion itself gives",
+            f"the column of event time, {source.time!r}, is not one of time",
             retryable=False,
-            got=sorted(taken),
-            fix="leave it out of columns",
+            got=source.columns.get(source.time, "not among columns"),
+            expected="timestamp or date",
         )
     return pa.schema([(name, TYPES[kind]) for name, kind in source.columns.items()])
 

@@ -58,7 +58,7 @@ def read(source: Source, access: Access, end: Mapping[str, int], table: Table) -
         decoder = Decoder(schema, infer=source.columns is None)
         consumer.assign([TopicPartition(kafka.topic, p, progress.next[p]) for p in progress.open])
         while progress.moves():
-            yield _chunk(_messages(consumer, progress), decoder, progress)
+            yield _chunk(_batches(consumer, progress), decoder, progress)
             progress.committed()
         if decoder.left_out:
             log.info("%s: left out, since no table can hold them: %s", kafka.topic, ", ".join(sorted(decoder.left_out)))
@@ -113,6 +113,8 @@ class _Progress:
 
     def seen(self, partition: int, offset: int) -> None:
         """Everything below the offset has been read; at the end, the end itself is the position."""
+        if partition not in self.open:
+            return
         self.next[partition] = min(max(self.next[partition], offset), self.end[partition])
         if self.next[partition] >= self.end[partition]:
             self.open.discard(partition)
@@ -127,14 +129,24 @@ class _Progress:
         self.before = dict(self.next)
 
 
-def _messages(consumer: Consumer, progress: _Progress) -> Iterator[list[Message]]:
-    """Batches of messages below the end, as many as a chunk holds."""
+@dataclass
+class _Batch:
+    """Messages of the run, column by column: calls are what costs, a microsecond a message."""
+
+    values: list[bytes | None] = field(default_factory=list)
+    partitions: list[int] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+    times: list[int | None] = field(default_factory=list)  # milliseconds
+
+
+def _batches(consumer: Consumer, progress: _Progress) -> Iterator[_Batch]:
+    """Messages below the end, as many as a chunk holds."""
     rows = size = 0
     patience = time.monotonic() + PATIENCE
     while progress.open and rows < progress.chunk_rows and size < CHUNK_BYTES:
         finished = set(progress.open)
         found = consumer.consume(min(BATCH, progress.chunk_rows), timeout=0.5)
-        good = [message for message in found if _take(message, progress)]
+        batch = _sorted(found, progress)
         for position in consumer.position([TopicPartition(progress.kafka.topic, p) for p in progress.open]):
             progress.seen(position.partition, position.offset)  # below 0 before the first delivery: no progress
         finished -= progress.open
@@ -150,88 +162,93 @@ def _messages(consumer: Consumer, progress: _Progress) -> Iterator[list[Message]
                 got={p: progress.next[p] for p in progress.open},
                 expected=str(progress.end),
             )
-        if good:
-            rows += len(good)
-            size += sum(len(message) for message in good)
-            yield good
+        if batch.values:
+            rows += len(batch.values)
+            size += sum(len(value) for value in batch.values if value)
+            yield batch
 
 
-def _take(message: Message, progress: _Progress) -> bool:
-    """Note a message's offset; True for one that belongs to the run.
+def _sorted(found: list[Message], progress: _Progress) -> _Batch:
+    """The messages that belong to the run; how far each partition has come is noted."""
+    batch, ends, reached = _Batch(), progress.end, dict[int, int]()
+    for message in found:
+        partition, offset = message.partition(), message.offset()
+        if message.error() is not None:
+            _event(message, progress)
+            continue
+        assert partition is not None, "a message of the broker has its place"
+        assert offset is not None, "a message of the broker has its place"
+        reached[partition] = offset + 1
+        if offset < ends[partition]:
+            kind, stamp = message.timestamp()
+            batch.values.append(message.value())
+            batch.partitions.append(partition)
+            batch.offsets.append(offset)
+            batch.times.append(None if kind == _NO_TIMESTAMP else stamp)
+    for partition, offset in reached.items():
+        progress.seen(partition, offset)
+    return batch
+
+
+def _event(message: Message, progress: _Progress) -> None:
+    """What came in a message's place.
 
     Raises:
         StepError: TW524 where the offset asked for is gone, TW525 for what librdkafka cannot mend by itself.
     """
-    error = message.error()
-    partition, offset = _at(message)
-    if error is None:
-        wanted = partition in progress.open and offset < progress.end[partition]
-        if partition in progress.open:
-            progress.seen(partition, offset + 1)
-        return wanted
-    if error.code() == _END:
-        if partition in progress.open:
-            progress.seen(partition, offset)
-        return False
+    error, partition = message.error(), message.partition()
+    assert error is not None, "asked of messages with an error only"
+    if error.code() == _END and partition is not None:
+        progress.seen(partition, message.offset() or 0)
+        return
     if error.code() == _GONE:
         raise StepError(
             "TW524",
             f"an offset of partition {partition} of {progress.kafka.topic!r} was deleted while it was read",
             got=error.str(),
-            expected=f"offset {progress.next.get(partition)}",
+            expected=f"offset {progress.next.get(-1 if partition is None else partition)}",
             fix="keep messages longer (retention.ms)",
         )
     if error.retriable() or error.code() in _AWAY:
         log.info("%s: %s; waiting", progress.kafka.topic, error.str())
-        return False
+        return
     raise StepError("TW525", f"Kafka: {error.str()}", got=error.name(), fix="see the connection and the broker's log")
 
 
-def _chunk(batches: Iterator[list[Message]], decoder: Decoder, progress: _Progress) -> Chunk:
+def _chunk(batches: Iterator[_Batch], decoder: Decoder, progress: _Progress) -> Chunk:
     tables: list[pa.Table] = []
     bad: list[Bad] = []
     now = datetime.now(UTC)
-    for messages in batches:
-        rows, kept, refused = decoder.decode([message.value() for message in messages])
+    for batch in batches:
+        rows, kept, refused = decoder.decode(batch.values)
         for index, reason in sorted(refused.items()):
-            partition, offset = _at(messages[index])
-            name, content = progress.names[partition], messages[index].value()
-            bad.append(Bad(_source(messages[index]), offset, reason, content, name, offset))
-        tables.append(_with_provenance(rows, messages, kept, now))
+            partition, offset = batch.partitions[index], batch.offsets[index]
+            origin = f"{progress.kafka.topic}-{partition}"
+            bad.append(Bad(origin, offset, reason, batch.values[index], progress.names[partition], offset))
+        tables.append(_with_provenance(rows, batch, kept, progress.kafka.topic, now))
     schema = pa.schema([*decoder.schema, *PROVENANCE, KAFKA_TIMESTAMP])
-    empty = schema.empty_table()
-    whole = pa.concat_tables([empty, *tables], promote_options="default").combine_chunks()
+    whole = pa.concat_tables([schema.empty_table(), *tables], promote_options="default").combine_chunks()
     moves = progress.moves()
     return Chunk(
         schema=schema,
-        rows=whole.select(schema.names).to_batches(),
+        rows=whole.to_batches(),
         bad=bad,
         positions={progress.names[p]: move for p, move in moves.items()},
         marks={progress.names[p]: move.after for p, move in moves.items()},
     )
 
 
-def _with_provenance(rows: pa.Table, messages: list[Message], kept: np.ndarray, now: datetime) -> pa.Table:
-    good = [messages[index] for index in kept]
-    sources = {message.partition(): _source(message) for message in messages}
-    partitions = pa.array([sources[message.partition()] for message in good], pa.string())
-    times = [None if kind == _NO_TIMESTAMP else stamp * 1000 for kind, stamp in (m.timestamp() for m in good)]
+def _with_provenance(rows: pa.Table, batch: _Batch, kept: np.ndarray, topic: str, now: datetime) -> pa.Table:
+    indexes = pa.array(kept)
+    numbers, places = np.unique(np.array(batch.partitions, dtype=np.int64), return_inverse=True)
+    names = pa.array([f"{topic}-{number}" for number in numbers], pa.string())
+    times = pa.array(batch.times, pa.timestamp("ms", "UTC"))
     return (
-        rows.append_column("_source", partitions)
-        .append_column("_position", pa.array([message.offset() for message in good], pa.int64()))
-        .append_column("_ingested", pa.repeat(pa.scalar(now, TIMESTAMP), len(good)))
-        .append_column(KAFKA_TIMESTAMP, pa.array(times, pa.int64()).cast(TIMESTAMP))
+        rows.append_column("_source", names.take(pa.array(places[kept])))
+        .append_column("_position", pa.array(batch.offsets, pa.int64()).take(indexes))
+        .append_column("_ingested", pa.repeat(pa.scalar(now, TIMESTAMP), rows.num_rows))
+        .append_column(KAFKA_TIMESTAMP, times.take(indexes).cast(TIMESTAMP))
     )
-
-
-def _at(message: Message) -> tuple[int, int]:
-    partition, offset = message.partition(), message.offset()
-    assert partition is not None, "a message of the broker has a place"
-    return partition, -1 if offset is None else offset
-
-
-def _source(message: Message) -> str:
-    return f"{message.topic()}-{message.partition()}"
 
 
 def _kafka(source: Source) -> KafkaSource:
@@ -262,6 +279,7 @@ def _consumer(kafka: KafkaSource, access: Access) -> Iterator[Consumer]:
         "auto.offset.reset": "error",
         "isolation.level": kafka.isolation,
         "fetch.queue.backoff.ms": 5,
+        "reconnect.backoff.max.ms": 2_000,
         "queued.max.messages.kbytes": 65_536,
         "log_level": 3,
     }

@@ -27,7 +27,7 @@ from tradewind_runtime.contract.request import StepOutcome
 from tradewind_runtime.contract.sources import Source
 from tradewind_runtime.lake import Advance, PositionsMovedError, Table
 from tradewind_runtime.quarantine import Bad
-from tradewind_runtime.sources.columns import PROVENANCE, declared
+from tradewind_runtime.sources.columns import PROVENANCE, TIMESTAMP, declared
 
 RIVALS = 20  # how often another writer may be first before this one gives up
 
@@ -111,7 +111,9 @@ def _ingest(context: StepContext, config: IngestConfig, table: Table, tally: _Ta
         table.create(chunk.schema)
         table.add_columns(list(chunk.schema))
         seen = _Seen(source, context.request.window)
-        staged = table.stage(seen.through(chunk.rows), chunk.schema, cut_by=source.time)
+        staged = table.stage(
+            seen.through(chunk.rows), chunk.schema, cut_by=source.time if source.time in chunk.schema.names else None
+        )
         _judge(config, tally.rows + seen.rows, tally.bad, chunk.bad)
         _quarantine(context, refused, chunk)
         table.commit(
@@ -138,8 +140,9 @@ class _Seen:
     def through(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             self.rows += batch.num_rows
-            if self.window is not None and self.source.time:
-                early = pc.less(batch.column(self.source.time), pa.scalar(self.window.start))
+            if self.window is not None and self.source.time in batch.schema.names:
+                times = pc.cast(batch.column(self.source.time), TIMESTAMP)
+                early = pc.less(times, pa.scalar(self.window.start, TIMESTAMP))
                 self.late += pc.sum(early).as_py() or 0
             yield batch
 

@@ -104,7 +104,9 @@ def test_bad_csv_rows_go_to_quarantine_with_their_number(folder):
 def test_gz_parquet_and_json_lines(folder):
     folder.write("in/a.csv.gz", gzip.compress(b"n,name\n1,a\n"))
     pq.write_table(
-        pa.table({"n": pa.array([2], pa.int32()), "time": pa.array([date(2013, 1, 1)], pa.timestamp("ns"))}),
+        pa.table(
+            {"n": pa.array([2], pa.int32()), "time": pa.array([datetime(2013, 1, 1, tzinfo=UTC)], pa.timestamp("ns"))}
+        ),
         folder.path / "in/b.parquet",
     )
     folder.write("in/deep/c.jsonl", b'{"n":3}\n\n{"n":"x"}\n' + json.dumps({"n": 4, "temp": 1}).encode())
@@ -242,6 +244,16 @@ def test_a_kill_between_quarantine_and_rows_doubles_neither(folder, monkeypatch)
     folder.ingest(source("*.csv", max_bad=3))
     assert folder.column() == [1, 2]
     assert sorted(row["content"] for row in rows(folder.lake, "flights_quarantine")) == [b"x", b"y"]
+
+
+def test_event_time_may_be_a_date_and_must_be_a_time(folder):
+    folder.write("a.csv", "n,time\n1,2012-12-31\n2,2013-01-01\n3,\n")
+    dated = source("a.csv", columns={"n": "long", "time": "date"}, time="time")
+    assert folder.ingest(dated, window=JANUARY).metrics["late"] == 1
+    assert folder.column() == [1, 2, 3]
+    for columns in ({"n": "long"}, {"n": "long", "time": "string"}):
+        with pytest.raises(StepError, match="TW527"):
+            folder.ingest(source("a.csv", columns=columns, time="time"))
 
 
 def test_samples_come_once_with_safe_names(lake_uri):
