@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tradewind_runtime.contract.base import Frozen
 from tradewind_runtime.lake import Lake
@@ -27,10 +28,10 @@ class Verified(Frozen):
 _COUNTS = """
 with good as (select _source as source, _position as position from rows),
      bad as (select distinct source, position from refused),
-     both as (select *, 1 as good, 0 as bad from good union all select *, 0, 1 from bad)
+     every_one as (select *, 1 as good, 0 as bad from good union all select *, 0, 1 from bad)
 select source, sum(good)::bigint, sum(bad)::bigint, count(*)::bigint - count(distinct position)::bigint,
        min(position), max(position)
-from both group by source order by source
+from every_one group by source order by source
 """
 
 
@@ -58,9 +59,7 @@ _NONE = pa.table({"source": pa.array([], pa.string()), "position": pa.array([], 
 
 def _refused(rows: pa.Table) -> pa.Table:
     """Rows that never came into the table: those that its checks refused are there."""
-    with duckdb.connect() as base:
-        base.register("rows", rows)
-        return base.execute("select source, position from rows where stage = 'ingest'").to_arrow_table()
+    return rows.filter(pc.field("stage") == "ingest").drop_columns(["stage"])
 
 
 def _line(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import typer
@@ -60,7 +61,7 @@ def history(table: _Table, format: _Format = "text", profile: _Profile = None) -
     rows = []
     for commit in _table(table, profile).history():
         told = json.loads(commit.get("tradewind") or "{}")
-        rows.append({"version": commit["version"], "time": commit["timestamp"], "operation": commit["operation"],
+        rows.append({"version": commit["version"], "time": _when(commit["timestamp"]), "operation": commit["operation"],
                      "run": told.get("run_id", ""), "rows": told.get("rows", "")})
     _print(rows, format, "commits", "It has no commits.")
 
@@ -86,6 +87,10 @@ def verify(
     else:
         _print(rows, "text", "", "Nothing has been ingested yet.")
     raise typer.Exit(0 if ok else 1)
+
+
+def _when(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(" ", "seconds")
 
 
 def _table(name: str, profile: str | None) -> Any:
