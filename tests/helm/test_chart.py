@@ -181,7 +181,7 @@ def test_the_server_understands_its_arguments():
     ],
 )
 def test_wrong_values_are_refused(wrong):
-    with pytest.raises(helm_python.HelmError, match="schema"):
+    with pytest.raises(helm_python.HelmError, match="tradewind:"):
         checked(values("small") | wrong)
 
 
