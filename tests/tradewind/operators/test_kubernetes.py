@@ -28,10 +28,10 @@ class TaskInstance(SimpleNamespace):
 def make(tmp_path):
     """A task of one step, and the context of a run."""
 
-    def make(step: PlanStep) -> tuple[PodStepOperator, dict[str, Any]]:
+    def make(step: PlanStep, settings: dict[str, Any] | None = None) -> tuple[PodStepOperator, dict[str, Any]]:
         full = Plan(
             pipeline="flight-delays", profile="cluster", file="f.yaml", lake=f"file://{tmp_path}/lake", pool="p",
-            kubernetes={"namespace": "ns"}, environments={"steps": {"image": IMAGE}},
+            kubernetes=settings or {"namespace": "ns"}, environments={"steps": {"image": IMAGE}},
             dags=(PlanDag(dag_id="flight-delays", flow="train", steps=(step,)),),
         )  # fmt: skip
         ti = TaskInstance(
@@ -179,3 +179,15 @@ def test_a_connection_without_a_secret_fails_before_a_pod_starts(cluster, make, 
     with pytest.raises(AirflowFailException, match=r"TW592.*kafka_default"):
         run(*make(STEP.model_copy(update={"connections": {"source": "kafka_default"}})))
     assert not cluster.created
+
+
+def test_what_the_profile_and_the_yaml_ask_for_reaches_kubernetes(cluster, make, tmp_path):
+    pinned(tmp_path)
+    settings = {"namespace": "ns", "node_selector": {"pool": "gpu"}, "image_pull_secrets": ["registry"]}
+    task, context = make(STEP.model_copy(update={"resources": {"cpu": 2, "memory": "1Gi", "gpu": 1}}), settings)
+    run(task, context)
+    spec = cluster.created[0]["spec"]
+    assert spec["nodeSelector"] == {"pool": "gpu"}
+    assert spec["imagePullSecrets"] == [{"name": "registry"}]
+    assert spec["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    assert spec["containers"][0]["resources"]["limits"] == {"cpu": "2", "memory": "1Gi", "nvidia.com/gpu": "1"}
