@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 EXTRAS = ("airflow", "steps")
-AGAIN = "requirements.txt is not what uv.lock says: run `make requirements`"
+AGAIN = "requirements.txt is not what uv.lock says: run the command in its head"
 MACHINES = [
     {"python_full_version": python, "python_version": python.rpartition(".")[0], "sys_platform": platform,
      "platform_system": platform.capitalize(), "platform_machine": machine}

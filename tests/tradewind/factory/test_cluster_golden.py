@@ -17,6 +17,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 from airflow.sdk import DAG, AssetOrTimeSchedule
+from airflow.serialization.serialized_objects import DagSerialization
 from kubernetes.client import ApiClient
 from tests.restricted import assert_restricted
 
@@ -172,3 +173,9 @@ def test_the_dags_are_the_pipelines_own(dags):
     assert isinstance(train.timetable, AssetOrTimeSchedule) or train.timetable is not None
     assert train.get_task("train").upstream_task_ids >= {"tune"}
     assert train.get_task("register").upstream_task_ids >= {"evaluate"}
+
+
+def test_airflow_can_store_them(dags):
+    for dag in dags.values():
+        stored = json.dumps(DagSerialization.to_dict(dag))
+        assert "PodStepOperator" in stored or dag.dag_id.endswith("__rollout")
