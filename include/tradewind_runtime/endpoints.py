@@ -145,6 +145,7 @@ class ReplicaStatus(Frozen):
     observed: AwareDatetime | None = Field(None, description="When it began to serve it.")
     refused: int | None = Field(None, description="A generation that it can never serve, such as a tampered one.")
     written: AwareDatetime
+    stopped: bool = Field(False, description="It has ended, and said so.")
     address: str = ""
     arms: dict[str, ArmStatus] = Field(default_factory=dict, description="By digest.")
     captured: int = 0

@@ -19,6 +19,11 @@ NOISE = 0.02
 CHANCE = 1.95
 
 
+def alive(status: ReplicaStatus, now: datetime, within: timedelta = STALE) -> bool:
+    """Whether a replica has written lately, and not that it ended."""
+    return not status.stopped and now - status.written <= within
+
+
 class Judgement(Frozen):
     """`wait` and ask again; `pass` to the next stage; `fail`: abort; `replay` captures and ask again."""
 
@@ -48,7 +53,7 @@ def judge(  # noqa: PLR0917 - in the order of a sentence
         replayed: captures were replayed: judge with what there is.
     """
     spent = now - started
-    live = [status for status in statuses if now - status.written <= STALE]
+    live = [status for status in statuses if alive(status, now)]
     waiting = _not_serving(generation, live)
     if waiting:
         refused = any(status.refused == generation.number for status in live)

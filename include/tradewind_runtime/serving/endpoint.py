@@ -161,12 +161,13 @@ class ServedEndpoint:
 
     # Status -----------------------------------------------------------------------------------
 
-    def status(self) -> ReplicaStatus:
+    def status(self, *, stopped: bool = False) -> ReplicaStatus:
         """What this replica says of itself now."""
         serving = self.serving
         return ReplicaStatus(
             endpoint=self.name,
             replica=self._replica,
+            stopped=stopped,
             address=self._address,
             written=datetime.now(UTC),
             generation=serving.generation.number if serving else 0,
@@ -179,13 +180,13 @@ class ServedEndpoint:
             problems=self._problems,
         )
 
-    def tell(self, *, now: bool = False) -> None:
+    def tell(self, *, stopped: bool = False) -> None:
         """Write the status, where it has changed or is about to look stale."""
-        status = self.status()
+        status = self.status(stopped=stopped)
         when, before = self._written
         clocks = {"written": status.written, "closed": status.closed}
         same = before is not None and before.model_copy(update=clocks) == status
-        if same and not now and time.monotonic() - when < RENEW:
+        if same and time.monotonic() - when < RENEW:
             return
         if self.present():
             self._documents.put(status_path(self.name, self._replica), status.model_dump_json().encode())

@@ -66,7 +66,7 @@ class Upkeep:
             thread.join(timeout=10)
         for endpoint in self.served.values():
             _guarded(lambda e=endpoint: e.capture.close(e.present))  # type: ignore[misc]
-            _guarded(lambda e=endpoint: e.tell(now=True))  # type: ignore[misc]
+            _guarded(lambda e=endpoint: e.tell(stopped=True))  # type: ignore[misc]
 
     def follow(self) -> None:
         """One look at the lake."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
 import pyarrow as pa
@@ -20,7 +20,7 @@ from tradewind_runtime.contract.base import Frozen
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import DatasetRef
 from tradewind_runtime.contract.request import StepOutcome
-from tradewind_runtime.judging import STALE
+from tradewind_runtime.judging import alive
 from tradewind_runtime.lake import Advance, PositionsMovedError, Table
 
 TIMESTAMP = pa.timestamp("us", "UTC")
@@ -43,6 +43,8 @@ COMMON = pa.schema(
 CHUNK = 200
 #: Seconds to wait for replicas to close what was answered before the step began.
 PATIENCE = 20.0
+#: A replica renews its status every few seconds; one that has not for so long was killed, and closes nothing.
+SILENT = timedelta(seconds=12)
 
 
 class IngestCaptureConfig(Frozen):
@@ -86,7 +88,8 @@ def _wait(context: StepContext, endpoint: str) -> None:
     begun = datetime.now(UTC)
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
-        live = [s for s in endpoints.statuses(context.lake.documents, endpoint) if begun - s.written <= STALE]
+        now = datetime.now(UTC)
+        live = [s for s in endpoints.statuses(context.lake.documents, endpoint) if alive(s, now, SILENT)]
         behind = [s.replica for s in live if s.closed is None or s.closed < begun]
         if not behind:
             return

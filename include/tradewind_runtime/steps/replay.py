@@ -23,7 +23,7 @@ from tradewind_runtime.contract.deploy import ReplayConfig
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.request import StepOutcome
 from tradewind_runtime.endpoints import EndpointGeneration, ReplicaStatus
-from tradewind_runtime.judging import STALE
+from tradewind_runtime.judging import alive
 from tradewind_runtime.steps.ingest_capture import read_segment
 
 #: Requests by each arm; more rows go by several in one.
@@ -87,7 +87,7 @@ def _live(context: StepContext, generation: EndpointGeneration) -> list[ReplicaS
     return [
         status
         for status in endpoints.statuses(context.lake.documents, generation.endpoint)
-        if now - status.written <= STALE and status.generation == generation.number
+        if alive(status, now) and status.generation == generation.number
     ]
 
 
