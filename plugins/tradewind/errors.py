@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from tradewind_runtime.contract.errors import Problem, StepError, TradewindError
 
-__all__ = ["CODES", "PipelineError", "Problem", "StepError", "TradewindError", "nearest"]
+__all__ = ["CODES", "PipelineError", "Problem", "StepError", "TradewindError", "docs_of", "nearest"]
 
 #: Code → what it means. `docs/reference/errors.md` is generated from it.
 CODES: dict[str, str] = {
@@ -48,6 +48,11 @@ CODES: dict[str, str] = {
 
 class PipelineError(Exception):
     """What a compiled file raises for a YAML that is wrong, so that Airflow shows its problems."""
+
+
+def docs_of(code: str) -> str:
+    """The page of a code, below docs/."""
+    return f"reference/errors.md#{code.lower()}"
 
 
 def nearest(word: object, known: Iterable[str]) -> str | None:

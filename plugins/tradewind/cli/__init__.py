@@ -73,13 +73,14 @@ for _name, _help in COMMANDS.items():
 
 def main() -> None:
     """The entry point: exit code 0, 1 (found something wrong) or 2 (used wrongly)."""
-    from tradewind.errors import TradewindError
-
     try:
         app()
-    except TradewindError as error:
+    except Exception as error:
         from tradewind.cli.show import show_problems
+        from tradewind.errors import TradewindError
 
+        if not isinstance(error, TradewindError):
+            raise
         show_problems(error.problems, as_json=wants_json(sys.argv[1:]))
         sys.exit(1)
 

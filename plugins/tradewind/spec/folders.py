@@ -39,9 +39,9 @@ def read_defaults(path: Path, file: str) -> tuple[Mapping | None, list[Problem]]
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         return None, [Problem(code="TW100", message=f"the shared defaults cannot be read: {error}", file=file)]
-    node, problems = parse(text, file)
-    if node is None and not text.strip():
+    if not any(line.partition("#")[0].strip() for line in text.splitlines()):
         return None, []
+    node, problems = parse(text, file)
     if node is None:
         return None, problems
     for key in ("version", "pipeline"):

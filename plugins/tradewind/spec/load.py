@@ -106,7 +106,8 @@ def _checked(
         pipeline = Pipeline.model_validate(plain(node))
     except ValidationError as error:
         problems += problems_of(error, node, Pipeline)
-    problems += crosscheck(node, root)
+    told = {problem.path for problem in problems}  # what is wrong by itself need not be compared with others
+    problems += [problem for problem in crosscheck(node, root) if problem.path not in told]
     problems = [_hushed(problem, secret) for problem in problems]
     if any(problem.severity == "error" for problem in problems):
         pipeline = None

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from tradewind.errors import Problem, TradewindError
+from tradewind.errors import Problem, TradewindError, docs_of
 
 MAX_BYTES = 1_000_000
 _MAX_DEPTH = 40
@@ -64,6 +64,8 @@ class Mapping:
 
 
 Node = Scalar | Sequence | Mapping
+#: Keys and indices that lead to a value.
+Path = tuple[str | int, ...]
 
 
 def plain(node: Node) -> Any:
@@ -75,7 +77,13 @@ def plain(node: Node) -> Any:
     return node.value
 
 
-def scalars(node: Node, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Scalar]]:
+def written(path: Path) -> str | None:
+    """A path as a person reads it."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.removeprefix(".") or None
+
+
+def scalars(node: Node, path: Path = ()) -> Iterator[tuple[Path, Scalar]]:
     """Every scalar with its path."""
     if isinstance(node, Scalar):
         yield path, node
@@ -94,7 +102,14 @@ def parse(text: str, file: str) -> tuple[Mapping | None, list[Problem]]:
     """
     reader = _Reader(file)
     if len(text.encode(errors="replace")) > MAX_BYTES:
-        return None, [Problem(code="TW100", message=f"the file is larger than {MAX_BYTES // 1000} kB", file=file)]
+        return None, [
+            Problem(
+                code="TW100",
+                message=f"the file is larger than {MAX_BYTES // 1000} kB",
+                file=file,
+                docs=docs_of("TW100"),
+            )
+        ]
     try:
         node = reader.read(text)
     except TradewindError as error:
@@ -125,6 +140,7 @@ def _syntax(error: yaml.YAMLError, text: str, file: str) -> Problem:
     tab = "\t" in shown[: len(shown) - len(shown.lstrip())] or "'\\t'" in what or "tab" in what
     return Problem(
         code="TW101",
+        docs=docs_of("TW101"),
         file=file,
         line=line,
         column=column,
@@ -162,20 +178,28 @@ class _Reader:
                             fix="write one file a pipeline",
                         )
                     )
-                root = self.node(next(events), events, 0)
+                root = self.node(next(events), events, ())
         return root
 
     def mark(self, event: Any) -> Mark:
         return Mark(self.file, event.start_mark.line + 1, event.start_mark.column + 1)
 
     def problem(self, code: str, mark: Mark, message: str, **details: Any) -> Problem:
-        return Problem(code=code, message=message, file=mark.file, line=mark.line, column=mark.column, **details)
+        return Problem(
+            code=code,
+            message=message,
+            file=mark.file,
+            line=mark.line,
+            column=mark.column,
+            docs=docs_of(code),
+            **details,
+        )
 
     def refuse(self, event: Any, message: str, **details: Any) -> TradewindError:
         return TradewindError(self.problem("TW103", self.mark(event), message, **details))
 
-    def node(self, event: Any, events: Iterator[Any], depth: int) -> Node:
-        if depth > _MAX_DEPTH:
+    def node(self, event: Any, events: Iterator[Any], path: Path) -> Node:
+        if len(path) > _MAX_DEPTH:
             raise self.refuse(event, f"more than {_MAX_DEPTH} levels deep")
         if isinstance(event, yaml.AliasEvent):
             return self.alias(event)
@@ -189,9 +213,9 @@ class _Reader:
         if isinstance(event, yaml.ScalarEvent):
             made = Scalar(self.mark(event), _value(event))
         elif isinstance(event, yaml.SequenceStartEvent):
-            made = self.sequence(event, events, depth)
+            made = self.sequence(event, events, path)
         else:
-            made = self.mapping(event, events, depth)
+            made = self.mapping(event, events, path)
         if event.anchor is not None:
             self.anchors[event.anchor] = made
             self.sizes[id(made)] = self.nodes - before
@@ -211,13 +235,13 @@ class _Reader:
         self.count(event, self.sizes[id(found)])
         return found
 
-    def sequence(self, start: Any, events: Iterator[Any], depth: int) -> Sequence:
+    def sequence(self, start: Any, events: Iterator[Any], path: Path) -> Sequence:
         made = Sequence(self.mark(start))
         while not isinstance(event := next(events), yaml.SequenceEndEvent):
-            made.items.append(self.node(event, events, depth + 1))
+            made.items.append(self.node(event, events, (*path, len(made.items))))
         return made
 
-    def mapping(self, start: Any, events: Iterator[Any], depth: int) -> Mapping:
+    def mapping(self, start: Any, events: Iterator[Any], path: Path) -> Mapping:
         made = Mapping(self.mark(start))
         merged: list[Mapping] = []
         while not isinstance(event := next(events), yaml.MappingEndEvent):
@@ -225,7 +249,7 @@ class _Reader:
                 raise self.refuse(event, "a key that is not text", fix="quote it if it begins with [, {, * or &")
             key, mark = event.value, self.mark(event)
             value_event = next(events)
-            value = self.node(value_event, events, depth + 1)
+            value = self.node(value_event, events, (*path, key))
             if key == "<<" and not event.style:
                 merged += self.merged(value, value_event)
             elif key in made.items:
@@ -234,6 +258,8 @@ class _Reader:
                         "TW102",
                         mark,
                         f"{key!r} stands twice: first in line {made.keys[key].line}, again here",
+                        path=written((*path, key)),
+                        got=key,
                         fix="keep one of the two",
                     )
                 )

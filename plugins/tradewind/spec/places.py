@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tradewind.errors import Problem
-from tradewind.spec.nodes import Mapping, Mark, Node, Sequence, plain
-
-Path = tuple[str | int, ...]
+from tradewind.errors import Problem, docs_of
+from tradewind.spec.nodes import Mapping, Mark, Node, Path, Sequence, plain, written
 
 _EXPECTATION = ("name", "arguments", "severity")
 
@@ -30,14 +28,8 @@ class Place:
         """A problem with this value; it is shown where the value stands, or `at` another place."""
         mark = at or self.node.mark
         details.setdefault("path", self.text)
-        details.setdefault("docs", f"reference/errors.md#{code.lower()}")
+        details.setdefault("docs", docs_of(code))
         return Problem(code=code, message=message, file=mark.file, line=mark.line, column=mark.column, **details)
-
-
-def written(path: Path) -> str | None:
-    """A path as a person reads it."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return text.removeprefix(".") or None
 
 
 def find(root: Mapping, loc: Path) -> Place:

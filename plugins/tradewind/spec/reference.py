@@ -40,8 +40,8 @@ in the first line, and editors complete and check as you type:
   evaluate and score; `{window.date}`, in the `uri` of objects, stands for every date of the run's window.
 - **Shared defaults.** `defaults.yaml` in a folder, with the same blocks but `version` and `pipeline`, is merged under
   every YAML of that folder and below it. The YAML wins, and lists are replaced. A default never adds a step, a source
-  or a check: it fills in blocks that the YAML has. Where one of several keys is chosen (`kafka` or `objects`, `function`
-  or `estimator`), the YAML's choice drops the others' defaults.
+  or a check: it fills in blocks that the YAML has. Where one of several keys is chosen (`kafka` or `objects`,
+  `function` or `estimator`), the YAML's choice drops the others' defaults.
 """
 
 
@@ -148,7 +148,7 @@ def _errors_page() -> str:
         "# Errors in a YAML\n",
         "<!-- Made by `python -m tradewind.spec.reference docs/reference`; do not edit. -->\n",
         "Every problem has a code, its file, line and column, the path in the YAML, what was got and expected, and",
-        "where there is one the nearest valid name and a fix. `tradewind validate --format json` gives the same as JSON.\n",
+        "where there is one the nearest valid name and a fix; `tradewind validate --format json` gives it as JSON.\n",
         "| code | what it means |",
         "|---|---|",
         *(f'| <a id="{code.lower()}"></a>{code} | {_cell(meaning)} |' for code, meaning in CODES.items()),

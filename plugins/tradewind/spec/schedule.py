@@ -11,7 +11,8 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from tradewind_runtime.contract.base import Frozen
 
 #: The asset of a table or a model of another pipeline.
-AssetUri = Annotated[str, Field(pattern=r"^tradewind://(table/[a-z0-9-]+/[A-Za-z_][A-Za-z0-9_]*|model/[a-z0-9-]+)$")]
+ASSET = r"^tradewind://(table/[a-z0-9-]+/[A-Za-z_][A-Za-z0-9_]*|model/[a-z0-9-]+)$"
+AssetUri = Annotated[str, Field(pattern=ASSET)]
 
 #: What croniter calls by another name, or Airflow has besides.
 PRESETS = {

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator
 
 from tradewind.errors import Problem
-from tradewind.spec.nodes import Mapping, Mark, Node, Scalar, Sequence
-from tradewind.spec.places import Path, Place
+from tradewind.spec.nodes import Mapping, Mark, Node, Path, Scalar, Sequence
+from tradewind.spec.places import Place
 
 _KEY = re.compile(
-    r"(?i)(^|[_.-])(password|passwd|passphrase|pwd|secret|token|api_?key|access_?key(_id)?|secret_?key|private_?key|credentials?)$"
+    r"(?i)(^|[_.-])(password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key(_id)?|secret[_-]?key|private[_-]?key|credentials?)$"
 )
 _LOOKS = {
     "a login in a URL": re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s:@'\"]*:[^/\s@'\"]+@"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from tradewind.errors import Problem, nearest
-from tradewind.spec.nodes import Mapping
-from tradewind.spec.places import Path, Place, find, shown
+from tradewind.spec.nodes import Mapping, Path, Scalar
+from tradewind.spec.places import Place, find, shown
+from tradewind.spec.schedule import ASSET
 from tradewind.spec.shape import keys_at, models_at
 
 _TYPES = {
@@ -48,6 +50,7 @@ _PATTERNS = {
     r"^spark_jobs/[A-Za-z0-9_/]+\.py$": "a file of spark_jobs/, such as spark_jobs/flight_features.py",
     r"^expect_[a-z0-9_]+$": "an expectation of Great Expectations, such as expect_column_values_to_not_be_null",
     r"^\d+(Mi|Gi)$": "memory such as 512Mi or 4Gi",
+    ASSET: "tradewind://table/PIPELINE/TABLE or tradewind://model/MODEL",
     r"^[#@]?[A-Za-z0-9._-]+$": 'a channel such as "#ml-flights"',
 }
 
@@ -114,17 +117,16 @@ def _translate(detail: Any, root: Mapping, model: type[BaseModel]) -> Iterator[P
     elif kind == "missing":
         yield _missing(loc, root, model)
     elif loc and loc[-1] == "[key]":
-        pattern = _PATTERNS.get(context.get("pattern", ""), context.get("expected", detail["msg"]))
+        names = context.get("expected", "").replace("'", "").replace(" or ", ", ")
         key = str(loc[-2])
         place = find(root, loc[:-1])
-        known = context.get("expected", "").replace("'", "").replace(" or ", ", ").split(", ")
         yield place.problem(
             "TW113",
             f"{key!r} is no name that may stand here",
             at=place.key,
             got=key,
-            expected=pattern,
-            suggestion=nearest(key, known),
+            expected=_PATTERNS.get(context.get("pattern", ""), names or detail["msg"]),
+            suggestion=nearest(key, names.split(", ")),
         )
     elif kind in _TYPES:
         expected = _TYPES[kind]
@@ -133,6 +135,8 @@ def _translate(detail: Any, root: Mapping, model: type[BaseModel]) -> Iterator[P
             "use {params.NAME} only where any value may stand, such as train.params and job arguments"
             if (isinstance(given, str) and "{params." in given)
             else _FIXES.get(expected)
+            if expected != "a text" or isinstance(place.node, Scalar)
+            else None
         )
         yield place.problem(
             "TW112", f"{_what(given)} where {expected} is expected", got=given, expected=expected, fix=fix
@@ -188,9 +192,13 @@ def _wrong_value(detail: Any, place: Place) -> Problem:
     if kind == "literal_error":
         expected = context["expected"].replace("'", "").replace(" or ", ", ")
         suggestion = nearest(given, expected.split(", "))
-        message = f"{given!r} is not one of {expected}"
+        message = f"{given!r} is not {'one of ' if ',' in expected else ''}{expected}"
     elif kind == "string_pattern_mismatch":
         expected = _PATTERNS.get(context["pattern"], context["pattern"])
+        if context["pattern"] == ASSET and re.fullmatch(r"[a-z0-9-]+/\w+", str(given)):
+            suggestion = f"tradewind://table/{given}"
+        if isinstance(place.node, Mapping):  # an expectation's name is a key in the text
+            given = place.path[-1]
         message = f"{given!r} does not have the right form"
     elif kind in ("value_error", "assertion_error"):
         message = str(context["error"])
@@ -199,4 +207,5 @@ def _wrong_value(detail: Any, place: Place) -> Problem:
             message.removeprefix("Input ").replace("should", f"{given!r} should", 1) if "should" in message else message
         )
     at = place.key if isinstance(place.node, Mapping) else None
-    return place.problem("TW113", message, at=at, got=given, expected=expected, suggestion=suggestion)
+    got = None if given == shown(place.node) and at else given
+    return place.problem("TW113", message, at=at, got=got, expected=expected, suggestion=suggestion)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tradewind.errors import Problem, nearest
-from tradewind.spec.expectations import EXPECTATIONS
 from tradewind.spec.rules.view import View, rule
 
 _NEEDS = {
@@ -79,45 +78,6 @@ def checked_sources(view: View) -> Iterator[Problem]:
 
 
 @rule
-def expectations(view: View) -> Iterator[Problem]:
-    """Expectations that the library has, with the arguments that they cannot do without."""
-    for source, suite in view.draft.checks.items():
-        for index, one in enumerate(suite):
-            place = view.at("checks", source, index, "name")
-            if one.name not in EXPECTATIONS:
-                yield place.problem(
-                    "TW145",
-                    f"Great Expectations has no {one.name!r}",
-                    at=place.key,
-                    got=one.name,
-                    expected="a core expectation",
-                    suggestion=nearest(one.name, EXPECTATIONS),
-                )
-                continue
-            arguments = {"description", "notes", "meta", *EXPECTATIONS[one.name]}
-            for argument in one.arguments:
-                if argument not in arguments:
-                    below = view.at("checks", source, index, one.name, argument)
-                    yield below.problem(
-                        "TW110",
-                        f"{one.name} has no argument {argument!r}",
-                        at=below.key,
-                        got=argument,
-                        expected=", ".join(sorted({*arguments, "severity"})),
-                        suggestion=nearest(argument, {*arguments, "severity"}),
-                    )
-            for argument, required in EXPECTATIONS[one.name].items():
-                if required and argument not in one.arguments:
-                    yield place.problem(
-                        "TW111",
-                        f"{one.name} needs {argument!r}",
-                        at=place.key,
-                        expected=argument,
-                        fix=f"add {argument}: …",
-                    )
-
-
-@rule
 def table_names(view: View) -> Iterator[Problem]:
     """Every source gives tables named after it, and the pipeline has some of its own."""
     sources = view.names("sources")
@@ -137,7 +97,7 @@ def table_names(view: View) -> Iterator[Problem]:
                 "TW128",
                 f"there is no table {table!r} to score",
                 got=table,
-                expected=", ".join(("features", *sources)),
+                expected=", ".join(dict.fromkeys(("features", *sources))),
                 suggestion=nearest(table, ("features", *sources)),
             )
     for name in sources:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tradewind.errors import Problem, nearest
+from tradewind.spec.nodes import Mapping
 from tradewind.spec.places import Place
 from tradewind.spec.rules.view import View, rule
 from tradewind_runtime.contract.promote import METRICS
@@ -102,7 +103,7 @@ def estimator(view: View) -> Iterator[Problem]:
 
 
 @rule
-def columns(view: View) -> Iterator[Problem]:
+def known_columns(view: View) -> Iterator[Problem]:
     """The label is not learned from; and where columns are declared and nothing changes them, they are known."""
     train, draft = view.draft.train, view.draft
     if train is None:
@@ -119,7 +120,10 @@ def columns(view: View) -> Iterator[Problem]:
                 )
     if view.given("transform") or len(view.names("sources")) != 1 or len(draft.sources) != 1:
         return
-    known = next(iter(draft.sources.values())).columns
+    if next(iter(draft.sources.values())).columns is None:
+        return
+    columns = view.at("sources", next(iter(draft.sources)), "columns").node
+    known = list(columns.items) if isinstance(columns, Mapping) else []
     named = [(view.at("train", "label"), train.label), (view.at("split", "time"), draft.split.time)]
     named += [
         (view.at("train", field, index), name)
@@ -127,7 +131,7 @@ def columns(view: View) -> Iterator[Problem]:
         for index, name in enumerate(getattr(train, field) or ())
     ]
     for place, column in named:
-        if known is not None and column is not None and column not in known:
+        if column is not None and column not in known:
             yield place.problem(
                 "TW128",
                 f"the source has no column {column!r}",

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path as FilePath
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
 from tradewind.errors import Problem
-from tradewind.spec.nodes import Mapping, plain
+from tradewind.spec.nodes import Mapping, Path, plain
 from tradewind.spec.params import ParamBlock
 from tradewind.spec.pipeline import Pipeline
 from tradewind.spec.places import Place, find
 from tradewind_runtime.contract.base import Name, Slug
 from tradewind_runtime.contract.sources import Source
 
-#: Blocks of several named parts: one that is wrong does not hide the others.
-_BY_NAME = ("sources", "checks", "params")
+#: More wrong values than anybody reads about.
+_MOST_WRONG = 200
 
 
 class Draft(Pipeline):
-    """A pipeline from which wrong blocks may be missing."""
+    """A pipeline from which what is wrong may be missing."""
 
     version: Literal[1] = 1
     pipeline: Slug = "draft"
@@ -36,7 +36,7 @@ class View:
 
     draft: Draft
     node: Mapping
-    root: Path | None  # the project; None: user code is not looked at
+    root: FilePath | None  # the project; None: user code is not looked at
 
     def at(self, *path: str | int) -> Place:
         """The place of a value."""
@@ -64,19 +64,25 @@ def rule(function: Rule) -> Rule:
 
 
 def draft_of(data: dict[str, Any]) -> Draft:
-    """What is right of a text."""
-    for _ in range(len(data) + 1):  # a block that is left out may show that another is wrong
+    """What is right of a text: values that are wrong are left out one by one, and what cannot do without them."""
+    for _ in range(_MOST_WRONG):
         try:
             return Draft.model_validate(data)
         except ValidationError as error:
-            for detail in error.errors(include_url=False):
-                _prune(data, detail["loc"])
+            if not _leave_out(data, error.errors(include_url=False, include_context=False)[0]["loc"]):
+                break
     return Draft()
 
 
-def _prune(data: dict[str, Any], loc: tuple[str | int, ...]) -> None:
-    block = data.get(str(loc[0])) if loc else None
-    if len(loc) > 1 and loc[0] in _BY_NAME and isinstance(block, dict):
-        block.pop(str(loc[1]), None)
-    elif loc:
-        data.pop(str(loc[0]), None)
+def _leave_out(data: dict[str, Any], loc: Path) -> bool:
+    """Remove the deepest key that a path leads to; parts that are no keys name a union's forms, or what is missing."""
+    found: tuple[dict[str, Any], str] | None = None
+    here: Any = data
+    for part in loc:
+        if isinstance(here, dict) and part in here:
+            found, here = (here, str(part)), here[part]
+        elif isinstance(here, list) and isinstance(part, int) and part < len(here):
+            here = here[part]
+    if found is not None:
+        del found[0][found[1]]
+    return found is not None
