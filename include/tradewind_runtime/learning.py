@@ -21,7 +21,7 @@ from tradewind_runtime.contract.refs import DatasetRef
 from tradewind_runtime.contract.request import StepRequest
 from tradewind_runtime.contract.train import TrainConfig
 from tradewind_runtime.execute import open_lake
-from tradewind_runtime.frameworks import Predictor, framework_of
+from tradewind_runtime.frameworks import Predictor, answers, framework_of
 from tradewind_runtime.training import Checkpoints, Rows, TrainContext, classes_of, feature_names
 
 log = logging.getLogger("tradewind")
@@ -94,7 +94,9 @@ def load_function(name: str, context: StepContext) -> Callable[..., Any]:
 def scores(predictor: Predictor, rows: Rows, task: str) -> tuple[dict[str, float], tuple[str, ...]]:
     """A model's metrics on rows, and what is wrong with its predictions."""
     x, y = rows.numpy()
-    prediction = predictor.predict(x)
+    prediction, wrong = answers(predictor, x)
+    if prediction is None:
+        return {}, wrong
     wrong = metrics.problems(task, prediction, len(y), len(rows.classes))
     return ({} if wrong else metrics.measure(task, y, prediction)), wrong
 

@@ -85,6 +85,16 @@ def predictor(artefact: Artefact, threads: int = 1) -> Predictor:
     return framework(artefact.manifest.framework).load(artefact.files, threads)
 
 
+def answers(model: Predictor, x: Matrix) -> tuple[Matrix | None, tuple[str, ...]]:
+    """A model's predictions, or why there are none: some models refuse NaN, others a column too many."""
+    try:
+        return model.predict(x), ()
+    except Exception as error:  # noqa: BLE001 - a library may raise anything, and it is the model's fault
+        first = str(error).strip().partition("\n")[0]
+        gaps = ", and the features have gaps: put an imputer in front" if "NaN" in first else ""
+        return None, (f"the model does not answer these rows ({type(error).__name__}: {first}{gaps})",)
+
+
 def comes_from(model: object, package: str) -> bool:
     """Whether any class of a model is of a package, without importing the package."""
     return any(kind.__module__.partition(".")[0] == package for kind in type(model).__mro__)

@@ -17,7 +17,7 @@ from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.promote import EvaluateConfig
 from tradewind_runtime.contract.refs import ArtefactRef, ValueRef
 from tradewind_runtime.contract.request import StepOutcome
-from tradewind_runtime.frameworks import Predictor, predictor
+from tradewind_runtime.frameworks import Predictor, answers, predictor
 from tradewind_runtime.gate import Comparison, Scores
 from tradewind_runtime.training import encoded, matrix
 
@@ -102,7 +102,9 @@ def _scores(model: Model, rows: pa.Table, names: list[str] | None) -> Scores:
         y = encoded(rows[str(manifest.label)], manifest.classes)
     except StepError as error:
         return Scores(rows.num_rows, problems=(error.problems[0].message,))
-    prediction = model.predictor.predict(matrix(rows, manifest.features))
+    prediction, silent = answers(model.predictor, matrix(rows, manifest.features))
+    if prediction is None:
+        return Scores(rows.num_rows, problems=silent)
     if wrong := metrics.problems(manifest.task, prediction, rows.num_rows, len(manifest.classes)):
         return Scores(rows.num_rows, problems=wrong)
     single = len(set(y.tolist())) < 2 and manifest.task != "regression"
