@@ -106,7 +106,7 @@ class Story:
             return
         stop = Event()
         with ThreadPoolExecutor(1) as pool:
-            sending = pool.submit(self.traffic.send, live, until=stop)
+            sending = pool.submit(self.traffic.keep_sending, live, stop)
             try:
                 self._follow(ROLLOUT, run_id, may_fail=True)
             finally:

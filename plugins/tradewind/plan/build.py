@@ -192,12 +192,15 @@ class _Builder:
         endpoint = spec.promote.model
         config = MonitorConfig(endpoint=endpoint, monitor=spec.monitor, label=spec.train.label if spec.train else None,
                                task=spec.train.task if spec.train else "binary")
-        yield self._step("pin", "pin", PinConfig(model=endpoint), connections=self._registry(), every_run=True,
-                         windowed=True)
+        features = f"{spec.pipeline}/features"
+        labels = {"labels": f"table:{features}"} if spec.monitor.entity_key and spec.train else {}
+        pins = PinConfig(model=endpoint, endpoint=endpoint, tables=(features,) if labels else ())
+        yield self._step("pin", "pin", pins, connections=self._registry(), every_run=True, windowed=True)
         yield self._step("ingest_requests", "ingest_capture", {"endpoint": endpoint, "time": spec.monitor.time},
                          upstream=("pin",), every_run=True)
         yield self._step("drift", "monitor", config, upstream=("ingest_requests",),
-                         inputs={"requests": "ingest_requests.rows"}, computes=True, windowed=True)
+                         inputs={"requests": "ingest_requests.rows"} | labels, pins={"generation": "generation"},
+                         computes=True, windowed=True)
         drift = {"drift": "drift.drift"}
         if spec.monitor.then == "retrain":
             yield self._step("request_retraining", "request_retraining",

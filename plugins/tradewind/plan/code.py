@@ -16,6 +16,9 @@ from tradewind_runtime.contract.base import digest
 
 ROOTS = ("include/models", "spark_jobs")
 
+#: 2 January 1980: one time for every file, and not before what a zip of them can hold in any time zone.
+ZIP_EPOCH = 315_619_200
+
 
 @dataclass(frozen=True)
 class UserCode:
@@ -42,6 +45,7 @@ class UserCode:
                 info = tarfile.TarInfo(name)
                 info.size = len(content)
                 info.mode = 0o644
+                info.mtime = ZIP_EPOCH
                 tar.addfile(info, io.BytesIO(content))
         return buffer.getvalue()
 

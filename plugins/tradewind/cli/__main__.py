@@ -1,0 +1,5 @@
+"""`python -m tradewind.cli`: the same as `tradewind`, by a known interpreter."""
+
+from tradewind.cli import main
+
+main()
