@@ -32,9 +32,8 @@ def connection(slack: Receiver) -> Connection:
 def test_a_message_is_kept_before_it_is_answered_and_shown(slack: Receiver) -> None:
     api = client(connection(slack))
     assert api.auth_test()["ok"]
-    blocks = [
-        {"type": "section", "text": {"type": "mrkdwn", "text": "*all* <https://x.test/a?b=1&amp;c=2|here> &lt;b&gt;"}}
-    ]
+    text = "*all* <https://x.test/a?b=1&amp;c=2|here> &lt;b&gt;"
+    blocks = [{"type": "section", "text": {"type": "mrkdwn", "text": text}}]
     answer = api.chat_postMessage(channel="#ml-flights", text="Hello <b>", blocks=blocks)
     assert answer["ok"]
     assert answer["channel"].startswith("C")

@@ -30,8 +30,16 @@ def test_drift_says_which_features_and_where_to_look() -> None:
     found = {"columns": ["temp", "month"], "features": 12, "share": 2 / 12, "rows": 1234, "digest": "ab" * 32,
              "metrics": {"roc_auc": 0.7123456}}  # fmt: skip
     made = messages.drift("flights", WINDOW, found, link="http://a.test/run", report="http://a.test/report")
-    for part in ("Most of all: temp, month", "2 of 12 features (17%)", "1,234", "2013-06-01 to 2013-06-08 12:00", "0.7123",
-                 "abababababab", "<http://a.test/run|Open in Airflow>", "<http://a.test/report|Drift report>"):  # fmt: skip
+    for part in (
+        "Most of all: temp, month",
+        "2 of 12 features (17%)",
+        "1,234",
+        "2013-06-01 to 2013-06-08 12:00",
+        "0.7123",
+        "abababababab",
+        "<http://a.test/run|Open in Airflow>",
+        "<http://a.test/report|Drift report>",
+    ):
         assert part in words(made)
     assert "ab" * 32 not in words(made)
 

@@ -18,8 +18,9 @@ from tradewind_runtime.lake import Lake
 
 pytestmark = pytest.mark.server
 DRIFT = ValueRef(value={
-    "endpoint": "flights", "act": True, "digest": "a" * 64, "share": 0.5, "columns": ["temp"], "rows": 900, "features": 2,
-    "window": {"start": "2013-06-01T00:00:00Z", "end": "2013-06-08T00:00:00Z"}, "report": "reports/p/flights/w/a b.html",
+    "endpoint": "flights", "act": True, "digest": "a" * 64, "share": 0.5, "columns": ["temp"], "rows": 900,
+    "features": 2, "window": {"start": "2013-06-01T00:00:00Z", "end": "2013-06-08T00:00:00Z"},
+    "report": "reports/p/flights/w/a b.html",
 })  # fmt: skip
 
 
