@@ -27,8 +27,8 @@ from tradewind_runtime.training import Checkpoints, Rows, TrainContext, classes_
 log = logging.getLogger("tradewind")
 #: Trying again may help against these; against anything else that user code raises it cannot.
 _PASSING = (MemoryError, OSError, EOFError)
-#: Modules of user code in this process, and the archive that they came from.
-_imported: tuple[str | None, set[str]] = (None, set())
+#: Modules of user code that this process has imported.
+_imported: set[str] = set()
 
 
 def prepare(context: StepContext, config: TrainConfig, params: Mapping[str, Any], *,
@@ -74,13 +74,12 @@ def load_function(name: str, context: StepContext) -> Callable[..., Any]:
         StepError: TW530 where there is no such function, TW550 where its module does not import.
     """
     module, _, function = name.partition(":")
-    archive = context.request.code.archive if context.request.code else None
-    _forget_other(archive)
+    _forget()
     before = set(sys.modules)
     try:
         found = _guarded(lambda: importlib.import_module(module), name, context.code, absent=module)
     finally:
-        _imported[1].update(
+        _imported.update(
             key for key in set(sys.modules) - before if context.code and _within(sys.modules[key], context.code)
         )
     result = getattr(found, function, None)
@@ -175,14 +174,12 @@ def _failed(error: Exception, name: str, code: Path | None) -> StepError:
                      retryable=isinstance(error, _PASSING), fix="see the traceback in the log")
 
 
-def _forget_other(archive: str | None) -> None:
-    """A warm worker may be given another version's code: its modules must not answer for this one's."""
-    global _imported  # noqa: PLW0603 - sys.modules is global too
-    if _imported[0] != archive:
-        for key in _imported[1]:
-            sys.modules.pop(key, None)
-        importlib.invalidate_caches()
-        _imported = (archive, set())
+def _forget() -> None:
+    """A warm worker's next request has its own code, in its own folder: modules of the last one must not answer."""
+    for key in _imported:
+        sys.modules.pop(key, None)
+    _imported.clear()
+    importlib.invalidate_caches()
 
 
 def _within(module: Any, folder: Path) -> bool:

@@ -32,3 +32,13 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator["S3"]:  # no
 def lake_uri(tmp_path: Path) -> str:
     """An empty lake, in a folder with a space."""
     return (tmp_path / "a lake").as_uri()
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an MLflow server."""
+    from tradewind.dev.running import start
+    from tradewind.dev.servers.mlflow import MLflow
+
+    with start(MLflow.at(tmp_path_factory.mktemp("mlflow server"))) as running:
+        yield running.server.address
