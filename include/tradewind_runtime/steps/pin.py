@@ -31,12 +31,12 @@ def run(context: StepContext) -> StepOutcome:
         assert pins is not None, "a document that was created can be read"
     else:
         context.log.info("this run has its pins already, of %s", pins.created.isoformat())
-    asked = config.train == "always" or bool(pins.requests) or pins.champion is None or pins.champion is None
+    asked = config.train == "always" or bool(pins.requests) or pins.champion is None
     context.log.info("window %s to %s; champion %s", pins.window.start, pins.window.end, pins.champion or "none yet")
     return StepOutcome(
         facts={"pins": pins.model_dump(mode="json"), "path": path},
         metrics={"sources": len(pins.sources), "requests": len(pins.requests)},
-        verdict=Verdict(passed=asked, reasons=() if asked else ("there is a champion, and no retraining was asked for",)),
+        verdict=Verdict(passed=asked, reasons=() if asked else ("a champion serves, and no retraining was asked for",)),
     )
 
 
