@@ -9,9 +9,9 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-import shutil
 import sys
 import traceback
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -177,9 +177,14 @@ def _ship(spark: SparkSession, job: Job) -> None:
     assert job.step.code is not None, "the job was found there"
     for name in ("spark_jobs", "include/models"):
         folder = job.step.code / name
-        if sum(1 for _ in folder.rglob("*.py")) > (name == "spark_jobs"):
-            archive = shutil.make_archive(str(job.step.scratch / f"code-{folder.name}"), "zip", folder)
-            spark.sparkContext.addPyFile(archive)
+        files = sorted(folder.rglob("*.py"))
+        if len(files) > (name == "spark_jobs"):
+            archive = job.step.scratch / f"code-{folder.name}.zip"
+            # Not shutil.make_archive: an unpacked file may bear a date that a ZIP cannot.
+            with zipfile.ZipFile(archive, "w", strict_timestamps=False) as made:
+                for file in files:
+                    made.write(file, file.relative_to(folder))
+            spark.sparkContext.addPyFile(str(archive))
 
 
 def _frame(spark: SparkSession, snapshot: Snapshot) -> DataFrame:

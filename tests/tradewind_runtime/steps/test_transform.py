@@ -1,0 +1,410 @@
+"""The step `transform`: each engine, each span once, and users' errors in a line."""
+
+import hashlib
+import io
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from tradewind_runtime.contract.errors import StepError
+from tradewind_runtime.contract.refs import DatasetRef, Window
+from tradewind_runtime.contract.request import CodeRef, StepRequest
+from tradewind_runtime.engines import spark as spark_engine
+from tradewind_runtime.execute import execute
+from tradewind_runtime.lake import Lake
+
+START = datetime(2013, 1, 1, tzinfo=UTC)
+SCHEMA = pa.schema(
+    [
+        ("t", pa.timestamp("us", "UTC")),
+        ("n", pa.int64()),
+        ("s", pa.string()),
+        ("_source", pa.string()),
+        ("_position", pa.int64()),
+    ]
+)
+SPLIT = {"time": "t", "train": "4d", "valid": "1d", "test": "1d"}
+SPARK = {"spark": {"master": "local[1]", "driver_memory": "512m"}}
+
+
+def window(day: int) -> Window:
+    return Window(start=START + timedelta(days=day - 1), end=START + timedelta(days=day))
+
+
+class House:
+    """A lake with a table of hourly rows and user code."""
+
+    def __init__(self, root: Path):
+        self.lake = Lake(root.as_uri())
+        self.features = self.lake.table("p/features")
+        times = [START + timedelta(hours=n) for n in range(20 * 24)]
+        self.add(
+            pa.table(
+                {
+                    "t": times,
+                    "n": list(range(480)),
+                    "s": ["é"] * 480,
+                    "_source": ["x"] * 480,
+                    "_position": list(range(480)),
+                },
+                SCHEMA,
+            )
+        )
+
+    def add(self, rows: pa.Table, name: str = "rows"):
+        table = self.lake.table(f"p/{name}")
+        table.commit(table.stage(rows.to_batches(), rows.schema, cut_by="t"), schema=rows.schema)
+
+    def code(self, **files: str) -> CodeRef:
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+            for name, text in files.items():
+                folder = "include/models" if name.startswith("m_") else "spark_jobs"
+                entry = tarfile.TarInfo(f"{folder}/{name}.py")
+                entry.size = len(text.encode())
+                archive.addfile(entry, io.BytesIO(text.encode()))
+        name = hashlib.sha256(buffer.getvalue()).hexdigest()
+        self.lake.documents.create(f"code/{name}.tar.gz", buffer.getvalue())
+        return CodeRef(archive=name, closure=name)
+
+    def request(self, transform: dict | None, day: int = 10, split: dict | None = SPLIT, **more) -> StepRequest:
+        engine = {"sql": "duckdb", "spark": "spark"}.get(next(iter(transform or {}), ""), "python")
+        version = self.lake.table("p/rows").version()
+        return StepRequest(
+            step="transform",
+            id="transform",
+            pipeline="p",
+            run_id="r",
+            lake=self.lake.root,
+            engine=engine,
+            config={"transform": transform, "split": split},
+            window=window(day),
+            settings=SPARK,
+            inputs={"rows": DatasetRef(table="p/rows", version=version)},
+            **more,
+        )
+
+    def run(self, transform: dict | None, day: int = 10, **more):
+        return execute(self.request(transform, day, **more))
+
+    def rows(self, result) -> pa.Table:
+        return self.features.snapshot(result.outputs["features"].version).to_arrow().sort_by("t")
+
+
+@pytest.fixture
+def house(tmp_path) -> House:
+    return House(tmp_path / "a lake")
+
+
+def sql(query: str) -> dict:
+    return {"sql": {"query": query}}
+
+
+def python(function: str, **args) -> dict:
+    return {"python": {"function": function, "args": args}}
+
+
+DOUBLE = sql("SELECT t, n * 2 AS n FROM rows")
+
+
+def test_a_span_is_computed_cut_by_day_and_replaced_once(house):
+    first = house.run(DOUBLE)
+    assert first.metrics == {"rows": 144, "columns": 2}
+    rows = house.rows(first)
+    assert (rows["t"][0].as_py(), rows["n"].to_pylist()) == (START + timedelta(days=4), [*range(192, 480, 2)])
+    assert len(house.features.snapshot().files) == 6
+    version = house.features.version()
+    house.run(DOUBLE, refresh="again")  # a new fingerprint: the same span, replaced
+    assert house.features.version() > version
+    assert house.features.snapshot().count() == 144
+    later = house.run(DOUBLE, day=12)
+    assert later.metrics["rows"] == 144
+    assert sorted(house.rows(later)["n"].to_pylist()) == [*range(192, 576, 2)]
+    assert house.rows(first).num_rows == 144  # the pinned version stays what it was
+
+
+def test_a_kill_after_the_commit_adds_nothing_twice(house, monkeypatch):
+    request = house.request(DOUBLE)
+    with monkeypatch.context() as patch:
+        patch.setattr("tradewind_runtime.steps.transform._outcome", lambda *_: sys.exit(1))
+        with pytest.raises(SystemExit):
+            execute(request)
+    version = house.features.version()
+    house.run(DOUBLE, day=12)
+    result = execute(request)
+    assert result.outputs["features"].version == version
+    assert house.rows(result).num_rows == 144
+
+
+def test_no_transform_takes_the_only_source_without_provenance(house):
+    result = house.run(None, split=None)
+    assert house.rows(result).column_names == ["t", "n", "s"]
+    assert result.metrics["rows"] == 480
+    house.run(None, split=None, refresh="again")
+    assert house.features.snapshot().count() == 480
+
+
+def test_a_query_sees_the_windows_ends_and_gets_plain_numbers(house):
+    query = """SELECT t, sum(n) OVER (ORDER BY t) AS total, CAST(n % 7 AS UTINYINT) AS small,
+               t >= getvariable('window_start') AS inside, getvariable('range_start') AS first FROM rows"""
+    rows = house.rows(house.run(sql(query)))
+    assert [str(kind) for kind in rows.schema.types] == [
+        "timestamp[us, tz=UTC]",
+        "double",
+        "int16",
+        "bool",
+        "timestamp[us, tz=UTC]",
+    ]
+    assert sum(rows["inside"].to_pylist()) == 24
+    assert rows["first"][0].as_py() == START + timedelta(days=4)
+    assert rows["total"][0].as_py() == sum(range(97))
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("SELECT * FROM read_csv('/etc/passwd')", "disabled by configuration"),
+        ("SELECT * FROM '/etc/passwd'", "/etc/passwd does not exist"),
+        ("SELECT 1; DROP TABLE rows", "not one SELECT"),
+        ("COPY rows TO 'x.csv'", "not one SELECT"),
+        ("SET threads = 8", "not one SELECT"),
+        ("SELECT t, nn FROM rows", 'Candidate bindings.*"n"'),
+        ("SELECT t, n FROM job", "job does not exist"),  # a variable of the engine's Python
+        ("SELECT t, CAST(s AS INT) AS n FROM rows", "Could not convert string"),
+    ],
+)
+def test_a_query_reaches_its_tables_only_and_its_errors_are_told(house, query, says):
+    with pytest.raises(StepError, match=says) as caught:
+        house.run(sql(query))
+    assert caught.value.problems[0].code == "TW545"
+    assert not caught.value.retryable
+    assert not house.features.exists()
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("SELECT * FROM rows", "reserved columns: _source, _position"),
+        ("SELECT n FROM rows", "no column 't' of times"),
+        ("SELECT s AS t, n FROM rows", "no column 't' of times"),
+        ("SELECT t, n FROM rows WHERE n < 3", "no rows between 2013-01-05 00:00 and 2013-01-11 00:00"),
+        ("SELECT t, NULL::INTERVAL AS i FROM rows", "which a table cannot hold"),
+    ],
+)
+def test_a_result_that_cannot_be_used_is_refused(house, query, says):
+    with pytest.raises(StepError, match=says) as caught:
+        house.run(sql(query), day=10)
+    assert caught.value.problems[0].code == "TW547"
+    assert not house.features.exists()
+
+
+def test_a_tables_types_are_kept_or_the_change_is_refused(house):
+    house.run(sql("SELECT t, n::DOUBLE AS n FROM rows"))
+    result = house.run(sql("SELECT t, n::INT AS n, 1 AS extra FROM rows"), day=12)
+    assert str(house.rows(result).schema.field("n").type) == "double"
+    assert house.rows(result)["extra"].null_count == 48
+    with pytest.raises(StepError, match="has 'n' as string, which the table 'p/features' has as double"):
+        house.run(sql("SELECT t, s AS n FROM rows"))
+
+
+MODEL = """
+import pyarrow as pa
+import pyarrow.compute as pc
+
+def make(tables, context):
+    rows = tables["rows"].select(["t", "n"])
+    assert context.range.start < context.window.start
+    return rows.set_column(1, "n", pc.multiply(rows["n"], context.args["times"]))
+
+def days(tables, context):
+    return pa.table({"t": pc.cast(tables["rows"]["t"], pa.date32()), "n": tables["rows"]["n"]})
+
+def polars(tables, context):
+    import polars
+    return polars.from_arrow(tables["rows"].select(["t", "s"]))
+
+def broken(tables, context):
+    return {}["nothing"]
+
+def listed(tables, context):
+    return [1, 2]
+"""
+
+
+def test_a_function_of_include_models_transforms(house):
+    code = house.code(m_days=MODEL)
+    rows = house.rows(house.run(python("m_days:make", times=3), code=code))
+    assert rows["n"].to_pylist() == [*range(288, 720, 3)]
+    assert house.run(python("m_days:days", times=3), code=code).metrics["rows"] == 144
+    assert house.rows(house.run(python("m_days:polars"), code=code, refresh="p"))["s"][0].as_py() == "é"
+
+
+@pytest.mark.parametrize(
+    ("function", "says", "place"),
+    [
+        ("broken", "KeyError: 'nothing'", ("include/models/m_wrong.py", 18)),
+        ("listed", "is a list", None),
+        ("absent", "has no function 'absent'", None),
+    ],
+)
+def test_a_functions_error_is_told_with_its_place(house, function, says, place):
+    with pytest.raises(StepError, match=says) as caught:
+        house.run(python(f"m_wrong:{function}"), code=house.code(m_wrong=MODEL))
+    problem = caught.value.problems[0]
+    assert place is None or (problem.file, problem.line) == place
+    assert not caught.value.retryable
+
+
+# Spark -------------------------------------------------------------------------------------------
+
+JOB = """
+from pyspark.sql import functions as F
+from helper import twice
+
+@F.udf("long")
+def by_python(n):
+    return twice(n)
+
+def transform(spark, tables, context):
+    assert spark.conf.get("spark.sql.session.timeZone") == "UTC"
+    rows = tables["rows"]
+    assert set(rows.columns) == {"t", "n", "s", "_source", "_position"}, rows.columns
+    return rows.select("t", by_python("n").alias("n"), "s", F.struct("n", "s").alias("both"),
+                       F.dayofmonth("t").alias("day"), F.when(F.col("n") > 200, F.col("n")).alias("some"))
+"""
+WRONG = """
+from pyspark.sql import functions as F
+
+def transform(spark, tables, context):
+    rows = tables["rows"]
+    kind = context.args["kind"]
+    if kind == "column":
+        return rows.select("nothing")
+    if kind == "python":
+        return rows.select("t", F.udf(lambda n: 1 // (n - n), "long")("n").alias("n"))
+    if kind == "jvm":
+        return rows.select("t", F.expr("1 / (n - n)").alias("n"))
+    if kind == "driver":
+        return {}["key"]
+    if kind == "list":
+        return [1]
+    return rows.select("t", "n").where("n < 3")
+"""
+
+
+@pytest.fixture(scope="module")
+def spark(tmp_path_factory):
+    with spark_engine.session(SPARK["spark"], tmp_path_factory.mktemp("spark")) as session:
+        yield session
+
+
+def spark_job(name: str, **args) -> dict:
+    return {"spark": {"job": f"spark_jobs/{name}.py", "args": args}}
+
+
+def test_a_spark_job_reads_the_pinned_files_and_the_lake_commits(house, spark):
+    code = house.code(job=JOB, helper="def twice(n):\n    return 2 * n\n")
+    request = house.request(spark_job("job"), code=code)
+    house.add(
+        pa.table(
+            {"t": [START + timedelta(days=8)], "n": [0], "s": ["late"], "_source": ["x"], "_position": [0]}, SCHEMA
+        )
+    )  # after the pin: not seen
+    result = execute(request)
+    rows = house.rows(result)
+    assert rows["t"].to_pylist() == [START + timedelta(hours=n) for n in range(96, 240)]
+    assert rows["n"].to_pylist() == [*range(192, 480, 2)]
+    assert rows["both"][0].as_py() == {"n": 96, "s": "é"}
+    assert rows["some"].null_count == 105
+    assert rows["day"].to_pylist()[::24] == [5, 6, 7, 8, 9, 10]  # no folder's name took its place
+    assert len(house.features.snapshot().files) == 6
+    by_sql = house.run(sql("SELECT t, n FROM rows"), day=12)  # two engines, one table
+    assert by_sql.metrics["rows"] == 145
+    again = house.run(spark_job("job"), day=13, code=code)
+    assert again.metrics["rows"] == 145
+    frame = spark_engine._frame(spark, house.features.snapshot())  # and Spark reads what it left there
+    assert frame.count() == house.features.snapshot().count()
+    assert frame.selectExpr("to_date(min(t)) AS d").first()["d"] == date(2013, 1, 5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "says", "line", "retryable"),
+    [
+        ("column", "`nothing` cannot be resolved", 8, False),
+        ("python", "ZeroDivisionError: ", None, True),
+        ("jvm", "DIVIDE_BY_ZERO", None, True),
+        ("driver", "KeyError: 'key'", 14, False),
+        ("list", "is a list", None, False),
+        ("few", "no rows between", None, False),
+    ],
+)
+def test_a_spark_jobs_error_is_told_with_its_place(house, spark, kind, says, line, retryable):  # noqa: PLR0917
+    with pytest.raises(StepError, match=says) as caught:
+        house.run(spark_job("wrong", kind=kind), code=house.code(wrong=WRONG))
+    problem = caught.value.problems[0]
+    assert line is None or (problem.file, problem.line) == ("spark_jobs/wrong.py", line)
+    assert caught.value.retryable is retryable
+    assert not house.features.exists()
+
+
+SLOW = """
+import time
+from pathlib import Path
+from pyspark.sql import functions as F
+
+def transform(spark, tables, context):
+    def wait(n):
+        time.sleep(60)
+        return n
+    Path(context.args["ready"]).write_text("running")
+    return tables["rows"].select("t", F.udf(wait, "long")("n").alias("n"))
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_step_takes_its_jvm_and_workers_along(house, tmp_path, how):
+    ready = tmp_path / "ready"
+    request = house.request(spark_job("slow", ready=str(ready)), code=house.code(slow=SLOW))
+    house.lake.documents.put("requests/slow.json", request.model_dump_json().encode())
+    step = subprocess.Popen(
+        [sys.executable, "-m", "tradewind_runtime", "--lake", house.lake.root, "--request", "requests/slow.json"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        _until(lambda: ready.exists() or step.poll() is not None, 120)
+        assert step.poll() is None
+        time.sleep(2)  # workers are at it
+        assert len(_session(step.pid)) > 1
+        os.kill(step.pid, how)
+        step.wait(timeout=30)
+        _until(lambda: not _session(step.pid), 30)
+        assert _session(step.pid) == []
+    finally:
+        for pid in _session(step.pid):
+            os.kill(pid, signal.SIGKILL)
+        step.wait(timeout=10)
+    assert not house.features.exists()
+
+
+def _until(done, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not done() and time.monotonic() < end:
+        time.sleep(0.1)
+
+
+def _session(leader: int) -> list[int]:
+    """Processes of the session that the step began: ps knows them wherever they were reparented to."""
+    listed = subprocess.run(["ps", "-eo", "pid=,sid=,stat="], capture_output=True, text=True, check=True).stdout
+    found = [line.split() for line in listed.splitlines()]
+    return [int(pid) for pid, session, state in found if int(session) == leader and not state.startswith("Z")]
