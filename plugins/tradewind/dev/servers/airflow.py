@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from tradewind.dev import ports
 from tradewind.dev.credentials import Credentials
-from tradewind.dev.files import write_private
+from tradewind.dev.files import whole, write_private
 from tradewind.dev.servers.base import Server, answer
 from tradewind_runtime.connections import variable
 from tradewind_runtime.contract.errors import Problem, TradewindError
@@ -119,17 +119,24 @@ class ApiServer(AirflowPart):
         super().prepare()
         write_private(self.folder / "passwords.json", json.dumps({USER: self.credentials.airflow_password}))
         stamp, made = self.folder / "database.json", {"airflow": version("apache-airflow-core"), "pool": self.pool}
-        if stamp.is_file() and (self.folder / "airflow.db").is_file() and json.loads(stamp.read_text()) == made:
-            return
+        database = self.folder / "airflow.db"
+        if not database.is_file():  # aside: half of its tables would be in the way of the next attempt
+            with whole(database) as new:
+                self._migrate(new)
+        elif not stamp.is_file() or json.loads(stamp.read_text()) != made:
+            self._migrate(database)
+        write_private(stamp, json.dumps(made))
+
+    def _migrate(self, database: Path) -> None:
+        place = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{database}"}
         done = subprocess.run(
             [sys.executable, "-m", "tradewind.dev.airflow_database", self.pool], check=False, capture_output=True,
-            text=True, stdin=subprocess.DEVNULL, env={**os.environ, **self.environment()}, cwd=self.folder,
+            text=True, stdin=subprocess.DEVNULL, env={**os.environ, **self.environment(), **place}, cwd=self.folder,
         )  # fmt: skip
         if done.returncode:
             raise TradewindError(
                 Problem(code="TW324", message="Airflow's database could not be made", got=(done.stdout + done.stderr)[-1500:])
             )
-        write_private(stamp, json.dumps(made))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from tradewind.dev import ports
+from tradewind.dev.files import whole
 from tradewind.dev.servers.base import Server, answer
+from tradewind_runtime.contract.errors import Problem, TradewindError
+
+# The registry's store makes all tables and, unlike the tracking store, no experiment with a place of its own.
+_MAKE = "import sys, mlflow; mlflow.MlflowClient(registry_uri=sys.argv[1]).search_registered_models()"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,10 +33,29 @@ class MLflow(Server):
     def address(self) -> str:  # noqa: D102
         return f"http://{ports.LOOPBACK}:{self.ports['mlflow']}"
 
+    @property
+    def _database(self) -> Path:
+        return self.folder / "mlflow.db"
+
+    def prepare(self) -> None:
+        """Make its tables aside: killed in the midst of them, the server would never start again."""
+        super().prepare()
+        if self._database.is_file():
+            return
+        with whole(self._database) as made:
+            done = subprocess.run(
+                [sys.executable, "-c", _MAKE, f"sqlite:///{made}"], capture_output=True, text=True, check=False,
+                stdin=subprocess.DEVNULL, env={**os.environ, **self.environment()}, cwd=self.folder,
+            )  # fmt: skip
+            if done.returncode:
+                raise TradewindError(
+                    Problem(code="TW325", message="MLflow's database could not be made", got=(done.stdout + done.stderr)[-1500:])
+                )
+
     def command(self) -> list[str]:  # noqa: D102
         return [
             sys.executable, "-m", "mlflow", "server", "--host", ports.LOOPBACK, "--port", str(self.ports["mlflow"]),
-            "--workers", "1", "--backend-store-uri", f"sqlite:///{self.folder / 'mlflow.db'}",
+            "--workers", "1", "--backend-store-uri", f"sqlite:///{self._database}",
             "--artifacts-destination", str(self.folder / "artifacts"),
         ]  # fmt: skip
 

@@ -1,0 +1,35 @@
+# Each target says what it does: `make help`.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up down test lint bench docs
+
+help: ## What can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+setup: ## Both environments and Kafka's jars, from a Python 3.11 to 3.13 alone; quick when repeated
+	@bin/setup
+
+demo: setup ## A pipeline through a real stack: ingested, trained, served, watched, retrained
+	@.venv/bin/python -m tradewind.demo
+
+up: setup ## Start the local stack: Airflow, Kafka, S3, MLflow, the model server
+	@.venv/bin/tradewind dev up
+
+down: ## Stop the local stack; no process is left
+	@if [ -x .venv/bin/tradewind ]; then .venv/bin/tradewind dev down; else echo "nothing was set up"; fi
+
+test: setup ## All tests, with real servers
+	.venv/bin/python -m pytest $(ARGS)
+
+lint: setup ## Style, types, layers, the Dockerfile and the examples
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	@if [ -f Dockerfile ]; then echo .venv/bin/hadolint Dockerfile; .venv/bin/hadolint Dockerfile; fi
+	.venv/bin/tradewind validate dags/pipelines
+
+bench: setup ## Measure, beside peers; results go to bench/results/
+	.venv/bin/python -m bench $(ARGS)
+
+docs: setup ## Build the documentation into site/
+	.venv/bin/mkdocs build --strict
