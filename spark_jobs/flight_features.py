@@ -23,25 +23,25 @@ KNOWN_WITHIN_DAYS = 2
 LOOK_BACK = timedelta(days=HISTORY_DAYS + KNOWN_WITHIN_DAYS)
 #: Minutes from landing to the gate, with a wide margin: an arrival counts as known only after them.
 TAXI_MINUTES = 120
-#: Whose past delays are looked at.
-HISTORIES = {
-    "all": [],
-    "origin": ["origin"],
-    "dest": ["dest"],
-    "carrier": ["carrier", "origin"],
-    "flight": ["carrier", "flight"],
-    "hour": ["origin", "hour"],
-}
-#: What stands for a measurement that is missing; `weather_known` tells a model so.
-WEATHER = {
+#: Whose past delays are looked at, and what of them.
+HISTORIES = {"origin": ["origin"], "dest": ["dest"], "carrier": ["carrier", "origin"], "flight": ["carrier", "flight"]}
+PAST = ("delay", "late", "flights")
+MEASURED = ("temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib")
+#: What stands for a value that is missing; `weather_known` tells a model so.
+MISSING = {
     "temp": 55.0,
     "dewp": 40.0,
     "humid": 60.0,
     "wind_dir": -1.0,
-    "wind_speed": 10.0,
+    "wind_speed": 0.0,
     "precip": 0.0,
     "pressure": 1015.0,
     "visib": 10.0,
+    "plane_seats": -1.0,
+    "plane_engines": -1.0,
+    "dest_lat": 0.0,
+    "dest_lon": 0.0,
+    "dest_alt": -1.0,
 }
 TIME_ZONE = "America/New_York"  # of all three origins
 
@@ -52,17 +52,22 @@ def transform(_spark: SparkSession, tables: Mapping[str, DataFrame], context: An
     first = span.start.replace(hour=0, minute=0, second=0, microsecond=0) - LOOK_BACK
     time = F.col("dep_scheduled")
     flights = _flights(tables["flights"].where((time >= F.lit(first)) & (time < F.lit(span.end)))).cache()
-    rows = flights.where(time >= F.lit(span.start))
-    rows = _with_weather(rows, tables["weather"])
-    rows = _with_planes(rows, tables["planes"])
-    rows = _with_airports(rows, tables["airports"])
+    rows = flights.where((time >= F.lit(span.start)) & F.col("late").isNotNull())
+    beside = [
+        (_weather(tables["weather"]), ["origin", "weather_hour"]),
+        (_planes(tables["planes"]), ["tailnum"]),
+        (_airports(tables["airports"]), ["dest"]),
+    ]
     known = _known(flights)
-    rows = reduce(lambda frame, name: _with_history(frame, known, name, HISTORIES[name]), HISTORIES, rows)
-    return rows.where(F.col("late").isNotNull()).select(*_columns())
+    beside += [(_history(known, name, keys), ["day", *keys]) for name, keys in HISTORIES.items()]
+    joined = reduce(lambda frame, other: frame.join(F.broadcast(other[0]), other[1], "left"), beside, rows)
+    return joined.select("flight_id", "dep_scheduled", "late", *_features())
 
 
-def _columns() -> list[Column]:
-    features = [
+def _features() -> list[Column]:
+    """Numbers without nulls: where there is none, a constant that stands for it."""
+    fills: dict[str, float] = {**MISSING, **{f"past_{kind}_{name}": -1.0 for name in HISTORIES for kind in PAST}}
+    plain = [
         "hour",
         "minute",
         "weekday",
@@ -72,19 +77,14 @@ def _columns() -> list[Column]:
         "dest_code",
         "distance",
         "scheduled_minutes",
-        "weather_known",
-        *WEATHER,
-        "wind_gust",
-        "plane_age",
-        "plane_seats",
-        "plane_engines",
-        "dest_lat",
-        "dest_lon",
-        "dest_alt",
     ]
-    past = [f"past_{kind}_{name}" for name in HISTORIES for kind in ("delay", "late", "flights")]
-    numbers = [F.col(name).cast("double").alias(name) for name in [*features, *past]]
-    return [F.col("flight_id"), F.col("dep_scheduled"), F.col("late").cast("int").alias("late"), *numbers]
+    return [
+        *(F.coalesce(F.col(name).cast("double"), F.lit(-1.0)).alias(name) for name in plain),
+        F.col("temp").isNotNull().cast("int").alias("weather_known"),
+        F.coalesce(F.col("wind_gust"), F.col("wind_speed"), F.lit(0.0)).alias("wind_gust"),
+        F.coalesce(F.year("dep_scheduled") - F.col("plane_year"), F.lit(-1.0)).alias("plane_age"),
+        *(F.coalesce(F.col(name), F.lit(fill)).alias(name) for name, fill in fills.items()),
+    ]
 
 
 def _flights(flights: DataFrame) -> DataFrame:
@@ -104,15 +104,14 @@ def _flights(flights: DataFrame) -> DataFrame:
         F.col("flight").cast("string").alias("flight"),
         F.col("distance").cast("double").alias("distance"),
         F.to_date("dep_scheduled").alias("day"),
+        F.date_trunc("hour", "dep_scheduled").alias("weather_hour"),
         F.hour(local).alias("hour"),
         F.minute(local).alias("minute"),
         F.dayofweek(local).alias("weekday"),
         F.month(local).alias("month"),
         *(_code(name).alias(f"{name}_code") for name in ("carrier", "origin", "dest")),
-        F.coalesce(F.pmod(lands - takes_off, F.lit(1440)), F.lit(-1)).alias("scheduled_minutes"),
-        F.col("dep_delay").cast("double").alias("dep_delay"),
-        F.col("arr_delay").cast("double").alias("arr_delay"),
-        F.col("air_time").cast("double").alias("air_time"),
+        F.pmod(lands - takes_off, F.lit(1440)).alias("scheduled_minutes"),
+        *(F.col(name).cast("double").alias(name) for name in ("dep_delay", "arr_delay", "air_time")),
         (F.col("arr_delay").cast("double") > LATE_MINUTES).cast("int").alias("late"),
     )
 
@@ -125,65 +124,43 @@ def _minutes(name: str) -> Column:
 
 def _code(name: str) -> Column:
     """A short code of letters and digits as a number, by itself alone: base 36."""
-    return F.coalesce(F.conv(F.upper(F.col(name)), 36, 10).cast("double"), F.lit(-1.0))
+    return F.conv(F.upper(F.col(name)), 36, 10).cast("double")
 
 
-def _with_weather(rows: DataFrame, weather: DataFrame) -> DataFrame:
-    """What was measured there in the hour before the scheduled departure."""
-    measured = [*WEATHER, "wind_gust"]
-    hourly = weather.groupBy(
-        F.col("origin"), (F.date_trunc("hour", F.col("time_hour").cast("timestamp"))).alias("_hour")
-    ).agg(*(F.max(F.col(name).cast("double")).alias(name) for name in measured))
-    before = F.date_trunc("hour", F.col("dep_scheduled")) - F.expr("INTERVAL 1 HOUR")
-    joined = rows.withColumn("_hour", before).join(F.broadcast(hourly), ["origin", "_hour"], "left")
-    known = joined.withColumn("weather_known", F.col("temp").isNotNull().cast("int"))
-    filled = known.withColumn("wind_gust", F.coalesce("wind_gust", "wind_speed", F.lit(WEATHER["wind_speed"])))
-    return filled.fillna(WEATHER)
+def _weather(weather: DataFrame) -> DataFrame:
+    """What was measured at an airport in the hour before: it is joined by the hour of departure."""
+    measured = F.date_trunc("hour", F.col("time_hour").cast("timestamp"))
+    return weather.groupBy("origin", (measured + F.expr("INTERVAL 1 HOUR")).alias("weather_hour")).agg(
+        *(F.max(F.col(name).cast("double")).alias(name) for name in MEASURED)
+    )
 
 
-def _with_planes(rows: DataFrame, planes: DataFrame) -> DataFrame:
-    one = planes.groupBy("tailnum").agg(
+def _planes(planes: DataFrame) -> DataFrame:
+    return planes.groupBy("tailnum").agg(
         *(F.max(F.col(name).cast("double")).alias(f"plane_{name}") for name in ("year", "seats", "engines"))
     )
-    joined = rows.join(F.broadcast(one), "tailnum", "left")
-    return joined.withColumn("plane_age", F.year("dep_scheduled") - F.col("plane_year")).fillna(
-        -1.0, ["plane_age", "plane_seats", "plane_engines"]
-    )
 
 
-def _with_airports(rows: DataFrame, airports: DataFrame) -> DataFrame:
-    one = airports.groupBy(F.col("faa").alias("dest")).agg(
+def _airports(airports: DataFrame) -> DataFrame:
+    return airports.groupBy(F.col("faa").alias("dest")).agg(
         *(F.max(F.col(name).cast("double")).alias(f"dest_{name}") for name in ("lat", "lon", "alt"))
     )
-    return rows.join(F.broadcast(one), "dest", "left").fillna(0.0, ["dest_lat", "dest_lon", "dest_alt"])
 
 
 def _known(flights: DataFrame) -> DataFrame:
-    """Flights that arrived, each with the days in whose history it is: those after its arrival was known."""
+    """Flights that arrived, once for each day in whose history they are: those after the arrival was known."""
     minutes = F.greatest(F.col("dep_delay"), F.lit(0.0)) + F.col("air_time") + TAXI_MINUTES
     known = F.to_date(F.timestamp_seconds(F.unix_timestamp("dep_scheduled") + minutes * 60))
     arrived = flights.where(F.col("arr_delay").isNotNull()).withColumn("known", known)
     timely = arrived.where(F.datediff("known", "day") <= KNOWN_WITHIN_DAYS)
-    return timely.select("known", "carrier", "origin", "dest", "flight", "hour", "arr_delay", "late")
-
-
-def _with_history(rows: DataFrame, known: DataFrame, name: str, keys: list[str]) -> DataFrame:
-    """Mean delay, share of late ones and number of the flights that were known in the days before."""
-    daily = known.groupBy("known", *keys).agg(
-        F.sum("arr_delay").alias("_delay"), F.sum("late").alias("_late"), F.count("*").alias("_count")
-    )
     days = F.explode(F.sequence(F.date_add("known", 1), F.date_add("known", HISTORY_DAYS))).alias("day")
-    past = (
-        daily.select(days, *keys, "_delay", "_late", "_count")
-        .groupBy("day", *keys)
-        .agg(*(F.sum(column).alias(column) for column in ("_delay", "_late", "_count")))
-        .select(
-            "day",
-            *keys,
-            (F.col("_delay") / F.col("_count")).alias(f"past_delay_{name}"),
-            (F.col("_late") / F.col("_count")).alias(f"past_late_{name}"),
-            F.col("_count").cast("double").alias(f"past_flights_{name}"),
-        )
+    return timely.select(days, "carrier", "origin", "dest", "flight", "arr_delay", "late")
+
+
+def _history(known: DataFrame, name: str, keys: list[str]) -> DataFrame:
+    """Mean delay, share of late ones and number of the flights in a day's history."""
+    return known.groupBy("day", *keys).agg(
+        F.avg("arr_delay").alias(f"past_delay_{name}"),
+        F.avg("late").alias(f"past_late_{name}"),
+        F.count("*").cast("double").alias(f"past_flights_{name}"),
     )
-    joined = rows.join(F.broadcast(past), ["day", *keys], "left")
-    return joined.fillna(0.0, [f"past_delay_{name}", f"past_flights_{name}"]).fillna(-1.0, [f"past_late_{name}"])
