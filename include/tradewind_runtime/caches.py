@@ -21,7 +21,7 @@ def folder() -> Path:
     """TRADEWIND_CACHE, else `tradewind` in the user's cache, else `.cache` of the project."""
     if named := os.environ.get("TRADEWIND_CACHE"):
         return Path(named)
-    home = Path(os.path.expanduser("~"))  # noqa: PTH111  (Path.home() raises where there is none)
+    home = Path(os.path.expanduser("~"))  # Path.home() raises where there is none
     user = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "tradewind"
     if writable(user):
         return user

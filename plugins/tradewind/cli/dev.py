@@ -25,9 +25,13 @@ from tradewind.profile import home as home_of
 from tradewind.profile import load_profile, project_root
 
 app = typer.Typer(
-    no_args_is_help=True, help="The whole stack on this machine: up, down, status, logs.", pretty_exceptions_enable=False
+    no_args_is_help=True,
+    help="The whole stack on this machine: up, down, status, logs.",
+    pretty_exceptions_enable=False,
 )
 console = Console(highlight=False, soft_wrap=True)
+if not console.is_terminal:
+    console.width = 200  # a pipe has no width to cut a table to
 Format = Annotated[Literal["text", "json"], typer.Option(help="text or json.")]
 
 
@@ -50,7 +54,7 @@ def up(
     profile = load_profile(project=project)
     names = [*(_names(only) or profile.stack), *_names(also)]
     began = time.monotonic()
-    ascent = Ascent(project, home, profile, _say if format == "text" else lambda part, text: None)
+    ascent = Ascent(project, home, profile, _say if format == "text" else lambda *_: None)
     with only_one(home):
         try:
             with _signals_interrupt():
@@ -81,8 +85,7 @@ def _down(format: Format = "text") -> None:
                     console.print("Stopping the stack…")
                 rest = down(home)
         except KeyboardInterrupt:
-            supervisor.kill()
-            raise
+            rest = [process.pid for process in supervisor.kill()]
     if rest:
         raise TradewindError(Problem(code="TW316", message="some processes cannot be ended", got=rest))
     typer.echo(json.dumps({"ok": True}) if format == "json" else "The stack is down; no process is left.")
@@ -125,7 +128,7 @@ def logs(
     files = [folder / f"{name}.log" for name in (expand([part]) if part else NAMES)]
     found = [file for file in files if file.is_file()]
     if not found:
-        raise TradewindError(Problem(code="TW317", message="there are no logs yet", fix="start the stack: `tradewind dev up`"))
+        raise TradewindError(Problem(code="TW317", message="there are no logs yet", fix="start the stack"))
     places = {file: _tail(file, lines, named=len(found) > 1) for file in found}
     while follow:
         time.sleep(0.3)
@@ -180,7 +183,7 @@ def _state(said: str, server: Server) -> str:
 def _table(rows: list[dict[str, Any]]) -> Table:
     table = Table()
     for column in ("part", "address", "login", "state"):
-        table.add_column(column, no_wrap=True)  # a password cut short is none
+        table.add_column(column, overflow="fold")  # a password cut short is none
     for row in rows:
         colour = "green" if row["state"] == "healthy" else "red"
         table.add_row(row["title"], row["address"] or "-", row["login"] or "-", f"[{colour}]{row['state']}[/]")
@@ -191,7 +194,7 @@ def _table(rows: list[dict[str, Any]]) -> Table:
 def _signals_interrupt() -> Iterator[None]:
     """SIGTERM and a closed terminal end an `up` as Ctrl-C does."""
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}

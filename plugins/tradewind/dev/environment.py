@@ -15,7 +15,7 @@ _QUIET = {
 
 
 def clean(home: Path) -> dict[str, str]:
-    """This process's environment for a part: without `AIRFLOW…`, past proxies to the loopback, telemetry off."""
+    """An environment for a part: this process's, without `AIRFLOW…`, past proxies to the loopback, telemetry off."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW_", "_AIRFLOW_"))}
     for name in ("PYTHONHOME", "PYTHONDONTWRITEBYTECODE"):  # without bytecode a server takes three times as long
         kept.pop(name, None)
@@ -27,7 +27,7 @@ def clean(home: Path) -> dict[str, str]:
 
 def _writable_home(home: Path) -> dict[str, str]:
     """Elsewhere for what libraries keep in a home (Ivy, plots, notes on who they are) where that is read-only."""
-    if caches.writable(Path(os.path.expanduser("~"))):  # noqa: PTH111
+    if caches.writable(Path(os.path.expanduser("~"))):
         return {}
     own = home / "home"
     own.mkdir(parents=True, exist_ok=True)

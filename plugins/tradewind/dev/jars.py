@@ -40,7 +40,8 @@ def _download(target: Path, cache: Path) -> None:
     # Ivy answers 0 for what it could not find: the broker's own jar is what counts.
     if done.returncode or not list(target.glob(f"kafka_2.13-{VERSION}.jar")):
         raise TradewindError(
-            Problem(code="TW321", message=f"Kafka {VERSION} could not be fetched", got=(done.stdout + done.stderr)[-600:],
+            Problem(code="TW321", message=f"Kafka {VERSION} could not be fetched",
+                    got=(done.stdout + done.stderr)[-600:],
                     fix="check the network and run `make setup` again; what has come is kept")
         )  # fmt: skip
 

@@ -26,19 +26,21 @@ def die_with_parent() -> None:
         sys.exit(1)
 
 
-def _end_leftovers(part: str) -> None:
+def _end_leftovers(run: Path, part: str) -> None:
     """End what a killed predecessor started: two schedulers' tasks would do the same work."""
     from tradewind.dev import processes
 
-    own = os.getpid()
-    processes.end(
-        [found for found in processes.marked(os.environ[processes.MARK], part) if found.pid != own], patience=3
-    )
+    pid = run / "parts" / f"{part}.pid"
+    before = int(pid.read_text()) if pid.is_file() else None
+    trace = processes.Trace(os.environ[processes.MARK], os.getsid(0), part, before)
+    processes.end([found for found in trace.find() if found.pid != os.getpid()], patience=3)
+    pid.write_text(str(os.getpid()))  # supervisord made this process the leader of a group
 
 
 def _described(part: str) -> list[str]:
-    description = json.loads((Path(os.environ[RUN]) / "parts" / f"{part}.json").read_text())
-    _end_leftovers(part)
+    run = Path(os.environ[RUN])
+    description = json.loads((run / "parts" / f"{part}.json").read_text())
+    _end_leftovers(run, part)
     os.environ.update(description["environment"], TRADEWIND_PART=part)
     os.chdir(description["folder"])
     return list(description["command"])
@@ -48,7 +50,7 @@ def main(words: list[str]) -> None:
     """Tie this process to its parent and become the command."""
     die_with_parent()
     command = _described(words[1]) if words[0] == "--part" else words
-    os.execvp(command[0], command)
+    os.execvp(command[0], command)  # noqa: S606 - that is what it is for
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ class Budget:
 def total() -> int:
     """The machine's memory, or the container's where that is less."""
     limits = [int(path.read_text()) for path in _LIMITS if path.is_file() and path.read_text().strip().isdigit()]
-    return min([psutil.virtual_memory().total, *limits])
+    return min([int(psutil.virtual_memory().total), *limits])
 
 
 def budget(memory: int | None = None) -> Budget:
@@ -39,7 +39,8 @@ def budget(memory: int | None = None) -> Budget:
     memory = memory or total()
     if memory < 0.95 * LEAST:
         raise TradewindError(
-            Problem(code="TW311", message="too little memory for the stack", got=f"{memory / GIB:.1f} GB", expected="4 GB or more",
+            Problem(code="TW311", message="too little memory for the stack", got=f"{memory / GIB:.1f} GB",
+                    expected="4 GB or more",
                     fix="use `tradewind run`, which needs no server, or start less: `tradewind dev up --only mlflow`")
         )  # fmt: skip
     if memory < 7 * GIB:

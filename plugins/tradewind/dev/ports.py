@@ -31,10 +31,9 @@ def choose(wanted: Mapping[str, int | None], taken: Iterable[int] = ()) -> dict[
     given = set(taken)
     chosen: dict[str, int] = {}
     for name, port in wanted.items():
-        if not port or port in given or not free(port):
-            port = _any(given)
-        given.add(port)
-        chosen[name] = port
+        mine = port if port and port not in given and free(port) else _any(given)
+        given.add(mine)
+        chosen[name] = mine
     return chosen
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import psutil
 
@@ -13,7 +15,7 @@ PART = "TRADEWIND_PART"
 def alive(process: psutil.Process) -> bool:
     """Whether it runs; one that waits to be reaped does not."""
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return bool(process.is_running()) and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
@@ -27,17 +29,32 @@ def tree(pid: int) -> list[psutil.Process]:
         return []
 
 
-def marked(stack: str, part: str | None = None) -> list[psutil.Process]:
-    """Every process of ours that carries a stack's mark, whoever its parent is by now."""
-    found = []
-    for process in psutil.process_iter():
+@dataclass(frozen=True)
+class Trace:
+    """How a stack's processes are known, whoever their parent is by now.
+
+    By the mark in their environment, which a child in a session of its own still has; and by the supervisor's session,
+    since a process that gives itself a title (Airflow's do) writes over its environment. A part is a process group.
+    """
+
+    mark: str
+    session: int | None = None
+    part: str | None = None
+    group: int | None = None
+
+    def has(self, process: psutil.Process) -> bool:
+        """Whether a process is one of them."""
         try:
+            if self.session and os.getsid(process.pid) == self.session:
+                return self.part is None or os.getpgid(process.pid) == self.group
             environment = process.environ()
         except (psutil.Error, OSError):
-            continue
-        if environment.get(MARK) == stack and part in (None, environment.get(PART)) and alive(process):
-            found.append(process)
-    return found
+            return False
+        return environment.get(MARK) == self.mark and self.part in (None, environment.get(PART))
+
+    def find(self) -> list[psutil.Process]:
+        """All of them that live."""
+        return [process for process in psutil.process_iter() if self.has(process) and alive(process)]
 
 
 def end(processes: Iterable[psutil.Process], *, patience: float) -> list[psutil.Process]:

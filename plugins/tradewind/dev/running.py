@@ -34,14 +34,16 @@ class Running(Generic[S]):
         self.server.tidy()
 
     def kill(self) -> None:
-        """kill -9, and nothing is told to its children."""
+        """Kill it by -9; nothing is told to its children."""
         self.process.kill()
         self.process.wait(10)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
 
@@ -77,7 +79,9 @@ def _await(running: Running[S]) -> None:
             continue
         how = "took too long" if ended is None else _ending(ended)
         tail = running.log.read_text(errors="replace")[-2000:]
-        raise TradewindError(Problem(code="TW310", message=f"{running.server.name} {how}", got=tail, file=str(running.log)))
+        raise TradewindError(
+            Problem(code="TW310", message=f"{running.server.name} {how}", got=tail, file=str(running.log))
+        )
 
 
 def _ending(code: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tradewind.dev.credentials import Credentials, credentials
 from tradewind.dev.files import write_private
 from tradewind.dev.memory import Budget
 from tradewind.dev.servers.airflow import PARTS as AIRFLOW
+from tradewind.dev.servers.airflow import AirflowPart
 from tradewind.dev.servers.base import Server
 from tradewind.dev.servers.kafka import Kafka
 from tradewind.dev.servers.mlflow import MLflow
@@ -58,7 +60,7 @@ class Stack:
         return {name: made[name] for name in NAMES if name in made}
 
     def _made(self) -> dict[str, Callable[[], Server]]:
-        place = {name: {"folder": self.home / name, "ports": self.ports} for name in PARTS}
+        place: dict[str, dict[str, Any]] = {name: {"folder": self.home / name, "ports": self.ports} for name in PARTS}
         serving = self.profile.environments.get("serving")
         python: dict[str, Any] = {"python": serving.python} if serving and serving.python else {}
         others: dict[str, Callable[[], Server]] = {
@@ -66,20 +68,23 @@ class Stack:
             "s3": lambda: S3(key=self.credentials.s3_key, secret=self.credentials.s3_secret, **place["s3"]),
             "mlflow": lambda: MLflow(**place["mlflow"]),
             "serving": lambda: Serving(
-                lake=self.profile.lake.uri, lake_connection=self.profile.lake.connection,
-                given=others["s3"]().connections(), **python, **place["serving"],
+                lake=self.profile.lake.uri,
+                lake_connection=self.profile.lake.connection,
+                given=others["s3"]().connections(),
+                **python,
+                **place["serving"],
             ),
             "slack": lambda: Slack(token=self.credentials.slack_token, **place["slack"]),
         }
 
-        def airflow(part: Any) -> Server:
+        def airflow(part: type[AirflowPart]) -> Server:
             given = {id: text for make in others.values() for id, text in make().connections().items()}
             return part(
                 project=self.project, profile=self.profile.profile, pool=self.profile.pool, given=given,
                 credentials=self.credentials, parallelism=self.budget.parallelism, **place["airflow"],
             )  # fmt: skip
 
-        return others | {part.name: (lambda part=part: airflow(part)) for part in AIRFLOW}
+        return others | {part.name: partial(airflow, part) for part in AIRFLOW}
 
     def connections(self) -> dict[str, str]:
         """To every part, by id."""
@@ -97,7 +102,11 @@ def expand(names: Iterable[str]) -> tuple[str, ...]:
         parts = [part.name for part in PARTS[name]] if name in PARTS else [name] if name in NAMES else None
         if parts is None:
             raise TradewindError(
-                Problem(code="TW312", message=f"no part of the stack is called {name!r}", expected=", ".join([*PARTS, *NAMES]))
+                Problem(
+                    code="TW312",
+                    message=f"no part of the stack is called {name!r}",
+                    expected=", ".join([*PARTS, *NAMES]),
+                )
             )
         found |= dict.fromkeys(parts)
     return tuple(found)

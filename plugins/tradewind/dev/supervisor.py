@@ -67,7 +67,9 @@ def socket_path(run: Path) -> Path:
     folder = Path(tempfile.gettempdir()) / f"tradewind-{os.getuid()}-{name}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid() or folder.is_symlink():
-        raise TradewindError(Problem(code="TW313", message=f"{folder} is somebody else's", fix="set TRADEWIND_HOME shorter"))
+        raise TradewindError(
+            Problem(code="TW313", message=f"{folder} is not ours", fix="give TRADEWIND_HOME a shorter path")
+        )
     folder.chmod(0o700)
     return folder / "s.sock"
 
@@ -93,15 +95,25 @@ class Supervisor:
         """What all processes of this stack carry."""
         return str(self.home.resolve())
 
-    def process(self) -> psutil.Process | None:
-        """The supervisor itself, if it lives; its pid and start are recorded, since pids come again."""
+    def _recorded(self) -> dict[str, Any] | None:
+        """The last supervisor's pid and start, unless the pid is by now another's."""
         try:
-            kept = json.loads((self.run / "supervisor.json").read_text())
+            kept = dict(json.loads((self.run / "supervisor.json").read_text()))
             found = psutil.Process(kept["pid"])
-            same = abs(found.create_time() - kept["created"]) < 1
+            return kept if abs(found.create_time() - kept["created"]) < 1 else None
+        except psutil.NoSuchProcess:
+            return kept
         except (OSError, ValueError, KeyError, psutil.Error):
             return None
-        return found if same and processes.alive(found) else None
+
+    def process(self) -> psutil.Process | None:
+        """The supervisor itself, if it lives."""
+        kept = self._recorded()
+        try:
+            found = psutil.Process(kept["pid"]) if kept else None
+        except psutil.NoSuchProcess:
+            return None
+        return found if found and processes.alive(found) else None
 
     def ensure(self) -> None:
         """Start it where it is not running; what an earlier one left is ended first."""
@@ -172,28 +184,34 @@ class Supervisor:
         while any(self.states().get(name) in _LIVE for name in running):
             time.sleep(0.1)
         for name in names:
-            processes.end(processes.marked(self.mark, name), patience=3)
+            processes.end(self.trace(name).find(), patience=3)
 
     def shutdown(self) -> list[psutil.Process]:
         """End everything; returns what even so lives."""
         self.stop(list(NAMES))
         return self.recover()
 
+    def trace(self, part: str | None = None) -> processes.Trace:
+        """How the processes of this stack, or of one part, are known."""
+        kept, pid = self._recorded(), self.run / "parts" / f"{part}.pid"
+        group = int(pid.read_text()) if part and pid.is_file() else None
+        return processes.Trace(self.mark, kept["pid"] if kept else None, part, group)
+
     def recover(self) -> list[psutil.Process]:
-        """End what is recorded or carries the mark, and forget it."""
+        """End what is recorded or carries the mark, and forget it; returns what even so lives."""
+        return self._end(patience=20)
+
+    def kill(self) -> list[psutil.Process]:
+        """End everything at once, asking nobody."""
+        return self._end(patience=0)
+
+    def _end(self, patience: float) -> list[psutil.Process]:
         root = self.process()
-        mine = {found.pid: found for found in [*(processes.tree(root.pid) if root else []), *processes.marked(self.mark)]}
-        rest = processes.end(mine.values(), patience=20)
+        found = {one.pid: one for one in [*(processes.tree(root.pid) if root else []), *self.trace().find()]}
+        processes.end(found.values(), patience=patience)
+        rest = processes.end(self.trace().find(), patience=0)  # what was being started meanwhile
         self._forget()
         return rest
-
-    def kill(self) -> None:
-        """End everything at once, asking nobody."""
-        root = self.process()
-        found = [*(processes.tree(root.pid) if root else []), *processes.marked(self.mark)]
-        processes.end(found, patience=0)
-        processes.end(processes.marked(self.mark), patience=0)  # what was being started meanwhile
-        self._forget()
 
     def _forget(self) -> None:
         socket = socket_path(self.run)

@@ -35,7 +35,7 @@ def only_one(home: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise TradewindError(
-                Problem(code="TW315", message="another `tradewind dev` is starting or stopping this stack", fix="wait for it")
+                Problem(code="TW315", message="another `tradewind dev` is at work on this stack", fix="wait for it")
             ) from error
         yield
 
@@ -107,14 +107,13 @@ class Ascent:
     def _failure(self, name: str, what: str) -> TradewindError:
         log = self.supervisor.log / f"{name}.log"
         tail = log.read_text(errors="replace")[-1500:] if log.is_file() else ""
-        return TradewindError(
-            Problem(code="TW310", message=f"{name} {what}", got=tail, file=str(log), fix=f"see `tradewind dev logs {name}`")
-        )
+        fix = f"see `tradewind dev logs {name}`"
+        return TradewindError(Problem(code="TW310", message=f"{name} {what}", got=tail, file=str(log), fix=fix))
 
     def take_back(self) -> None:
         """Stop what this `up` started; all of it where nothing else runs."""
-        others = [name for name, state in self.supervisor.states().items() if state == "RUNNING" and name not in self.started]
-        if others:
+        running = {name for name, state in self.supervisor.states().items() if state == "RUNNING"}
+        if running - set(self.started):
             self.supervisor.stop(self.started)
         else:
             down(self.home)

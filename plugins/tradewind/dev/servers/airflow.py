@@ -135,7 +135,7 @@ class ApiServer(AirflowPart):
         )  # fmt: skip
         if done.returncode:
             raise TradewindError(
-                Problem(code="TW324", message="Airflow's database could not be made", got=(done.stdout + done.stderr)[-1500:])
+                Problem(code="TW324", message="Airflow's database could not be made", got=done.stderr[-1500:])
             )
 
 

@@ -46,7 +46,7 @@ class Server(ABC):
 
     @classmethod
     def at(cls, folder: Path, **more: Any) -> Self:
-        """This server in a folder, on ports that are free now (for tests)."""
+        """A server of this kind in a folder, on ports that are free now (for tests)."""
         return cls(folder=folder, ports=ports.choose(dict.fromkeys(cls.wants)), **more)
 
     def prepare(self) -> None:
@@ -65,7 +65,7 @@ class Server(ABC):
     def healthy(self) -> bool:
         """Whether it does its work, asked in its own protocol."""
 
-    def tidy(self) -> None:
+    def tidy(self) -> None:  # noqa: B027 - most have nothing to do
         """What is left to do once it has ended."""
 
     def connections(self) -> dict[str, str]:

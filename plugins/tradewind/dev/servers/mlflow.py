@@ -49,7 +49,7 @@ class MLflow(Server):
             )  # fmt: skip
             if done.returncode:
                 raise TradewindError(
-                    Problem(code="TW325", message="MLflow's database could not be made", got=(done.stdout + done.stderr)[-1500:])
+                    Problem(code="TW325", message="MLflow's database could not be made", got=done.stderr[-1500:])
                 )
 
     def command(self) -> list[str]:  # noqa: D102

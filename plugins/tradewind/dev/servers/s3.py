@@ -65,7 +65,8 @@ class S3(Server):
         return [
             _program(), "server", f"-dir={self.folder / 'data'}", f"-ip={ports.LOOPBACK}", f"-ip.bind={ports.LOOPBACK}",
             f"-master.port={self.ports['master']}", f"-master.port.grpc={self.ports['master_grpc']}",
-            "-master.telemetry=false", "-master.electionTimeout=1s", "-volume.preStopSeconds=0", "-master.volumeSizeLimitMB=256", "-volume.max=0",
+            "-master.telemetry=false", "-master.electionTimeout=1s", "-volume.preStopSeconds=0",
+            "-master.volumeSizeLimitMB=256", "-volume.max=0",
             f"-volume.port={self.ports['volume']}", f"-volume.port.grpc={self.ports['volume_grpc']}",
             f"-filer.port={self.ports['filer']}", f"-filer.port.grpc={self.ports['filer_grpc']}",
             "-s3", f"-s3.config={self.folder / 'identities.json'}", f"-s3.port={self.ports['s3']}",
