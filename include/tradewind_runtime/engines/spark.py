@@ -101,7 +101,8 @@ def _options(settings: Mapping[str, Any], scratch: Path, table: Table | None) ->
     master = str(settings.get("master", "local[2]"))
     options: dict[str, Any] = {
         "spark.master": master,
-        "spark.driver.memory": str(settings.get("driver_memory", "1g")),
+        # The local stack cuts it on a machine with little.
+        "spark.driver.memory": os.environ.get("TRADEWIND_SPARK_MEMORY") or str(settings.get("driver_memory", "1g")),
         "spark.driver.extraJavaOptions": f'-Djava.io.tmpdir="{scratch}" -Dderby.system.home="{scratch}" '
         f"-Duser.timezone=UTC {settings.get('java_options', QUICK)}",
         "spark.ui.enabled": "false",

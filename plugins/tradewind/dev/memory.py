@@ -21,7 +21,7 @@ class Budget:
     total: int
     kafka_heap_mb: int
     parallelism: int
-    spark_memory: str
+    spark_memory: str | None  # less than the profile's
 
 
 def total() -> int:
@@ -45,4 +45,4 @@ def budget(memory: int | None = None) -> Budget:
         )  # fmt: skip
     if memory < 7 * GIB:
         return Budget(memory, kafka_heap_mb=256, parallelism=2, spark_memory="1g")
-    return Budget(memory, kafka_heap_mb=512, parallelism=4, spark_memory="2g")
+    return Budget(memory, kafka_heap_mb=512, parallelism=4, spark_memory=None)

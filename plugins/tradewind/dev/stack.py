@@ -81,7 +81,8 @@ class Stack:
             given = {id: text for make in others.values() for id, text in make().connections().items()}
             return part(
                 project=self.project, profile=self.profile.profile, pool=self.profile.pool, given=given,
-                credentials=self.credentials, parallelism=self.budget.parallelism, **place["airflow"],
+                credentials=self.credentials, parallelism=self.budget.parallelism,
+                spark_memory=self.budget.spark_memory, **place["airflow"],
             )  # fmt: skip
 
         return others | {part.name: partial(airflow, part) for part in AIRFLOW}

@@ -38,6 +38,7 @@ class AirflowPart(Server, ABC):
     credentials: Credentials
     given: Mapping[str, str] = field(default_factory=dict, repr=False)  # connections, id → JSON
     parallelism: int = 4
+    spark_memory: str | None = None
 
     @property
     def url(self) -> str:
@@ -62,7 +63,7 @@ class AirflowPart(Server, ABC):
         return {
             "AIRFLOW_HOME": str(self.folder), "TRADEWIND_PROJECT": str(self.project),
             "TRADEWIND_PROFILE": self.profile, "TRADEWIND_HOME": str(self.folder.parent),
-            **settings, **connections,
+            **({"TRADEWIND_SPARK_MEMORY": self.spark_memory} if self.spark_memory else {}), **settings, **connections,
         }  # fmt: skip
 
     def _settings(self) -> dict[str, dict[str, object]]:
