@@ -12,6 +12,7 @@ import platform
 import resource
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -39,14 +40,23 @@ def table(rows: int, columns: int, seed: int, *, moved: bool) -> pa.Table:
     return pa.table(made)
 
 
-def timed(work: Callable[[], Any], repeat: int) -> tuple[list[float], Any]:
-    """Seconds of each time, and what the last one gave."""
-    seconds, found = [], None
+@dataclass
+class Times:
+    """Seconds of each time: on the clock, which a busy machine stretches, and of the processor."""
+
+    wall: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+
+
+def timed(work: Callable[[], Any], repeat: int) -> tuple[Times, Any]:
+    """How long it took, each time, and what the last one gave."""
+    times, found = Times(), None
     for _ in range(repeat):
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         found = work()
-        seconds.append(round(time.perf_counter() - began, 4))
-    return seconds, found
+        times.wall.append(round(time.perf_counter() - began, 4))
+        times.cpu.append(round(time.process_time() - used, 4))
+    return times, found
 
 
 def peak() -> int:
@@ -60,7 +70,7 @@ def ours(before: pa.Table, now: pa.Table, repeat: int) -> dict[str, Any]:
 
     learning, known = timed(lambda: drift.profile(before, before.column_names), 1)
     comparing, found = timed(lambda: drift.compare(known, now.to_batches()), repeat)
-    return {"profile_seconds": learning, "compare_seconds": comparing, "drifting": sorted(found.drifting(0.1)),
+    return {"profile": asdict(learning), "compare": asdict(comparing), "drifting": sorted(found.drifting(0.1)),
             "peak_mib": peak()}  # fmt: skip
 
 
@@ -99,20 +109,20 @@ def main() -> int:
     options = parser.parse_args()
     before, now = (table(options.rows, options.columns, seed, moved=seed > 1) for seed in (1, 2))
     mine = ours(before, now, options.repeat)
-    print(f"tradewind: {mine['compare_seconds']} s, {mine['peak_mib']} MiB", flush=True)
+    print(f"tradewind: {mine['compare']} s, {mine['peak_mib']} MiB", flush=True)
     other = theirs(before, now)
-    print(f"evidently: {other['compare_seconds']} s, {other['peak_mib']} MiB", flush=True)
-    slowest = max(mine["compare_seconds"])
+    print(f"evidently: {other['compare']} s, {other['peak_mib']} MiB", flush=True)
+    slowest = max(mine["compare"]["wall"])
     good = slowest <= GOAL and mine["drifting"] == other["drifting"]
     body = {
         "benchmark": "drift", "ok": good, "at": datetime.now(UTC).isoformat(timespec="seconds"), "goal_seconds": GOAL,
         "rows": options.rows, "columns": options.columns, "cores": os.cpu_count(), "python": platform.python_version(),
         "machine": platform.platform(), "load": os.getloadavg(), "tradewind": mine, "evidently": other,
-        "ratio": round(min(other["compare_seconds"]) / slowest, 1),
+        "cpu_ratio": round(min(other["compare"]["cpu"]) / max(mine["compare"]["cpu"]), 1),
     }  # fmt: skip
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "drift.json").write_text(json.dumps(body, indent=1) + "\n")
-    print(f"slowest of ours {slowest} s (goal {GOAL} s); evidently takes {body['ratio']} times as long")
+    print(f"slowest of ours {slowest} s (goal {GOAL} s); evidently uses {body['cpu_ratio']} times the processor time")
     return 0 if good else 1
 
 
