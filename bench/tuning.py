@@ -25,7 +25,7 @@ from typing import Any
 from unittest import mock
 
 TRIALS, WORKERS, SECONDS, GOAL = 12, 2, 0.5, 1.1
-FUNCTION = f'''
+FUNCTION = f"""
 import time
 import numpy as np
 from sklearn.linear_model import Ridge
@@ -33,7 +33,7 @@ def train(ctx):
     time.sleep({SECONDS})
     x, y = ctx.train.numpy()
     return Ridge(alpha=ctx.params["alpha"]).fit(x[:100], y[:100])
-'''
+"""
 
 
 def bare() -> float:
@@ -78,8 +78,13 @@ def request(root: Path) -> Any:
 
     lake = Lake(root.as_uri())
     first = datetime(2013, 1, 1, tzinfo=UTC)
-    table = pa.table({"at": pa.array([first + timedelta(hours=h) for h in range(720)], pa.timestamp("us", "UTC")),
-                      "x": [h % 17 / 17 for h in range(720)], "y": [h % 5 / 5 for h in range(720)]})
+    table = pa.table(
+        {
+            "at": pa.array([first + timedelta(hours=h) for h in range(720)], pa.timestamp("us", "UTC")),
+            "x": [h % 17 / 17 for h in range(720)],
+            "y": [h % 5 / 5 for h in range(720)],
+        }
+    )
     features = lake.table("bench/features")
     version = features.commit(features.stage(table.to_batches(), table.schema), schema=table.schema)
     buffer = io.BytesIO()
@@ -91,13 +96,27 @@ def request(root: Path) -> Any:
     lake.documents.create(f"code/{digest}.tar.gz", buffer.getvalue())
     space = {"alpha": {"log": [0.001, 10]}}
     return StepRequest(
-        step="tune", id="tune", pipeline="bench", run_id="bench", lake=root.as_uri(),
-        window=Window(start=first, end=first + timedelta(days=30)), code=CodeRef(archive=digest, closure=digest),
+        step="tune",
+        id="tune",
+        pipeline="bench",
+        run_id="bench",
+        lake=root.as_uri(),
+        window=Window(start=first, end=first + timedelta(days=30)),
+        code=CodeRef(archive=digest, closure=digest),
         inputs={"features": DatasetRef(table="bench/features", version=version)},
-        config={"train": {"function": "sleepy:train", "label": "y", "task": "regression"},
-                "split": {"time": "at", "train": "20d", "valid": "5d", "test": "5d"},
-                "tune": {"hyperopt": {"trials": TRIALS, "parallel": WORKERS, "metric": "rmse",
-                                      "direction": "minimize", "space": space}}},
+        config={
+            "train": {"function": "sleepy:train", "label": "y", "task": "regression"},
+            "split": {"time": "at", "train": "20d", "valid": "5d", "test": "5d"},
+            "tune": {
+                "hyperopt": {
+                    "trials": TRIALS,
+                    "parallel": WORKERS,
+                    "metric": "rmse",
+                    "direction": "minimize",
+                    "space": space,
+                }
+            },
+        },
     )
 
 
@@ -114,11 +133,19 @@ def main() -> int:
             ours, whole = sweep(Path(folder))
         runs.append({"bare_pool": round(alone, 3), "sweep": round(ours, 3), "with_start": round(whole, 3)})
     ratio = statistics.median(run["sweep"] / run["bare_pool"] for run in runs)
-    body = {"ok": ratio <= GOAL, "benchmark": "tuning", "trials": TRIALS, "workers": WORKERS, "seconds": SECONDS,
-            "ratio": round(ratio, 3), "goal": GOAL, "runs": runs,
-            "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()}}
+    body = {
+        "ok": ratio <= GOAL,
+        "benchmark": "tuning",
+        "trials": TRIALS,
+        "workers": WORKERS,
+        "seconds": SECONDS,
+        "ratio": round(ratio, 3),
+        "goal": GOAL,
+        "runs": runs,
+        "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()},
+    }
     text = json.dumps(body, indent=1)
-    print(text)  # noqa: T201 - what it is run for
+    print(text)
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(text + "\n")

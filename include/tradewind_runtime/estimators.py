@@ -34,8 +34,13 @@ def fit(name: str, context: TrainContext) -> Any:
     classifies = not name.endswith(("Regressor", "Ridge"))
     if classifies != (context.task != "regression"):
         kind = "classes" if classifies else "values"
-        raise StepError("TW555", f"{name} predicts {kind}, and the task is {context.task}", retryable=False,
-                        path="train.estimator", fix="set train.task, or choose another estimator")
+        raise StepError(
+            "TW555",
+            f"{name} predicts {kind}, and the task is {context.task}",
+            retryable=False,
+            path="train.estimator",
+            fix="set train.task, or choose another estimator",
+        )
     library, _, short = name.partition(".")
     return _xgboost(short, context) if library == "xgboost" else _sklearn(short, context)
 
@@ -45,8 +50,15 @@ def _xgboost(short: str, context: TrainContext) -> Any:
 
     kind = getattr(xgboost, short)
     _known(short, context.params, set(kind().get_params()) | _NATIVE)
-    model = kind(**{"n_jobs": context.threads, "random_state": context.seed, "device": context.device,
-                    "callbacks": [context.xgboost_callback()]} | context.params)
+    model = kind(
+        **{
+            "n_jobs": context.threads,
+            "random_state": context.seed,
+            "device": context.device,
+            "callbacks": [context.xgboost_callback()],
+        }
+        | context.params
+    )
     x, y = context.train.numpy()
     model.fit(x, y, eval_set=[context.valid.numpy()], verbose=False)
     model.get_booster().feature_names = xgboost_names(context.features)
@@ -75,6 +87,11 @@ def _known(short: str, params: dict[str, Any], allowed: set[str]) -> None:
     for name in params:
         if name not in allowed:
             near = difflib.get_close_matches(name, allowed, 1)
-            raise StepError("TW555", f"{short} has no parameter {name!r}", retryable=False,
-                            path=f"train.params.{name}", suggestion=near[0] if near else None,
-                            expected=", ".join(sorted(allowed)))
+            raise StepError(
+                "TW555",
+                f"{short} has no parameter {name!r}",
+                retryable=False,
+                path=f"train.params.{name}",
+                suggestion=near[0] if near else None,
+                expected=", ".join(sorted(allowed)),
+            )

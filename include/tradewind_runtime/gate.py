@@ -33,8 +33,13 @@ class Comparison:
 
 
 def judge(
-    when: Mapping[str, Threshold], task: str, candidate: Scores, comparison: Comparison | None = None, *,
-    min_rows: int = 1, unchanged: bool = False,
+    when: Mapping[str, Threshold],
+    task: str,
+    candidate: Scores,
+    comparison: Comparison | None = None,
+    *,
+    min_rows: int = 1,
+    unchanged: bool = False,
 ) -> Verdict:
     """Yes only where every threshold is met, by numbers that exist.
 
@@ -48,8 +53,11 @@ def judge(
     """
     if unchanged:
         return Verdict(passed=False, reasons=(UNCHANGED,))
-    reasons = (*_unfit("test", candidate, min_rows), *_absolute(when, candidate), *_relative(when, task, comparison,
-                                                                                            min_rows))
+    reasons = (
+        *_unfit("test", candidate, min_rows),
+        *_absolute(when, candidate),
+        *_relative(when, task, comparison, min_rows),
+    )
     return Verdict(passed=not reasons, reasons=tuple(dict.fromkeys(reasons)))
 
 

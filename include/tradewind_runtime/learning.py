@@ -31,8 +31,9 @@ _PASSING = (MemoryError, OSError, EOFError)
 _imported: set[str] = set()
 
 
-def prepare(context: StepContext, config: TrainConfig, params: Mapping[str, Any], *,
-            rows: int | None = None) -> TrainContext:
+def prepare(
+    context: StepContext, config: TrainConfig, params: Mapping[str, Any], *, rows: int | None = None
+) -> TrainContext:
     """The context of a training: pinned rows, parameters, and what the profile grants.
 
     Args:
@@ -43,13 +44,18 @@ def prepare(context: StepContext, config: TrainConfig, params: Mapping[str, Any]
     """
     spec = config.train
     train, valid = _parts(_Key(context.request, config), rows)
-    features = feature_names(train.schema, spec.label, features=spec.features, exclude=spec.exclude,
-                             time=config.split.time)
+    features = feature_names(
+        train.schema, spec.label, features=spec.features, exclude=spec.exclude, time=config.split.time
+    )
     classes = classes_of(train[spec.label], spec.task)
     return TrainContext(
-        Rows(train, features, spec.label, classes), Rows(valid, features, spec.label, classes),
-        params=dict(spec.params) | dict(params), task=spec.task, seed=spec.seed,
-        threads=int(context.setting("threads", 1)), device="cuda" if spec.resources.gpu else "cpu",
+        Rows(train, features, spec.label, classes),
+        Rows(valid, features, spec.label, classes),
+        params=dict(spec.params) | dict(params),
+        task=spec.task,
+        seed=spec.seed,
+        threads=int(context.setting("threads", 1)),
+        device="cuda" if spec.resources.gpu else "cpu",
         checkpoints=Checkpoints(context.lake.documents, f"checkpoints/{context.request.fingerprint}"),
     )
 
@@ -62,8 +68,9 @@ def fit(context: StepContext, config: TrainConfig, given: TrainContext) -> Any:
     """
     name = config.train.function
     if name is None:
-        assert config.train.estimator is not None
-        return _guarded(lambda: estimators.fit(config.train.estimator, given), config.train.estimator, None)
+        estimator = config.train.estimator
+        assert estimator is not None, "a function or an estimator, says the contract"
+        return _guarded(lambda: estimators.fit(estimator, given), estimator, None)
     return _guarded(lambda: load_function(name, context)(given), name, context.code)
 
 
@@ -82,11 +89,15 @@ def load_function(name: str, context: StepContext) -> Callable[..., Any]:
         _imported.update(
             key for key in set(sys.modules) - before if context.code and _within(sys.modules[key], context.code)
         )
-    result = getattr(found, function, None)
-    if not callable(result):
-        raise StepError("TW530", f"include/models/{module.replace('.', '/')}.py has no function {function!r}",
-                        retryable=False, path="train.function",
-                        got=sorted(n for n, v in vars(found).items() if callable(v) and not n.startswith("_")))
+    result: Callable[..., Any] | None = getattr(found, function, None)
+    if result is None or not callable(result):
+        raise StepError(
+            "TW530",
+            f"include/models/{module.replace('.', '/')}.py has no function {function!r}",
+            retryable=False,
+            path="train.function",
+            got=sorted(n for n, v in vars(found).items() if callable(v) and not n.startswith("_")),
+        )
     return result
 
 
@@ -110,8 +121,13 @@ def columns(model: Any, given: TrainContext) -> tuple[str, ...]:
     if own is None or all(_is_number(name) for name in own):
         return given.features
     if new := sorted(set(own) - set(given.train.table.column_names)):
-        raise StepError("TW556", "the model learnt from columns that the table does not have", retryable=False,
-                        got=new, fix="derive them in the transform, so that the server has them too")
+        raise StepError(
+            "TW556",
+            "the model learnt from columns that the table does not have",
+            retryable=False,
+            got=new,
+            fix="derive them in the transform, so that the server has them too",
+        )
     return own
 
 
@@ -154,8 +170,13 @@ def _guarded(action: Callable[[], Any], name: str, code: Path | None, absent: st
     except ModuleNotFoundError as error:
         if absent is None or error.name not in (absent, absent.partition(".")[0]):
             raise _failed(error, name, code) from error
-        raise StepError("TW530", f"there is no module {absent!r} in include/models", retryable=False,
-                        path="train.function", fix=f"add include/models/{absent.replace('.', '/')}.py") from error
+        raise StepError(
+            "TW530",
+            f"there is no module {absent!r} in include/models",
+            retryable=False,
+            path="train.function",
+            fix=f"add include/models/{absent.replace('.', '/')}.py",
+        ) from error
     except Exception as error:  # user code may raise anything
         raise _failed(error, name, code) from error
 
@@ -170,8 +191,14 @@ def _failed(error: Exception, name: str, code: Path | None) -> StepError:
         file, line = own[-1].filename, own[-1].lineno
     if file and code and Path(file).is_relative_to(code):
         file = Path(file).relative_to(code).as_posix()
-    return StepError("TW550", f"{name} failed: {type(error).__name__}: {error}", file=file, line=line,
-                     retryable=isinstance(error, _PASSING), fix="see the traceback in the log")
+    return StepError(
+        "TW550",
+        f"{name} failed: {type(error).__name__}: {error}",
+        file=file,
+        line=line,
+        retryable=isinstance(error, _PASSING),
+        fix="see the traceback in the log",
+    )
 
 
 def _forget() -> None:
@@ -184,7 +211,7 @@ def _forget() -> None:
 
 def _within(module: Any, folder: Path) -> bool:
     file = getattr(module, "__file__", None)
-    return bool(file) and Path(file).is_relative_to(folder)
+    return isinstance(file, str) and Path(file).is_relative_to(folder)
 
 
 def _is_number(name: str) -> bool:

@@ -24,7 +24,9 @@ def _step(documents: Documents, result: StepResult) -> dict[str, Any]:
     path = f"runs/{result.pipeline}/{result.run_id}/requests/{result.id}-{result.fingerprint[:12]}.json"
     request = documents.get_model(path, StepRequest)
     body: dict[str, Any] = {
-        "kind": result.step, "run": result.run_id, "fingerprint": result.fingerprint,
+        "kind": result.step,
+        "run": result.run_id,
+        "fingerprint": result.fingerprint,
         "outputs": {name: output.model_dump(mode="json") for name, output in result.outputs.items()},
     }
     if request is not None:

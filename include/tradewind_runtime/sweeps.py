@@ -1,6 +1,6 @@
 """A sweep: which trial is tried when, and what is known of each. Its state is documents in the lake.
 
-Trial `i` is proposed by what trials `0 … i - 2 × parallel` gave, told in their order. So the sequence does not
+Trial `i` is proposed by what trials `0 … i - 2 * parallel` gave, told in their order. So the sequence does not
 depend on which worker is quicker, a killed sweep goes on with the very same trials, and a slow trial holds up
 nobody for long. What was proposed is written down before it is tried, a failure when it has failed.
 """
@@ -101,13 +101,17 @@ class Sweep:
         """A trial's request. How many others there are does not matter to it, so a longer sweep takes it over."""
         tune = self.config.tune
         assert tune is not None
-        alone = tune.model_copy(update={"hyperopt": tune.hyperopt.model_copy(
-            update={"trials": 1, "parallel": 1, "max_failures": 0})})
+        alone = tune.model_copy(
+            update={"hyperopt": tune.hyperopt.model_copy(update={"trials": 1, "parallel": 1, "max_failures": 0})}
+        )
         config = self.config.model_copy(update={"tune": alone, "trial_params": params})
-        return self.request.model_copy(update={
-            "step": "trial", "id": f"{self.request.id}.{index:04d}",
-            "config": config.model_dump(mode="json", by_alias=True),
-        })
+        return self.request.model_copy(
+            update={
+                "step": "trial",
+                "id": f"{self.request.id}.{index:04d}",
+                "config": config.model_dump(mode="json", by_alias=True),
+            }
+        )
 
     def _ask(self, index: int) -> dict[str, Any]:
         path = f"{self.folder}/{index:05d}.json"

@@ -44,14 +44,15 @@ class Rows:
 
     def pandas(self) -> pd.DataFrame:
         """All columns, as pandas has them."""
-        return self.table.to_pandas()
+        frame: pd.DataFrame = self.table.to_pandas()
+        return frame
 
     def polars(self) -> pl.DataFrame:
         """All columns, as Polars has them."""
-        import polars
+        import polars as pl
 
-        frame = polars.from_arrow(self.table)
-        assert isinstance(frame, polars.DataFrame)
+        frame = pl.from_arrow(self.table)
+        assert isinstance(frame, pl.DataFrame)
         return frame
 
     def numpy(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -111,8 +112,15 @@ class TrainContext:
 
     @classmethod
     def from_tables(
-        cls, train: Any, valid: Any, *, label: str, task: Task = "binary", features: Sequence[str] | None = None,
-        exclude: Sequence[str] = (), **rest: Any,
+        cls,
+        train: Any,
+        valid: Any,
+        *,
+        label: str,
+        task: Task = "binary",
+        features: Sequence[str] | None = None,
+        exclude: Sequence[str] = (),
+        **rest: Any,
     ) -> TrainContext:
         """A context of tables at hand: Arrow, pandas or Polars.
 
@@ -159,19 +167,27 @@ class TrainContext:
 
         context = self
 
-        class Report(TrainingCallback):  # type: ignore[misc]
+        class Report(TrainingCallback):
             def after_iteration(self, model: Any, epoch: int, evals_log: Mapping[str, Any]) -> bool:  # noqa: ARG002
-                context.report(epoch, **{
-                    f"{part}_{name}": values[-1] if isinstance(values[-1], float) else values[-1][0]
-                    for part, metrics in evals_log.items() for name, values in metrics.items()
-                })
+                context.report(
+                    epoch,
+                    **{
+                        f"{part}_{name}": values[-1] if isinstance(values[-1], float) else values[-1][0]
+                        for part, metrics in evals_log.items()
+                        for name, values in metrics.items()
+                    },
+                )
                 return False
 
         return Report()
 
 
 def feature_names(
-    schema: pa.Schema, label: str, *, features: Sequence[str] | None = None, exclude: Sequence[str] = (),
+    schema: pa.Schema,
+    label: str,
+    *,
+    features: Sequence[str] | None = None,
+    exclude: Sequence[str] = (),
     time: str | None = None,
 ) -> tuple[str, ...]:
     """The columns to learn from: those named, or all but the label, the split's time, `exclude` and `_…`.
@@ -181,8 +197,13 @@ def feature_names(
     """
     missing = [name for name in (label, *(features or ())) if name not in schema.names]
     if missing:
-        raise StepError("TW553", f"the table has no column {', '.join(missing)}", retryable=False,
-                        got=schema.names, path="train.label" if label in missing else "train.features")
+        raise StepError(
+            "TW553",
+            f"the table has no column {', '.join(missing)}",
+            retryable=False,
+            got=schema.names,
+            path="train.label" if label in missing else "train.features",
+        )
     left = {label, time, *exclude}
     names = tuple(features or (n for n in schema.names if n not in left and not n.startswith("_")))
     if label in names:
@@ -190,7 +211,10 @@ def feature_names(
     wrong = [f"{name} ({schema.field(name).type})" for name in names if not _numeric(schema.field(name).type)]
     if wrong:
         raise StepError(
-            "TW553", f"features must be numbers: {', '.join(wrong)}", retryable=False, path="train.features",
+            "TW553",
+            f"features must be numbers: {', '.join(wrong)}",
+            retryable=False,
+            path="train.features",
             expected="integer, floating or boolean columns",
             fix="name them in train.exclude, or encode them in the transform (categories are not encoded here)",
         )
@@ -206,22 +230,37 @@ def classes_of(column: pa.ChunkedArray, task: Task) -> Classes:
         StepError: TW554 where they do not suit the task.
     """
     if column.null_count:
-        raise StepError("TW554", f"the label is null in {column.null_count} of {len(column)} training rows",
-                        retryable=False, path="train.label", fix="leave such rows out in the transform")
+        raise StepError(
+            "TW554",
+            f"the label is null in {column.null_count} of {len(column)} training rows",
+            retryable=False,
+            path="train.label",
+            fix="leave such rows out in the transform",
+        )
     if task == "regression":
         if not _numeric(column.type):
-            raise StepError("TW554", f"a regression needs a number as label, not {column.type}", retryable=False,
-                            path="train.task")
+            raise StepError(
+                "TW554", f"a regression needs a number as label, not {column.type}", retryable=False, path="train.task"
+            )
         return ()
     values = pc.unique(column)
     if len(values) > 1000:
-        raise StepError("TW554", f"the label has {len(values)} values", retryable=False, path="train.task",
-                        expected="classes", fix="is it a regression?")
+        raise StepError(
+            "TW554",
+            f"the label has {len(values)} values",
+            retryable=False,
+            path="train.task",
+            expected="classes",
+            fix="is it a regression?",
+        )
     found = tuple(sorted(values.to_pylist()))
     if len(found) < 2 or (task == "binary" and len(found) > 2):
         raise StepError(
-            "TW554", f"the training rows hold {len(found)} class{'es' if len(found) > 1 else ''} of the label",
-            retryable=False, path="train.task", got=found[:10],
+            "TW554",
+            f"the training rows hold {len(found)} class{'es' if len(found) > 1 else ''} of the label",
+            retryable=False,
+            path="train.task",
+            got=found[:10],
             expected="two classes" if task == "binary" else "two classes or more",
             fix="task: multiclass" if len(found) > 2 else "give the split a longer span, or look at the label",
         )
@@ -235,16 +274,27 @@ def encoded(column: pa.ChunkedArray, classes: Classes) -> npt.NDArray[np.float64
         StepError: TW554 where a row holds a class that was not in training, or none.
     """
     if column.null_count:
-        raise StepError("TW554", f"the label is null in {column.null_count} of {len(column)} rows", retryable=False,
-                        path="train.label", fix="leave such rows out in the transform")
+        raise StepError(
+            "TW554",
+            f"the label is null in {column.null_count} of {len(column)} rows",
+            retryable=False,
+            path="train.label",
+            fix="leave such rows out in the transform",
+        )
     if not classes:
         return np.asarray(column.cast(pa.float64()).to_numpy(), dtype=np.float64)
     known = pa.array(classes, column.type)
     found = pc.index_in(column, value_set=known)
     if found.null_count:
         new = pc.unique(column.filter(pc.is_null(found))).to_pylist()
-        raise StepError("TW554", "rows hold classes that the training rows do not", retryable=False, got=new[:10],
-                        expected=", ".join(map(str, classes)), path="train.label")
+        raise StepError(
+            "TW554",
+            "rows hold classes that the training rows do not",
+            retryable=False,
+            got=new[:10],
+            expected=", ".join(map(str, classes)),
+            path="train.label",
+        )
     return np.asarray(found.to_numpy(), dtype=np.float64)
 
 
@@ -264,8 +314,12 @@ def xgboost_names(features: Sequence[str]) -> list[str] | None:
 
 
 def _numeric(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
-                or pa.types.is_decimal(kind))
+    return bool(
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_boolean(kind)
+        or pa.types.is_decimal(kind)
+    )
 
 
 def _arrow(table: Any) -> pa.Table:

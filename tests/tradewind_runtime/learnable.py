@@ -36,11 +36,18 @@ def rows(count: int = 1500, days: int = 30, seed: int = 1, task: str = "binary")
     elif task == "multiclass":
         label = np.array(["low", "middle", "top"])[np.digitize(value, [-0.6, 0.6])]
     gaps = random.random(count) < 0.05
-    return pa.table({
-        "at": pa.array([START + timedelta(days=days) * i / count for i in range(count)], pa.timestamp("us", "UTC")),
-        "a": pa.array(x[:, 0], mask=gaps), "b": x[:, 1], "noise": x[:, 2], "flag": x[:, 2] > 0,
-        "key": [f"k{i}" for i in range(count)], "label": label, "_position": range(count),
-    })
+    return pa.table(
+        {
+            "at": pa.array([START + timedelta(days=days) * i / count for i in range(count)], pa.timestamp("us", "UTC")),
+            "a": pa.array(x[:, 0], mask=gaps),
+            "b": x[:, 1],
+            "noise": x[:, 2],
+            "flag": x[:, 2] > 0,
+            "key": [f"k{i}" for i in range(count)],
+            "label": label,
+            "_position": range(count),
+        }
+    )
 
 
 def store(root: Path, table: pa.Table, name: str = "p/features") -> DatasetRef:
@@ -50,8 +57,19 @@ def store(root: Path, table: pa.Table, name: str = "p/features") -> DatasetRef:
 
 
 def request(root: Path, step: str, config: dict[str, Any], **rest: Any) -> StepRequest:
-    return StepRequest(**{"step": step, "id": step, "pipeline": "p", "run_id": "r1", "lake": root.as_uri(),
-                          "window": window(), "config": config, "settings": {"threads": 1}} | rest)
+    return StepRequest(
+        **{
+            "step": step,
+            "id": step,
+            "pipeline": "p",
+            "run_id": "r1",
+            "lake": root.as_uri(),
+            "window": window(),
+            "config": config,
+            "settings": {"threads": 1},
+        }
+        | rest
+    )
 
 
 def train_config(**train: Any) -> dict[str, Any]:

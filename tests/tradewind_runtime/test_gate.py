@@ -90,8 +90,9 @@ def test_only_one_of_two_can_beat_the_other_by_a_margin(metric, one, other, marg
     when = {name: Threshold(beats_champion_by=margin + 1e-6)}
 
     def wins(mine, theirs):
-        return gate.judge(when, task, Scores(9, {name: mine}),
-                          Comparison(Scores(9, {name: mine}), Scores(9, {name: theirs}))).passed  # fmt: skip
+        return gate.judge(
+            when, task, Scores(9, {name: mine}), Comparison(Scores(9, {name: mine}), Scores(9, {name: theirs}))
+        ).passed
 
     assert not (wins(one, other) and wins(other, one))
     if wins(one, other):

@@ -3,16 +3,21 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-
 from tests.tradewind_runtime.learnable import rows
+
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.documents import Documents
 from tradewind_runtime.training import Checkpoints, TrainContext, classes_of, encoded, feature_names
 
 
 def context(task="binary", **rest):
-    return TrainContext.from_tables(rows(200, task=task), rows(100, seed=2, task=task), label="label", task=task,
-                                    **{"exclude": ["key", "at"]} | rest)  # fmt: skip
+    return TrainContext.from_tables(
+        rows(200, task=task),
+        rows(100, seed=2, task=task),
+        label="label",
+        task=task,
+        **{"exclude": ["key", "at"]} | rest,
+    )
 
 
 def test_every_form_holds_the_same_rows():

@@ -73,10 +73,13 @@ def framework_of(model: object) -> Framework:
             return found
     kind = type(model)
     raise StepError(
-        "TW552", "the training function returned something that cannot be saved", retryable=False,
+        "TW552",
+        "the training function returned something that cannot be saved",
+        retryable=False,
         got=f"{kind.__module__}.{kind.__qualname__}",
         expected="an xgboost Booster, XGBClassifier or XGBRegressor, or an estimator or Pipeline of scikit-learn",
-        fix="return the fitted model itself", docs="guides/training.md",
+        fix="return the fitted model itself",
+        docs="guides/training.md",
     )
 
 
@@ -89,7 +92,7 @@ def answers(model: Predictor, x: Matrix) -> tuple[Matrix | None, tuple[str, ...]
     """A model's predictions, or why there are none: some models refuse NaN, others a column too many."""
     try:
         return model.predict(x), ()
-    except Exception as error:  # noqa: BLE001 - a library may raise anything, and it is the model's fault
+    except Exception as error:  # a library may raise anything, and it is the model's fault
         first = str(error).strip().partition("\n")[0]
         gaps = ", and the features have gaps: put an imputer in front" if "NaN" in first else ""
         return None, (f"the model does not answer these rows ({type(error).__name__}: {first}{gaps})",)

@@ -88,8 +88,14 @@ def _check(content: bytes, code: str, fix: str) -> None:
     import skops.io
 
     if unknown := sorted(set(skops.io.get_untrusted_types(data=content)) - set(TRUSTED)):
-        raise StepError(code, "the model holds types that are not loaded", retryable=False, got=", ".join(unknown),
-                        expected="types of scikit-learn and NumPy", fix=fix)
+        raise StepError(
+            code,
+            "the model holds types that are not loaded",
+            retryable=False,
+            got=", ".join(unknown),
+            expected="types of scikit-learn and NumPy",
+            fix=fix,
+        )
 
 
 def _canonical(content: bytes) -> bytes:

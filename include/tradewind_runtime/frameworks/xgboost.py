@@ -77,7 +77,8 @@ class _Linear(_Trees):
 
 
 def _booster(model: Any) -> xgboost.Booster:
-    return model.get_booster() if hasattr(model, "get_booster") else model
+    booster: xgboost.Booster = model.get_booster() if hasattr(model, "get_booster") else model
+    return booster
 
 
 def _booster_kind(booster: xgboost.Booster) -> str:

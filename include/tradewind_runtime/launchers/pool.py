@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from tradewind_runtime.contract.errors import Problem, StepError
 from tradewind_runtime.contract.request import StepRequest, StepResult
@@ -72,12 +72,13 @@ class Pool:
     _workers: list[_Worker] = field(default_factory=list, init=False)
     _waiting: deque[_Task] = field(default_factory=deque, init=False)
 
-    def __enter__(self) -> Pool:
+    def __enter__(self) -> Self:
         self._workers = [self._start() for _ in range(self.size)]
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for worker in self._workers:
             worker.pipe.close()
             worker.process.kill()
@@ -146,6 +147,7 @@ class Pool:
             return Done(task.key, StepResult.model_validate_json(result))
         error = StepError(problems[0]["code"], problems[0]["message"], retryable=retryable)
         error.problems = tuple(Problem.model_validate(problem) for problem in problems)
+        error.args = ("\n".join(str(problem) for problem in error.problems),)
         if retryable and task.attempts < ATTEMPTS:
             self._waiting.append(task)
             return None
@@ -160,8 +162,14 @@ class Pool:
         if task.attempts < ATTEMPTS:
             self._waiting.append(task)
             return None
-        return Done(task.key, error=StepError("TW591", f"{task.request.id}: its worker {how}, twice",
-                                              fix="a smaller tune.parallel, or more train.resources.memory"))
+        return Done(
+            task.key,
+            error=StepError(
+                "TW591",
+                f"{task.request.id}: its worker {how}, twice",
+                fix="a smaller tune.parallel, or more train.resources.memory",
+            ),
+        )
 
     def _replace(self, worker: _Worker) -> None:
         worker.pipe.close()
@@ -205,7 +213,7 @@ def _do(text: str) -> tuple[str | None, list[dict[str, Any]], bool]:
         return execute(StepRequest.model_validate_json(text)).model_dump_json(), [], False
     except StepError as error:
         return None, [problem.model_dump(mode="json") for problem in error.problems], error.retryable
-    except Exception as error:  # noqa: BLE001 - whatever it is, the parent is to hear of it
+    except Exception as error:  # whatever it is, the parent is to hear of it
         traceback.print_exc()
         return None, [{"code": "TW500", "message": f"{type(error).__name__}: {error}"}], True
 

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 from tradewind_runtime.contract.errors import StepError
+
+# MLflow reads these when it is imported, and its module here is imported after this one: it calls nobody, and a
+# server that is down is told in seconds.
+for _name, _value in {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}.items():
+    os.environ.setdefault(_name, _value)
 
 REGISTRIES = ("mlflow",)
 CHAMPION, CHALLENGER = "champion", "challenger"

@@ -7,7 +7,6 @@ version counts as registered once it has its last tag.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -15,12 +14,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
-
-for _name, _value in {
-    "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "GIT_PYTHON_REFRESH": "quiet",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
-}.items():  # read when MLflow is imported
-    os.environ.setdefault(_name, _value)
 
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
@@ -62,9 +55,12 @@ def versions(uri: str, model: str) -> list[Version]:
         client = _client(uri)
         found = _search(client, f"name = '{model}'")
         aliases = _aliases(client, model) if found else {}
-        runs = {one.run_id: client.get_run(one.run_id) for one in found if one.run_id}
-        return sorted((_version(one, aliases, runs.get(one.run_id)) for one in found),
-                      key=lambda one: int(one.version), reverse=True)
+        runs = {str(one.run_id): client.get_run(one.run_id) for one in found if one.run_id}
+        return sorted(
+            (_version(one, aliases, runs.get(str(one.run_id))) for one in found),
+            key=lambda one: int(one.version),
+            reverse=True,
+        )
 
 
 def promote(uri: str, model: str, version: str) -> Version:
@@ -80,8 +76,9 @@ def promote(uri: str, model: str, version: str) -> Version:
         except MlflowException as error:
             if error.error_code not in _ABSENT:
                 raise
-            raise StepError("TW572", f"model {model!r} has no version {version}", retryable=False,
-                            fix="tradewind model ls") from error
+            raise StepError(
+                "TW572", f"model {model!r} has no version {version}", retryable=False, fix="tradewind model ls"
+            ) from error
         aliases = _aliases(client, model)
         before = aliases.get(CHAMPION)
         if before is not None and before != version:
@@ -106,7 +103,7 @@ def register(uri: str, wanted: Registration) -> tuple[Version, bool]:
             if wanted.challenger:
                 client.set_registered_model_alias(wanted.model, CHALLENGER, str(found.version))
             client.set_model_version_tag(wanted.model, str(found.version), READY, "yes")
-        run = client.get_run(found.run_id)
+        run = client.get_run(str(found.run_id))
         return _version(found, _aliases(client, wanted.model), run), new
 
 
@@ -148,7 +145,8 @@ def _describe(client: MlflowClient, run: Run, wanted: Registration) -> None:
     """Parameters, metrics, tags and texts. A time of its own for each metric would double it on a retry."""
     id, at = run.info.run_id, run.info.start_time
     client.log_batch(
-        id, params=[Param(name, str(value)[:6000]) for name, value in wanted.params.items()],
+        id,
+        params=[Param(name, str(value)[:6000]) for name, value in wanted.params.items()],
         metrics=[Metric(name, float(value), at, 0) for name, value in wanted.metrics.items()],
         tags=[RunTag(name, str(value)[:5000]) for name, value in wanted.tags.items()],
     )
@@ -167,12 +165,13 @@ def _model_files(run: Run, wanted: Registration) -> dict[str, str]:
     columns = list(wanted.columns)
     example = {"columns": columns, "data": [[row.get(name) for name in columns] for row in wanted.example]}
     model = Model(
-        artifact_path="model", run_id=run.info.run_id, model_uuid=wanted.digest[:32],
+        artifact_path="model",
+        run_id=run.info.run_id,
+        model_uuid=wanted.digest[:32],
         utc_time_created=datetime.fromtimestamp(run.info.start_time / 1000, UTC).replace(tzinfo=None),
         flavors={"tradewind": {"digest": wanted.digest, "path": f"models/{wanted.digest}"}},
         signature=ModelSignature(inputs=inputs, outputs=Schema([ColSpec("double", "predict")])),
-        saved_input_example_info={"artifact_path": "input_example.json", "type": "dataframe",
-                                  "pandas_orient": "split"},
+        saved_input_example_info={"artifact_path": "input_example.json", "type": "dataframe", "pandas_orient": "split"},
     )
     return {"MLmodel": model.to_yaml(), "input_example.json": json.dumps(example)}
 
@@ -191,8 +190,9 @@ def _create(client: MlflowClient, run: Run, wanted: Registration) -> ModelVersio
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     tags = {name: str(value)[:5000] for name, value in wanted.tags.items()} | {DIGEST: wanted.digest}
-    return client.create_model_version(wanted.model, f"{run.info.artifact_uri}/model", run.info.run_id, tags=tags,
-                                       description=wanted.description)
+    return client.create_model_version(
+        wanted.model, f"{run.info.artifact_uri}/model", run.info.run_id, tags=tags, description=wanted.description
+    )
 
 
 def _role(uri: str, model: str, alias: str) -> tuple[str, str] | None:
@@ -205,8 +205,12 @@ def _role(uri: str, model: str, alias: str) -> tuple[str, str] | None:
             raise
         digest = found.tags.get(DIGEST)
         if digest is None:
-            raise StepError("TW573", f"version {found.version} of {model!r} is the {alias} but has no {DIGEST}",
-                            retryable=False, fix="give the alias to a version that Tradewind registered")
+            raise StepError(
+                "TW573",
+                f"version {found.version} of {model!r} is the {alias} but has no {DIGEST}",
+                retryable=False,
+                fix="give the alias to a version that Tradewind registered",
+            )
         return digest, str(found.version)
 
 
@@ -217,11 +221,15 @@ def _aliases(client: MlflowClient, model: str) -> dict[str, str]:
 def _version(found: ModelVersion, aliases: Mapping[str, str], run: Run | None) -> Version:
     version = str(found.version)
     return Version(
-        model=found.name, version=version, digest=found.tags.get(DIGEST, ""),
+        model=found.name,
+        version=version,
+        digest=found.tags.get(DIGEST, ""),
         aliases=tuple(sorted(alias for alias, of in aliases.items() if of == version)),
         created=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC).isoformat(timespec="seconds"),
-        metrics=dict(run.data.metrics) if run else {}, params=dict(run.data.params) if run else {},
-        tags=dict(found.tags), run=found.run_id,
+        metrics=dict(run.data.metrics) if run else {},
+        params=dict(run.data.params) if run else {},
+        tags=dict(found.tags),
+        run=found.run_id,
     )
 
 
@@ -261,5 +269,10 @@ def _answering(uri: str) -> Iterator[None]:
     except MlflowException as error:
         where = urlsplit(uri)
         shown = where._replace(netloc=where.netloc.rpartition("@")[2]).geturl()
-        raise StepError("TW571", "the model registry did not answer as it should", got=str(error)[:500],
-                        expected=f"MLflow at {shown}", fix="is it up? tradewind dev status") from error
+        raise StepError(
+            "TW571",
+            "the model registry did not answer as it should",
+            got=str(error)[:500],
+            expected=f"MLflow at {shown}",
+            fix="is it up? tradewind dev status",
+        ) from error

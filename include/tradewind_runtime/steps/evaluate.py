@@ -44,14 +44,18 @@ def run(context: StepContext) -> StepOutcome:
     comparison, theirs = None, None
     unchanged = pinned == candidate.digest
     if pinned and not unchanged:
-        comparison = _against(context, str(pinned), candidate, rows, config, names)
+        comparison = _against(context, str(pinned), candidate, rows, config)
         theirs = comparison.champion
-    verdict = gate.judge(config.when, config.train.task, ours, comparison, min_rows=config.evaluate.min_rows,
-                         unchanged=unchanged)
+    verdict = gate.judge(
+        config.when, config.train.task, ours, comparison, min_rows=config.evaluate.min_rows, unchanged=unchanged
+    )
     slices = {column: _slices(candidate, rows, column, names) for column in config.evaluate.by}
     value: dict[str, object] = {
-        "candidate": dict(ours.metrics), "rows": ours.rows, "champion": dict(theirs.metrics) if theirs else None,
-        "champion_digest": pinned, "digest": candidate.digest,
+        "candidate": dict(ours.metrics),
+        "rows": ours.rows,
+        "champion": dict(theirs.metrics) if theirs else None,
+        "champion_digest": pinned,
+        "digest": candidate.digest,
         "compared": dict(comparison.candidate.metrics) if comparison else None,
         "compared_rows": comparison.candidate.rows if comparison else 0,
         "verdict": verdict.model_dump(mode="json"),
@@ -60,7 +64,8 @@ def run(context: StepContext) -> StepOutcome:
     found = {"rows": float(ours.rows), "compared_rows": float(comparison.candidate.rows if comparison else 0)}
     return StepOutcome(
         outputs={"evaluation": ValueRef(value=value)},
-        metrics=dict(ours.metrics) | found
+        metrics=dict(ours.metrics)
+        | found
         | {f"champion_{name}": number for name, number in (theirs.metrics if theirs else {}).items()},
         facts={"champion": pinned, "digest": candidate.digest, "slices": slices, "problems": list(ours.problems)},
         verdict=verdict,
@@ -75,11 +80,17 @@ def _model(context: StepContext, digest: str) -> Model:
 def _test_rows(context: StepContext, config: EvaluateConfig) -> pa.Table:
     """The candidate's test rows; none is not an error here, but a no of the gate."""
     snapshot = context.snapshot("features")
-    found = pa.Table.from_batches(splits.batches(snapshot, config.split, context.request.window, "test"),
-                                  snapshot.schema)
+    found = pa.Table.from_batches(
+        splits.batches(snapshot, config.split, context.request.window, "test"), snapshot.schema
+    )
     if missing := [name for name in config.evaluate.by if name not in found.column_names]:
-        raise StepError("TW553", f"the table has no column {', '.join(missing)}", retryable=False, path="evaluate.by",
-                        got=found.column_names)
+        raise StepError(
+            "TW553",
+            f"the table has no column {', '.join(missing)}",
+            retryable=False,
+            path="evaluate.by",
+            got=found.column_names,
+        )
     return found
 
 
@@ -108,22 +119,23 @@ def _scores(model: Model, rows: pa.Table, names: list[str] | None) -> Scores:
     if wrong := metrics.problems(manifest.task, prediction, rows.num_rows, len(manifest.classes)):
         return Scores(rows.num_rows, problems=wrong)
     single = len(set(y.tolist())) < 2 and manifest.task != "regression"
-    return Scores(rows.num_rows, metrics.measure(manifest.task, y, prediction, names),
-                  ("the test rows hold one class only",) if single else ())
+    return Scores(
+        rows.num_rows,
+        metrics.measure(manifest.task, y, prediction, names),
+        ("the test rows hold one class only",) if single else (),
+    )
 
 
-def _against(context: StepContext, digest: str, candidate: Model, rows: pa.Table, config: EvaluateConfig,
-             names: list[str] | None) -> Comparison:
+def _against(context: StepContext, digest: str, candidate: Model, rows: pa.Table, config: EvaluateConfig) -> Comparison:
     """A champion that cannot be loaded is no reason to fail, but none to be replaced unseen either."""
     try:
         champion = _model(context, digest)
     except StepError as error:
         return Comparison(refusal=error.problems[0].message)
-    return _compared(candidate, champion, rows, config, names)
+    return _compared(candidate, champion, rows, config)
 
 
-def _compared(candidate: Model, champion: Model, rows: pa.Table, config: EvaluateConfig,
-              names: list[str] | None) -> Comparison:
+def _compared(candidate: Model, champion: Model, rows: pa.Table, config: EvaluateConfig) -> Comparison:
     """Both on the rows that are later than both trainings."""
     if refusal := _refusal(candidate.manifest, champion.manifest):
         return Comparison(refusal=refusal)
@@ -133,6 +145,7 @@ def _compared(candidate: Model, champion: Model, rows: pa.Table, config: Evaluat
         rows = _since(rows, config.split.time, until)
         if rows.num_rows == 0:
             return Comparison(refusal=f"there is no test row from {until:%Y-%m-%d %H:%M} on, where neither has learnt")
+    names = _wanted(config)
     return Comparison(_scores(candidate, rows, names), _scores(champion, rows, names))
 
 
@@ -164,17 +177,27 @@ def _slices(model: Model, rows: pa.Table, column: str, names: list[str] | None) 
         value = item["values"]
         mask = pc.is_null(rows[column]) if value is None else pc.equal(rows[column], value)
         scores = _scores(model, rows.filter(mask), names)
-        found.append({"value": value if isinstance(value, str | int | float | bool | None) else str(value),
-                      "rows": scores.rows, "metrics": dict(scores.metrics)})
+        found.append(
+            {
+                "value": value if isinstance(value, str | int | float | bool | None) else str(value),
+                "rows": scores.rows,
+                "metrics": dict(scores.metrics),
+            }
+        )
     return found
 
 
-def _say(context: StepContext, ours: Scores, comparison: Comparison | None, passed: bool,
-         reasons: tuple[str, ...]) -> None:
+def _say(
+    context: StepContext, ours: Scores, comparison: Comparison | None, passed: bool, reasons: tuple[str, ...]
+) -> None:
     context.log.info("candidate on %d test rows: %s", ours.rows, _text(ours.metrics))
     if comparison is not None and comparison.refusal is None:
-        context.log.info("on %d rows new to both: candidate %s; champion %s", comparison.candidate.rows,
-                         _text(comparison.candidate.metrics), _text(comparison.champion.metrics))
+        context.log.info(
+            "on %d rows new to both: candidate %s; champion %s",
+            comparison.candidate.rows,
+            _text(comparison.candidate.metrics),
+            _text(comparison.champion.metrics),
+        )
     context.log.info("the gate says %s%s", "yes" if passed else "no", f": {'; '.join(reasons)}" if reasons else "")
 
 

@@ -25,14 +25,23 @@ def run(context: StepContext) -> StepOutcome:
     source, uri = registry(config.registry), context.registry_uri()
     found = next((one for one in source.versions(uri, config.model) if one.version == version), None)
     if found is None or (digest is not None and found.digest != digest):
-        raise StepError("TW574", f"version {version} of {config.model!r} is not the model that was rolled out",
-                        retryable=False, got=found.digest if found else "no such version", expected=digest,
-                        fix="look at it: tradewind model show")
+        raise StepError(
+            "TW574",
+            f"version {version} of {config.model!r} is not the model that was rolled out",
+            retryable=False,
+            got=found.digest if found else "no such version",
+            expected=digest,
+            fix="look at it: tradewind model show",
+        )
     before = source.champion(uri, config.model)
     promoted = source.promote(uri, config.model, version)
     context.log.info("version %s of %s is the champion", version, config.model)
     return StepOutcome(
         outputs={"version": ModelRef(name=config.model, version=version, digest=promoted.digest)},
-        facts={"model": config.model, "version": version, "digest": promoted.digest,
-               "replaced": before[1] if before and before[1] != version else None},
+        facts={
+            "model": config.model,
+            "version": version,
+            "digest": promoted.digest,
+            "replaced": before[1] if before and before[1] != version else None,
+        },
     )

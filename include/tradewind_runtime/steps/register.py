@@ -25,33 +25,54 @@ def run(context: StepContext) -> StepOutcome:
     digest = context.input("model", ArtefactRef).digest
     wanted = _registration(context, config, digest)
     version, new = registry(config.registry).register(context.registry_uri(), wanted)
-    context.log.info("%s version %s of %s (%s)%s", "registered" if new else "adopted", version.version, config.model,
-                     digest[:12], f", {', '.join(version.aliases)}" if version.aliases else "")
+    context.log.info(
+        "%s version %s of %s (%s)%s",
+        "registered" if new else "adopted",
+        version.version,
+        config.model,
+        digest[:12],
+        f", {', '.join(version.aliases)}" if version.aliases else "",
+    )
     return StepOutcome(
         outputs={"version": ModelRef(name=config.model, version=version.version, digest=digest)},
-        facts={"model": config.model, "version": version.version, "digest": digest, "new": new, "run": version.run,
-               "experiment": wanted.experiment},
+        facts={
+            "model": config.model,
+            "version": version.version,
+            "digest": digest,
+            "new": new,
+            "run": version.run,
+            "experiment": wanted.experiment,
+        },
         links=_links(context.registry_uri(), config.model, version.version),
     )
 
 
 def _registration(context: StepContext, config: RegisterConfig, digest: str) -> Registration:
     artefact = artefacts.load(context.lake.documents, digest)
-    files = {name: json.loads(artefact.files[name]) for name in
-             ("training.json", "signature.json", "input_example.json") if name in artefact.files}
+    files = {
+        name: json.loads(artefact.files[name])
+        for name in ("training.json", "signature.json", "input_example.json")
+        if name in artefact.files
+    }
     evaluation = context.input("evaluation", ValueRef).value
     verdict = evaluation.get("verdict")
     origin = _origin(context, config, digest)
     training = files.get("training.json", {})
     return Registration(
-        model=config.model, digest=digest, experiment=context.request.pipeline,
-        description=config.description, challenger=isinstance(verdict, Mapping) and bool(verdict.get("passed")),
+        model=config.model,
+        digest=digest,
+        experiment=context.request.pipeline,
+        description=config.description,
+        challenger=isinstance(verdict, Mapping) and bool(verdict.get("passed")),
         tags=_tags(context, config, artefact.manifest.framework, origin),
         params=dict(training.get("params", {})) | {"trained_by": training.get("function") or training.get("estimator")},
         metrics=_metrics(evaluation),
-        texts={"provenance.json": json.dumps(origin, indent=1, default=str), "pipeline.yaml": config.yaml,
-               "manifest.json": artefact.manifest.model_dump_json(indent=1),
-               "evaluation.json": json.dumps(evaluation, indent=1, default=str)},
+        texts={
+            "provenance.json": json.dumps(origin, indent=1, default=str),
+            "pipeline.yaml": config.yaml,
+            "manifest.json": artefact.manifest.model_dump_json(indent=1),
+            "evaluation.json": json.dumps(evaluation, indent=1, default=str),
+        },
         columns={column["name"]: column["type"] for column in files.get("signature.json", {}).get("inputs", ())},
         example=tuple(files.get("input_example.json", ())),
     )
@@ -63,23 +84,37 @@ def _origin(context: StepContext, config: RegisterConfig, digest: str) -> dict[s
     steps = lineage(context.lake.documents, request.pipeline, request.run_id)
     code = next((step["code"] for name in ("train", "tune") if (step := steps.get(name, {})).get("code")), None)
     return {
-        "artefact": digest, "pipeline": request.pipeline, "run": request.run_id, "fingerprint": request.fingerprint,
+        "artefact": digest,
+        "pipeline": request.pipeline,
+        "run": request.run_id,
+        "fingerprint": request.fingerprint,
         "window": request.window.model_dump(mode="json") if request.window else None,
-        "offsets": request.pins.get("sources"), "tables": {features.table: features.version}
-        | dict(request.pins.get("tables") or {}), "code": code, "commit": config.commit,
-        "environment": steps.get("train", {}).get("environment"), "python": sys.version.split()[0],
-        "packages": _packages(), "yaml": config.yaml, "steps": steps,
+        "offsets": request.pins.get("sources"),
+        "tables": {features.table: features.version} | dict(request.pins.get("tables") or {}),
+        "code": code,
+        "commit": config.commit,
+        "environment": steps.get("train", {}).get("environment"),
+        "python": sys.version.split()[0],
+        "packages": _packages(),
+        "yaml": config.yaml,
+        "steps": steps,
     }
 
 
 def _tags(context: StepContext, config: RegisterConfig, framework: str, origin: Mapping[str, Any]) -> dict[str, str]:
     window = context.request.window
     tags = {
-        "pipeline": context.request.pipeline, "run": context.request.run_id, "owner": config.owner,
-        "commit": config.commit, "framework": framework, "fingerprint": context.request.fingerprint,
+        "pipeline": context.request.pipeline,
+        "run": context.request.run_id,
+        "owner": config.owner,
+        "commit": config.commit,
+        "framework": framework,
+        "fingerprint": context.request.fingerprint,
         "window": f"{window.start.isoformat()} {window.end.isoformat()}" if window else "",
-        "tables": json.dumps(origin["tables"]), "offsets": json.dumps(origin["offsets"]),
-        "code": (origin["code"] or {}).get("archive", ""), "environment": origin["environment"] or "",
+        "tables": json.dumps(origin["tables"]),
+        "offsets": json.dumps(origin["offsets"]),
+        "code": (origin["code"] or {}).get("archive", ""),
+        "environment": origin["environment"] or "",
         "artefact": f"{context.lake.root}/models/{origin['artefact']}",
     }
     return {f"tradewind.{name}": value for name, value in tags.items() if value}

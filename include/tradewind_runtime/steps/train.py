@@ -34,14 +34,28 @@ def run(context: StepContext) -> StepOutcome:
     valid = Rows(given.valid.table, features, given.label, given.classes)
     metrics, wrong = learning.scores(predictor, valid, config.train.task)
     if wrong:
-        raise StepError("TW557", "the model's answers cannot be served", retryable=False, got="; ".join(wrong),
-                        expected="probabilities, or values of a regression", fix="look at the objective and the data")
+        raise StepError(
+            "TW557",
+            "the model's answers cannot be served",
+            retryable=False,
+            got="; ".join(wrong),
+            expected="probabilities, or values of a regression",
+            fix="look at the objective and the data",
+        )
     _describe(context.scratch, config, given, features)
-    ref = artefacts.save(context.lake.documents, context.scratch, {
-        "framework": framework.NAME, "task": config.train.task, "features": features, "label": given.label,
-        "classes": given.classes, "trained_until": trained_until(config.split, context.request.window),
-        "trained_split": trained_split(config.split, given.train.table),
-    })
+    ref = artefacts.save(
+        context.lake.documents,
+        context.scratch,
+        {
+            "framework": framework.NAME,
+            "task": config.train.task,
+            "features": features,
+            "label": given.label,
+            "classes": given.classes,
+            "trained_until": trained_until(config.split, context.request.window),
+            "trained_split": trained_split(config.split, given.train.table),
+        },
+    )
     for name, value in metrics.items():
         context.log.info("valid %s: %.5g", name, value)
     return StepOutcome(
@@ -82,8 +96,13 @@ def _describe(folder: Path, config: TrainConfig, given: TrainContext, features: 
             "output": {"name": "predict", "task": spec.task, "classes": list(given.classes)},
         },
         "training.json": {
-            "function": spec.function, "estimator": spec.estimator, "params": given.params, "seed": given.seed,
-            "label": given.label, "rows_train": len(given.train), "rows_valid": len(given.valid),
+            "function": spec.function,
+            "estimator": spec.estimator,
+            "params": given.params,
+            "seed": given.seed,
+            "label": given.label,
+            "rows_train": len(given.train),
+            "rows_valid": len(given.valid),
         },
     }
     for name, body in documents.items():

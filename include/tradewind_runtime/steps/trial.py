@@ -26,11 +26,20 @@ def run(context: StepContext) -> StepOutcome:
     metrics, wrong = learning.scores(framework_of(model).wrap(model, given.threads), rows, config.train.task)
     score = metrics.get(tune.metric, math.nan)
     if not math.isfinite(score):
-        raise StepError("TW551", f"{tune.metric} could not be measured on the validation rows", retryable=False,
-                        got="; ".join(wrong) or None, expected=", ".join(metrics) or None, path="tune.hyperopt.metric")
+        raise StepError(
+            "TW551",
+            f"{tune.metric} could not be measured on the validation rows",
+            retryable=False,
+            got="; ".join(wrong) or None,
+            expected=", ".join(metrics) or None,
+            path="tune.hyperopt.metric",
+        )
     return StepOutcome(
         metrics=metrics | {"score": score},
-        facts={"params": config.trial_params, "seconds": round(time.monotonic() - began, 3),
-               "rows_train": len(given.train), "rows_valid": len(given.valid)},
+        facts={
+            "params": config.trial_params,
+            "seconds": round(time.monotonic() - began, 3),
+            "rows_train": len(given.train),
+            "rows_valid": len(given.valid),
+        },
     )
-

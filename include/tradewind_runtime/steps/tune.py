@@ -14,8 +14,13 @@ from tradewind_runtime.sweeps import Sweep, Trial
 from tradewind_runtime.tuners import tuner
 
 #: What every trial imports; a worker has it before its first one.
-PRELOAD = ("tradewind_runtime.execute", "tradewind_runtime.steps.trial", "tradewind_runtime.frameworks.xgboost",
-           "sklearn.metrics", "xgboost")
+PRELOAD = (
+    "tradewind_runtime.execute",
+    "tradewind_runtime.steps.trial",
+    "tradewind_runtime.frameworks.xgboost",
+    "sklearn.metrics",
+    "xgboost",
+)
 
 
 def run(context: StepContext) -> StepOutcome:
@@ -39,9 +44,12 @@ def run(context: StepContext) -> StepOutcome:
     return StepOutcome(
         outputs={"best": ValueRef(value={"params": best.params, "score": best.score, "trials": len(trials)})},
         metrics={"best_score": best.score, "trials": len(trials), "failed": len(sweep.failures)},
-        facts={"best": best.index, "metric": sweep.spec.metric, "params": best.params,
-               "trials": [{"index": t.index, "params": t.params, "score": t.score, "reason": t.reason}
-                          for t in trials]},
+        facts={
+            "best": best.index,
+            "metric": sweep.spec.metric,
+            "params": best.params,
+            "trials": [{"index": t.index, "params": t.params, "score": t.score, "reason": t.reason} for t in trials],
+        },
     )
 
 
@@ -73,7 +81,9 @@ def _too_many(sweep: Sweep) -> StepError:
     failures = sorted(sweep.failures, key=lambda trial: trial.index)
     sweep.forget_failures()
     return StepError(
-        "TW559", f"{len(failures)} trials of the sweep failed", retryable=any(trial.retryable for trial in failures),
+        "TW559",
+        f"{len(failures)} trials of the sweep failed",
+        retryable=any(trial.retryable for trial in failures),
         expected=f"at most {sweep.spec.max_failures}",
         got="\n".join(f"trial {trial.index + 1}: {trial.reason}" for trial in failures[:5]),
         fix="see the first reason; tune.hyperopt.max_failures says how many may",
@@ -84,5 +94,12 @@ def _say(log: logging.Logger, sweep: Sweep, trial: Trial, note: str = "") -> Non
     params = ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in trial.params.items())
     score = "failed" if trial.score is None else f"{sweep.spec.metric} {trial.score:.5f}"
     best = sweep.best
-    log.info("trial %d of %d: %s (%s)%s; best %s", trial.index + 1, sweep.spec.trials, score, params,
-             f", {note}" if note else "", "none yet" if best is None else f"{best.score:.5f} by trial {best.index + 1}")
+    log.info(
+        "trial %d of %d: %s (%s)%s; best %s",
+        trial.index + 1,
+        sweep.spec.trials,
+        score,
+        params,
+        f", {note}" if note else "",
+        "none yet" if best is None else f"{best.score:.5f} by trial {best.index + 1}",
+    )

@@ -43,7 +43,10 @@ class HyperoptTuner:
         result = {"status": STATUS_FAIL} if score is None else {"status": STATUS_OK, "loss": sign * score}
         names = list(self._spec.space)
         misc = {
-            "tid": index, "cmd": self._domain.cmd, "workdir": None, "idxs": {name: [index] for name in names},
+            "tid": index,
+            "cmd": self._domain.cmd,
+            "workdir": None,
+            "idxs": {name: [index] for name in names},
             "vals": {name: [_raw(self._spec.space[name], params[name])] for name in names},
         }
         document = self._trials.new_trial_docs([index], [None], [result], [misc])[0]

@@ -13,8 +13,13 @@ import typer
 if TYPE_CHECKING:
     from tradewind_runtime.registries import Version
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
-                  help="Models and their versions.", epilog="Example: tradewind model show flight-delays champion")
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Models and their versions.",
+    epilog="Example: tradewind model show flight-delays champion",
+)
 _Model = Annotated[str, typer.Argument(help="The model's name.")]
 _Format = Annotated[Literal["text", "json"], typer.Option("--format", help="text or json.")]
 _Profile = Annotated[str | None, typer.Option(help="Of profiles/; TRADEWIND_PROFILE or local by default.")]
@@ -22,7 +27,8 @@ _Profile = Annotated[str | None, typer.Option(help="Of profiles/; TRADEWIND_PROF
 
 @app.command("ls")
 def ls(
-    model: Annotated[str | None, typer.Argument(help="Only this one.")] = None, format: _Format = "text",
+    model: Annotated[str | None, typer.Argument(help="Only this one.")] = None,
+    format: _Format = "text",
     profile: _Profile = None,
 ) -> None:
     """List models and their versions, newest first.
@@ -43,8 +49,10 @@ def ls(
 
 @app.command("show")
 def show(
-    model: _Model, version: Annotated[str, typer.Argument(help="Its number, champion or challenger.")] = "champion",
-    format: _Format = "text", profile: _Profile = None,
+    model: _Model,
+    version: Annotated[str, typer.Argument(help="Its number, champion or challenger.")] = "champion",
+    format: _Format = "text",
+    profile: _Profile = None,
 ) -> None:
     """Show one version: metrics, parameters, and all that it came from.
 
@@ -55,8 +63,13 @@ def show(
     if format == "json":
         typer.echo(json.dumps({"ok": True, "version": asdict(found)}))
         return
-    rows = [["version", found.version], ["role", ", ".join(found.aliases)], ["digest", found.digest],
-            ["created", found.created], ["run", found.run or ""]]
+    rows = [
+        ["version", found.version],
+        ["role", ", ".join(found.aliases)],
+        ["digest", found.digest],
+        ["created", found.created],
+        ["run", found.run or ""],
+    ]
     for part in (found.metrics, found.params, {k: v for k, v in found.tags.items() if k != "tradewind.digest"}):
         rows += [[name.removeprefix("tradewind."), _number(value)] for name, value in sorted(part.items())]
     _print([found.model, ""], rows)
@@ -64,9 +77,11 @@ def show(
 
 @app.command("compare")
 def compare(
-    model: _Model, first: Annotated[str, typer.Argument(help="A number, champion or challenger.")] = "champion",
+    model: _Model,
+    first: Annotated[str, typer.Argument(help="A number, champion or challenger.")] = "champion",
     second: Annotated[str, typer.Argument(help="A number, champion or challenger.")] = "challenger",
-    format: _Format = "text", profile: _Profile = None,
+    format: _Format = "text",
+    profile: _Profile = None,
 ) -> None:
     """Compare two versions: metrics, each on its own test rows, and parameters.
 
@@ -75,10 +90,14 @@ def compare(
     registry, uri = _registry(profile)
     every = _all(registry, uri, model)
     left, right = (_one(every, model, which) for which in (first, second))
-    metrics = {name: [left.metrics.get(name), right.metrics.get(name)]
-               for name in sorted({*left.metrics, *right.metrics})}
-    params = {name: [left.params.get(name), right.params.get(name)]
-              for name in sorted({*left.params, *right.params}) if left.params.get(name) != right.params.get(name)}
+    metrics = {
+        name: [left.metrics.get(name), right.metrics.get(name)] for name in sorted({*left.metrics, *right.metrics})
+    }
+    params = {
+        name: [left.params.get(name), right.params.get(name)]
+        for name in sorted({*left.params, *right.params})
+        if left.params.get(name) != right.params.get(name)
+    }
     if format == "json":
         body = {"ok": True, "versions": [left.version, right.version], "metrics": metrics, "params": params}
         typer.echo(json.dumps(body))
@@ -114,8 +133,14 @@ def _all(registry: Any, uri: str, model: str) -> list[Version]:
 
         names = registry.models(uri)
         near = difflib.get_close_matches(model, names, 1)
-        raise TradewindError(Problem(code="TW340", message=f"there is no model {model!r}",
-                                     expected=", ".join(names) or "none yet", suggestion=near[0] if near else None))
+        raise TradewindError(
+            Problem(
+                code="TW340",
+                message=f"there is no model {model!r}",
+                expected=", ".join(names) or "none yet",
+                suggestion=near[0] if near else None,
+            )
+        )
     return found
 
 

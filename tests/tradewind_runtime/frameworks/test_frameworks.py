@@ -10,24 +10,38 @@ import xgboost
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
-
 from tests.tradewind_runtime.learnable import rows
+
 from tradewind_runtime import estimators
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.frameworks import framework, framework_of
 from tradewind_runtime.training import TrainContext
 
-CLASSIFIERS = ["xgboost.XGBClassifier", "sklearn.LogisticRegression", "sklearn.RandomForestClassifier",
-               "sklearn.HistGradientBoostingClassifier"]  # fmt: skip
-REGRESSORS = ["xgboost.XGBRegressor", "sklearn.RandomForestRegressor", "sklearn.HistGradientBoostingRegressor",
-              "sklearn.Ridge"]  # fmt: skip
+CLASSIFIERS = [
+    "xgboost.XGBClassifier",
+    "sklearn.LogisticRegression",
+    "sklearn.RandomForestClassifier",
+    "sklearn.HistGradientBoostingClassifier",
+]
+REGRESSORS = [
+    "xgboost.XGBRegressor",
+    "sklearn.RandomForestRegressor",
+    "sklearn.HistGradientBoostingRegressor",
+    "sklearn.Ridge",
+]
 FEW = {"XGB": "n_estimators", "Random": "n_estimators", "Hist": "max_iter"}
 
 
 def context(task: str, name: str = "") -> TrainContext:
     params = {param: 5 for part, param in FEW.items() if part in name}
-    return TrainContext.from_tables(rows(600, seed=1, task=task), rows(300, seed=2, task=task), label="label",
-                                    task=task, exclude=["key", "at"], params=params)  # fmt: skip
+    return TrainContext.from_tables(
+        rows(600, seed=1, task=task),
+        rows(300, seed=2, task=task),
+        label="label",
+        task=task,
+        exclude=["key", "at"],
+        params=params,
+    )
 
 
 def files(model, folder: Path) -> dict[str, bytes]:
@@ -60,9 +74,15 @@ def test_an_estimator_answers_the_same_after_loading(name, task, tmp_path):
 
 def test_early_stopping_keeps_the_best_trees(tmp_path):
     given = context("binary")
-    booster = xgboost.train({"objective": "binary:logistic", "eta": 1.0, "eval_metric": "logloss"},
-                            given.train.dmatrix(), 60, evals=[(given.valid.dmatrix(), "valid")],
-                            early_stopping_rounds=5, verbose_eval=False, callbacks=[given.xgboost_callback()])  # fmt: skip
+    booster = xgboost.train(
+        {"objective": "binary:logistic", "eta": 1.0, "eval_metric": "logloss"},
+        given.train.dmatrix(),
+        60,
+        evals=[(given.valid.dmatrix(), "valid")],
+        early_stopping_rounds=5,
+        verbose_eval=False,
+        callbacks=[given.xgboost_callback()],
+    )
     best = booster.best_iteration
     assert best + 1 < booster.num_boosted_rounds()
     loaded = framework("xgboost").load(files(booster, tmp_path))
@@ -83,8 +103,9 @@ def test_classes_are_answered_as_probabilities(objective, shape, tmp_path):
 
 def test_the_files_own_list_of_types_is_not_believed(tmp_path):
     given = context("binary")
-    model = make_pipeline(FunctionTransformer(np.sin), LogisticRegression()).fit(np.nan_to_num(given.train.numpy()[0]),
-                                                                                 given.train.numpy()[1])  # fmt: skip
+    model = make_pipeline(FunctionTransformer(np.sin), LogisticRegression()).fit(
+        np.nan_to_num(given.train.numpy()[0]), given.train.numpy()[1]
+    )
     model.named_steps["functiontransformer"].func = print
     with pytest.raises(StepError, match="TW552"):
         framework_of(model).save(model, tmp_path)

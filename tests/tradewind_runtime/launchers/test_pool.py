@@ -8,8 +8,8 @@ import threading
 import time
 
 import pytest
-
 from tests.tradewind_runtime.learnable import archive, request, rows, store, train_config
+
 from tradewind_runtime.launchers.pool import Pool
 
 WAIT = """
@@ -76,6 +76,7 @@ def test_requests_come_back_and_a_killed_workers_one_is_done_again(trial):
     assert not any(alive(pid) for pid in pids)
 
 
+@pytest.mark.server
 def test_a_worker_that_is_killed_twice_is_a_failure_with_a_reason(trial):
     make, marks = trial
     killed = set()

@@ -6,8 +6,8 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.models import get_model_info
 from mlflow.tracking import MlflowClient
-
 from tests.tradewind_runtime.learnable import SPLIT, archive, request, rows, store, train_config
+
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.request import StepResult
 from tradewind_runtime.documents import Documents
@@ -33,11 +33,21 @@ def model(request):
 
 
 def wanted(model, digest=A, **more):
-    return Registration(model=model, digest=digest, experiment=model, **{
-        "challenger": True, "params": {"eta": 0.1}, "metrics": {"roc_auc": 0.7}, "tags": {"tradewind.owner": "me"},
-        "texts": {"pipeline.yaml": "version: 1\n"}, "columns": {"a": "double", "n": "int64", "flag": "bool"},
-        "example": ({"a": 1.5, "n": 2, "flag": None},),
-    } | more)  # fmt: skip
+    return Registration(
+        model=model,
+        digest=digest,
+        experiment=model,
+        **{
+            "challenger": True,
+            "params": {"eta": 0.1},
+            "metrics": {"roc_auc": 0.7},
+            "tags": {"tradewind.owner": "me"},
+            "texts": {"pipeline.yaml": "version: 1\n"},
+            "columns": {"a": "double", "n": "int64", "flag": "bool"},
+            "example": ({"a": 1.5, "n": 2, "flag": None},),
+        }
+        | more,
+    )
 
 
 def test_a_version_carries_what_it_is_and_twice_is_as_once(uri, model):
@@ -58,7 +68,10 @@ def test_a_version_carries_what_it_is_and_twice_is_as_once(uri, model):
     library.set_registry_uri(uri)
     info = get_model_info(f"models:/{model}/1")
     assert [(column.name, column.type.name) for column in info.signature.inputs] == [
-        ("a", "double"), ("n", "long"), ("flag", "boolean")]  # fmt: skip
+        ("a", "double"),
+        ("n", "long"),
+        ("flag", "boolean"),
+    ]
     assert info.flavors == {"tradewind": {"digest": A, "path": f"models/{A}"}}
     assert library.artifacts.load_text(f"runs:/{found.run}/model/pipeline.yaml") == "version: 1\n"
 
@@ -93,9 +106,18 @@ class Killed(BaseException):
     """What a kill looks like from inside: nothing after it is done."""
 
 
-@pytest.mark.parametrize("point", ["create_run", "log_batch", "log_text", "create_registered_model",
-                                   "create_model_version", "set_registered_model_alias",
-                                   "set_model_version_tag"])  # fmt: skip
+@pytest.mark.parametrize(
+    "point",
+    [
+        "create_run",
+        "log_batch",
+        "log_text",
+        "create_registered_model",
+        "create_model_version",
+        "set_registered_model_alias",
+        "set_model_version_tag",
+    ],
+)
 @pytest.mark.parametrize("after", [False, True])
 def test_a_kill_at_any_point_costs_nothing(file_uri, model, monkeypatch, point, after):
     real = getattr(MlflowClient, point)
@@ -135,8 +157,11 @@ def test_a_registry_that_does_not_answer_is_told_without_its_password(monkeypatc
 def test_a_version_leads_back_to_all_that_it_came_from(tmp_path, file_uri):
     root = tmp_path / "a lake"
     ref, documents = store(root, rows()), Documents(root.as_uri())
-    code = archive(root, mine="import xgboost\ndef train(ctx):\n"
-                   "    return xgboost.XGBClassifier(n_estimators=5).fit(*ctx.train.numpy())\n")  # fmt: skip
+    code = archive(
+        root,
+        mine="import xgboost\ndef train(ctx):\n"
+        "    return xgboost.XGBClassifier(n_estimators=5).fit(*ctx.train.numpy())\n",
+    )
     body = train_config(function="mine:train")
 
     def run(step, config, **more) -> StepResult:

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-
 from tests.tradewind_runtime.learnable import SPLIT, archive, request, rows, store, train_config, window
+
 from tradewind_runtime import artefacts
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import ValueRef
@@ -31,6 +31,19 @@ def fit(ctx):
                          evals=[(ctx.valid.dmatrix(), "valid")], callbacks=[ctx.xgboost_callback()], verbose_eval=False)
 """
 
+NINES = """
+import xgboost
+def train(ctx):
+    return xgboost.train({"objective": "reg:squarederror", "base_score": 9}, ctx.train.dmatrix(), 1)
+"""
+GAPLESS = """
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+def train(ctx):
+    x, y = ctx.train.numpy()
+    return LogisticRegression().fit(np.nan_to_num(x), y)
+"""
+
 
 @pytest.fixture
 def lake(tmp_path):
@@ -47,12 +60,20 @@ def train(lake, **more):
 def evaluate(lake, model, champion=None, **more):
     root, ref = lake
     config = {"train": train_config()["train"], "split": SPLIT, "when": WHEN} | more.pop("config", {})
-    return execute(request(root, "evaluate", config, inputs={"features": more.pop("features", ref), "model": model},
-                           pins={"champion": champion}, **more))  # fmt: skip
+    return execute(
+        request(
+            root,
+            "evaluate",
+            config,
+            inputs={"features": more.pop("features", ref), "model": model},
+            pins={"champion": champion},
+            **more,
+        )
+    )
 
 
 def test_the_same_training_gives_the_same_digest_and_an_artefact_that_says_all(lake):
-    root, ref = lake
+    root, _ = lake
     first = train(lake)
     again = train(lake, refresh="again", run_id="r2")
     assert first.fingerprint != again.fingerprint
@@ -68,14 +89,19 @@ def test_the_same_training_gives_the_same_digest_and_an_artefact_that_says_all(l
     assert len(example) == 5
     assert {column["name"] for column in json.loads(found.files["signature.json"])["inputs"]} == set(example[0])
     assert first.metrics["rows_train"] == 1000
-    assert train(lake, config=train_config(seed=8, params={"n_estimators": 10, "subsample": 0.5})).outputs != first.outputs
+    other = train_config(seed=8, params={"n_estimators": 10, "subsample": 0.5})
+    assert train(lake, config=other).outputs != first.outputs
 
 
 def test_a_function_gets_the_sweeps_best_and_answers_as_offline(lake):
     root, _ = lake
     best = ValueRef(value={"params": {"eta": 0.3}, "score": 0.9, "trials": 3})
-    result = train(lake, config=train_config(function="mine:train", params={"eta": 0.1, "max_depth": 3}),
-                   inputs={"best": best}, code=archive(root, mine=MINE, helper=HELPER))  # fmt: skip
+    result = train(
+        lake,
+        config=train_config(function="mine:train", params={"eta": 0.1, "max_depth": 3}),
+        inputs={"best": best},
+        code=archive(root, mine=MINE, helper=HELPER),
+    )
     assert result.facts["params"] == {"eta": 0.3, "max_depth": 3}
     assert 0 < result.metrics["last_valid_logloss"] < 0.7
     model = predictor(artefacts.load(Documents(root.as_uri()), result.outputs["model"].digest))
@@ -96,13 +122,10 @@ def test_a_function_gets_the_sweeps_best_and_answers_as_offline(lake):
         ("def other(ctx):\n    return 1\n", "no function 'train'", (None, None)),
         ("import nothing_of_that_name\n", "nothing_of_that_name", ("include/models/mine.py", 1)),
         ("def train(ctx:\n", "SyntaxError", ("include/models/mine.py", 1)),
-        ("import xgboost\ndef train(ctx):\n    return xgboost.train({'objective': 'reg:squarederror', 'base_score': 9},"
-         " ctx.train.dmatrix(), 1)\n", "not probabilities", (None, None)),
-        ("from sklearn.linear_model import LogisticRegression\ndef train(ctx):\n    import numpy as np\n"
-         "    x, y = ctx.train.numpy()\n    return LogisticRegression().fit(np.nan_to_num(x), y)\n", "put an imputer",
-         (None, None)),
+        (NINES, "not probabilities", (None, None)),
+        (GAPLESS, "put an imputer", (None, None)),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_function_is_told_with_its_place(lake, text, said, where):
     with pytest.raises(StepError, match=said) as caught:
         train(lake, config=train_config(function="mine:train"), code=archive(lake[0], mine=text))
@@ -116,7 +139,7 @@ def test_a_module_that_is_missing_is_told(lake):
 
 
 def test_another_versions_code_is_not_remembered(lake):
-    good = "import xgboost\ndef train(ctx):\n    return xgboost.XGBClassifier(n_estimators={}).fit(*ctx.train.numpy())\n"
+    good = "import xgboost as x\ndef train(ctx):\n    return x.XGBClassifier(n_estimators={}).fit(*ctx.train.numpy())\n"
     config = train_config(function="mine:train")
     one, two = (train(lake, config=config, code=archive(lake[0], mine=good.format(n))) for n in (1, 2))
     assert one.outputs["model"].digest != two.outputs["model"].digest
@@ -147,9 +170,15 @@ def test_only_rows_later_than_both_trainings_are_compared(lake):
     judged = evaluate((root, later), candidate, newer.digest)
     value = judged.outputs["evaluation"].value
     assert 0 < value["compared_rows"] < value["rows"]
-    assert value["compared_rows"] == pc.sum(pc.and_(
-        pc.greater_equal(rows(2000, days=40)["at"], pa.scalar(window(28).end)),
-        pc.less(rows(2000, days=40)["at"], pa.scalar(window().end)))).as_py()  # fmt: skip
+    assert (
+        value["compared_rows"]
+        == pc.sum(
+            pc.and_(
+                pc.greater_equal(rows(2000, days=40)["at"], pa.scalar(window(28).end)),
+                pc.less(rows(2000, days=40)["at"], pa.scalar(window().end)),
+            )
+        ).as_py()
+    )
     newest = train((root, later), window=window(40)).outputs["model"]
     refused = evaluate((root, later), candidate, newest.digest)
     assert not refused.verdict.passed
@@ -157,7 +186,6 @@ def test_only_rows_later_than_both_trainings_are_compared(lake):
 
 
 def test_a_champion_that_cannot_be_compared_stays(lake):
-    root, _ = lake
     candidate = train(lake).outputs["model"]
     other = train(lake, config=train_config(label="flag", exclude=["key", "noise"])).outputs["model"]
     assert "it predicts flag" in evaluate(lake, candidate, other.digest).verdict.reasons[0]
@@ -165,7 +193,6 @@ def test_a_champion_that_cannot_be_compared_stays(lake):
 
 
 def test_a_random_split_is_compared_where_it_is_the_same(lake):
-    root, _ = lake
     split = {"random": {"valid": 0.2, "test": 0.3, "seed": 1}}
     config = train_config(exclude=["key", "at"]) | {"split": split}
     other = config | {"split": {"random": {"seed": 2}}}
@@ -187,8 +214,9 @@ def test_an_empty_or_single_class_test_set_fails_the_gate(lake):
     none = evaluate(lake, model, features=store(root, before))
     assert not none.verdict.passed
     assert none.verdict.reasons[0] == "0 test rows are fewer than 30"
-    ones = table.filter(pc.or_(pc.less(table["at"], pa.scalar(window().end - timedelta(days=5))),
-                               pc.equal(table["label"], 1)))  # fmt: skip
+    ones = table.filter(
+        pc.or_(pc.less(table["at"], pa.scalar(window().end - timedelta(days=5))), pc.equal(table["label"], 1))
+    )
     single = evaluate(lake, model, features=store(root, ones))
     assert "the test rows hold one class only" in single.verdict.reasons
     assert "roc_auc could not be measured" in single.verdict.reasons

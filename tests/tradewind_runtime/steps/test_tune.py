@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
-
 from tests.tradewind_runtime.learnable import archive, request, rows, store, train_config
 from tests.tradewind_runtime.steprun import start
+
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.request import StepResult
 from tradewind_runtime.contract.train import TrainConfig, Tune
@@ -19,8 +19,12 @@ from tradewind_runtime.sweeps import Sweep, Trial
 from tradewind_runtime.tuners import tuner
 
 TRIALS = 8
-SPACE = {"max_depth": {"int": [2, 6]}, "eta": {"log": [0.01, 0.5]}, "subsample": {"float": [0.5, 1.0]},
-         "grow_policy": {"choice": ["depthwise", "lossguide"]}}  # fmt: skip
+SPACE = {
+    "max_depth": {"int": [2, 6]},
+    "eta": {"log": [0.01, 0.5]},
+    "subsample": {"float": [0.5, 1.0]},
+    "grow_policy": {"choice": ["depthwise", "lossguide"]},
+}
 SLOW = """
 import os, pathlib, time
 import xgboost
@@ -135,6 +139,7 @@ def wait_for(condition, seconds=60):
         time.sleep(0.02)
 
 
+@pytest.mark.server
 def test_a_killed_sweep_goes_on_and_loses_no_trial(tmp_path):
     body, folder = slow(tmp_path, "killed")
     documents = Documents(body.lake)
