@@ -19,6 +19,7 @@ from tradewind.dev.supervisor import Supervisor
 from tradewind.profile import Profile
 from tradewind_runtime.contract.errors import Problem, TradewindError
 
+_ALIVE = {"STARTING", "RUNNING", "BACKOFF"}  # supervisord is at it
 Say = Callable[[str, str], None]  # a part, and what there is to say of it
 
 
@@ -63,7 +64,7 @@ class Ascent:
         """
         wanted = expand(names if names is not None else self.profile.stack)
         means = budget()
-        alive = {name for name, state in self.supervisor.states().items() if state == "RUNNING"}
+        alive = {name for name, state in self.supervisor.states().items() if state in _ALIVE}
         if not alive:
             self.supervisor.recover()  # before ports are chosen: a killed stack's remains may hold them
         stack = load(self.project, self.home, self.profile, means, assign_ports(self.home, self.profile, alive))
