@@ -95,13 +95,6 @@ def describe(expectation: Expectation) -> str:
     return f"{expectation.name}({arguments})"
 
 
-def columns_of(expectation: Expectation) -> list[str]:
-    """The columns that it looks at."""
-    given = expectation.arguments
-    named = [given[name] for name in ("column", "column_A", "column_B") if name in given]
-    return [*named, *given.get("column_list", ())]
-
-
 class Suite:
     """The expectations on one source. To make it is to check that they can be asked.
 
@@ -165,7 +158,7 @@ class Suite:
         asked = [self.expectations[number] for number in numbers]
         if any("row_condition" in expectation.arguments for expectation in asked):
             return None  # a condition may name any column
-        return sorted({name for one in asked for name in columns_of(one)}) or self.schema.names[:1]
+        return sorted({name for one in asked for name in one.columns}) or self.schema.names[:1]
 
     def _ask(
         self, numbers: Sequence[int], frame: pd.DataFrame, found: dict[int, list[ExpectationValidationResult]]
@@ -237,7 +230,7 @@ def _configuration(expectation: Expectation, number: int, schema: pa.Schema) -> 
 
 def _moment(expectation: Expectation, value: Any, schema: pa.Schema) -> Any:
     """A bound of a column of times, as a time in the column's zone: a text cannot be compared with it."""
-    columns = [name for name in columns_of(expectation) if name in schema.names]
+    columns = [name for name in expectation.columns if name in schema.names]
     kind = schema.field(columns[0]).type if columns else pa.null()
     if not pa.types.is_timestamp(kind) or not isinstance(value, str):
         return value
@@ -266,7 +259,7 @@ def _problems(expectation: Expectation, schema: pa.Schema) -> Iterator[tuple[str
             yield f"{expectation.name}: {where + ': ' if where else ''}{one['msg']}", None
         return
     if expectation.name != "expect_column_to_exist":
-        for name in columns_of(expectation):
+        for name in expectation.columns:
             if name not in schema.names:
                 yield f"{expectation.name}: there is no column {name!r}", _nearest(name, schema.names)
 

@@ -112,6 +112,7 @@ def load_profile(name: str | None = None, *, project: Path | None = None) -> Pro
         )
     try:
         body = yaml.safe_load(path.read_text())
-        return Profile.model_validate(_filled(body, {"project": str(root), "home": str(home(root))}))
+        whole = Profile.model_validate(body).model_dump()  # with the defaults, which have words in them too
+        return Profile.model_validate(_filled(whole, {"project": str(root), "home": str(home(root))}))
     except (yaml.YAMLError, ValidationError) as error:
         raise TradewindError(Problem(code="TW303", message=str(error), file=str(path))) from error

@@ -32,6 +32,12 @@ class Expectation(Frozen):
             return {"name": name, "arguments": arguments, "severity": severity}
         return value
 
+    @property
+    def columns(self) -> list[str]:
+        """The columns that it looks at."""
+        named = [self.arguments[name] for name in ("column", "column_A", "column_B") if name in self.arguments]
+        return [*named, *self.arguments.get("column_list", ())]
+
 
 class CheckConfig(Frozen):
     """What the check step of one source does."""

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,8 +24,10 @@ from tradewind_runtime.contract.checks import CheckConfig
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import DatasetRef
 from tradewind_runtime.contract.request import StepOutcome, Verdict
-from tradewind_runtime.expectations import Finding, Suite, columns_of
 from tradewind_runtime.lake import Advance, PositionsMovedError, Snapshot, Table
+
+if TYPE_CHECKING:
+    from tradewind_runtime.expectations import Finding
 
 POSITION = "check"
 CHUNK = 250_000  # rows in memory at a time
@@ -101,8 +103,12 @@ def _done(context: StepContext, table: Table, raw: Snapshot) -> StepOutcome:
 
 def _judge(context: StepContext, config: CheckConfig, rows: Snapshot) -> tuple[list[Finding], dict[str, str]]:
     """Ask all expectations, keep the data docs, stop where the suite fails."""
-    suite = Suite(config.source, config.expectations, rows.schema) if config.expectations else None
-    if suite is None or rows.count() == 0:
+    if not config.expectations:
+        return [], {}
+    from tradewind_runtime.expectations import Suite  # Great Expectations takes seconds to import
+
+    suite = Suite(config.source, config.expectations, rows.schema)
+    if rows.count() == 0:
         return [], {}
     findings = suite.validate(lambda columns: _chunks(rows, columns))
     home = f"docs/{context.request.pipeline}/{config.source}/{context.request.fingerprint[:12]}"
@@ -213,7 +219,7 @@ def _bad(source: str, number: int, row: dict[str, Any], findings: Sequence[Findi
         asked = finding.expectation
         at = int(np.searchsorted(finding.failing, number))
         if asked.severity == "stop" and at < len(finding.failing) and finding.failing[at] == number:
-            values = ", ".join(f"{name} = {row[name]!r}" for name in columns_of(asked))
+            values = ", ".join(f"{name} = {row[name]!r}" for name in asked.columns)
             reasons.append(f"{asked.name}: {values}")
     content = {name: value for name, value in row.items() if not name.startswith("_")}
     position = row.get("_position")

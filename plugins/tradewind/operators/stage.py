@@ -54,7 +54,8 @@ class StageOperator(LeasedOperator):
         if now is None or not self._there(now, candidate.digest, weight):
             reason = f"{weight} % of requests to version {candidate.version}" if now else "the first version goes straight in"
             now = endpoints.promote(run.documents, self._endpoint, candidate.digest, weight=weight, by=by, reason=reason,
-                                    expected=now.number if now else 0, version=candidate.version)
+                                    expected=now.number if now else 0, version=candidate.version,
+                                    capture=self._deploy.capture)
         self.log.info("generation %d: %s", now.number, now.reason)
         self._wait(run)
         return {}

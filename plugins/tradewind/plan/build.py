@@ -16,6 +16,7 @@ from tradewind_runtime.contract.deploy import ScoreConfig
 from tradewind_runtime.contract.monitor import MonitorConfig
 from tradewind_runtime.contract.pins import IngestConfig, PinConfig
 from tradewind_runtime.contract.promote import EvaluateConfig, RegisterConfig
+from tradewind_runtime.contract.sources import Source
 from tradewind_runtime.contract.train import TrainConfig
 from tradewind_runtime.contract.transform import TransformConfig
 
@@ -100,7 +101,7 @@ class _Builder:
             asset = table_asset(spec.pipeline, name)
             yield self._step(
                 f"ingest_{name}", "ingest", IngestConfig(name=name, source=source), upstream=("pin",),
-                pins={"end": f"sources.{name}"}, windowed=_dated(source),
+                pins={"end": f"sources.{name}"}, windowed=_windowed(source),
                 connections={"source": source.connection} if source.connection else {},
             )
             check = CheckConfig(source=name, expectations=tuple(spec.checks.get(name, ())), time=source.time)
@@ -254,5 +255,6 @@ class _Builder:
         )
 
 
-def _dated(source: Any) -> bool:
-    return source.objects is not None and "{window.date}" in source.objects.uri
+def _windowed(source: Source) -> bool:
+    """Whether a run's window decides what is read, or what counts as late."""
+    return source.time is not None or (source.objects is not None and "{window.date}" in source.objects.uri)
