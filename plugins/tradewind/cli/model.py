@@ -109,7 +109,7 @@ def compare(
 
 def _registry(profile: str | None) -> tuple[Any, str]:
     """The registry's module and its address under a profile, as a step would find them."""
-    from tradewind.dev import connections
+    from tradewind.dev.stack import connections
     from tradewind.profile import home, load_profile, project_root
     from tradewind_runtime.connections import Connection, variable
     from tradewind_runtime.registries import registry
@@ -169,11 +169,12 @@ def _difference(pair: list[float | None]) -> str:
 
 def _print(columns: list[str], rows: list[list[str]]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table()
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*row)
-    Console().print(table, markup=False)
+        table.add_row(*map(escape, row))
+    Console().print(table)
