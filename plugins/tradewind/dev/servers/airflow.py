@@ -28,7 +28,7 @@ class AirflowPart(Server, ABC):
     """What the four have in common: one folder, one database, one set of settings."""
 
     wants: ClassVar[Mapping[str, int | None]] = {"airflow": 8080}
-    patience: ClassVar[float] = 180
+    patience: ClassVar[float] = 300
     arguments: ClassVar[tuple[str, ...]]
     health: ClassVar[tuple[str, ...]]  # what must be healthy on Airflow's own health page
 

@@ -38,7 +38,7 @@ class Server(ABC):
     title: ClassVar[str] = ""
     wants: ClassVar[Mapping[str, int | None]]  # its ports, and the number that each would like
     needs: ClassVar[tuple[str, ...]] = ()  # healthy before it starts
-    patience: ClassVar[float] = 60  # seconds until it must be healthy
+    patience: ClassVar[float] = 120  # seconds until it must be healthy
     grace: ClassVar[float] = 20  # seconds that it has to end by itself
 
     folder: Path

@@ -27,7 +27,7 @@ class MLflow(Server):
     name: ClassVar[str] = "mlflow"
     title: ClassVar[str] = "MLflow"
     wants: ClassVar[Mapping[str, int | None]] = {"mlflow": 5000}
-    patience: ClassVar[float] = 120  # it makes its tables on the first start
+    patience: ClassVar[float] = 300  # seconds on a quiet machine, minutes on a busy one
 
     @property
     def address(self) -> str:  # noqa: D102
