@@ -27,12 +27,10 @@ from unittest import mock
 TRIALS, WORKERS, SECONDS, GOAL = 12, 2, 0.5, 1.1
 FUNCTION = f"""
 import time
-import numpy as np
-from sklearn.linear_model import Ridge
+import xgboost
 def train(ctx):
     time.sleep({SECONDS})
-    x, y = ctx.train.numpy()
-    return Ridge(alpha=ctx.params["alpha"]).fit(x[:100], y[:100])
+    return xgboost.train({{"nthread": 1, "max_depth": 2, "alpha": ctx.params["alpha"]}}, ctx.train.dmatrix(), 1)
 """
 
 

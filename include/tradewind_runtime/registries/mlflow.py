@@ -161,7 +161,14 @@ def _model_files(run: Run, wanted: Registration) -> dict[str, str]:
     from mlflow.models import Model, ModelSignature
     from mlflow.types import ColSpec, Schema
 
-    inputs = Schema([ColSpec(_mlflow_type(kind), name, required=False) for name, kind in wanted.columns.items()])
+    signature = (
+        ModelSignature(
+            inputs=Schema([ColSpec(_mlflow_type(kind), name, required=False) for name, kind in wanted.columns.items()]),
+            outputs=Schema([ColSpec("double", "predict")]),
+        )
+        if wanted.columns
+        else None
+    )
     columns = list(wanted.columns)
     example = {"columns": columns, "data": [[row.get(name) for name in columns] for row in wanted.example]}
     model = Model(
@@ -170,7 +177,7 @@ def _model_files(run: Run, wanted: Registration) -> dict[str, str]:
         model_uuid=wanted.digest[:32],
         utc_time_created=datetime.fromtimestamp(run.info.start_time / 1000, UTC).replace(tzinfo=None),
         flavors={"tradewind": {"digest": wanted.digest, "path": f"models/{wanted.digest}"}},
-        signature=ModelSignature(inputs=inputs, outputs=Schema([ColSpec("double", "predict")])),
+        signature=signature,
         saved_input_example_info={"artifact_path": "input_example.json", "type": "dataframe", "pandas_orient": "split"},
     )
     return {"MLmodel": model.to_yaml(), "input_example.json": json.dumps(example)}
