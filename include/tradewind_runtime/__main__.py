@@ -54,7 +54,7 @@ def main() -> int:
         _leave(documents, error_path, error.problems, error.retryable)
         print(error, file=sys.stderr)
         return RETRYABLE if error.retryable else FINAL
-    except Exception as error:  # noqa: BLE001 - user code may raise anything, and its reason must be told
+    except Exception as error:
         traceback.print_exc()
         problem = Problem(code="TW500", message=f"{type(error).__name__}: {error}", fix="see the traceback above")
         _leave(documents, error_path, (problem,), True)

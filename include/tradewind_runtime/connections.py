@@ -45,23 +45,35 @@ class Connection:
                 body = json.loads(text)
                 extra = body.get("extra") or {}
                 return cls(
-                    id=id, type=body.get("conn_type") or "", host=body.get("host") or "",
-                    login=body.get("login") or "", password=body.get("password") or "",
-                    port=int(body["port"]) if body.get("port") else None, schema=body.get("schema") or "",
+                    id=id,
+                    type=body.get("conn_type") or "",
+                    host=body.get("host") or "",
+                    login=body.get("login") or "",
+                    password=body.get("password") or "",
+                    port=int(body["port"]) if body.get("port") else None,
+                    schema=body.get("schema") or "",
                     extra=json.loads(extra) if isinstance(extra, str) else extra,
                 )
             parts = urlsplit(text)
             query = dict(parse_qsl(parts.query))
             extra = json.loads(query["__extra__"]) if "__extra__" in query else query
             return cls(
-                id=id, type=parts.scheme, host=unquote(parts.hostname or ""), login=unquote(parts.username or ""),
-                password=unquote(parts.password or ""), port=parts.port,
-                schema=unquote(parts.path.lstrip("/")), extra=extra,
+                id=id,
+                type=parts.scheme,
+                host=unquote(parts.hostname or ""),
+                login=unquote(parts.username or ""),
+                password=unquote(parts.password or ""),
+                port=parts.port,
+                schema=unquote(parts.path.lstrip("/")),
+                extra=extra,
             )
         except (ValueError, KeyError, TypeError) as error:
             raise StepError(
-                "TW510", f"connection {id!r} is neither a URI nor JSON", retryable=False,
-                expected="Airflow's URI or JSON form", fix=f"set the connection {id!r} again in Airflow",
+                "TW510",
+                f"connection {id!r} is neither a URI nor JSON",
+                retryable=False,
+                expected="Airflow's URI or JSON form",
+                fix=f"set the connection {id!r} again in Airflow",
             ) from error
 
 
@@ -79,14 +91,17 @@ def connection(id: str) -> Connection:
     text = os.environ.get(variable(id))
     if text is None:
         raise StepError(
-            "TW511", f"connection {id!r} was not given to this step", retryable=False,
-            fix=f"add it to Airflow, or set {variable(id)} for `tradewind run`", docs="guides/connections.md",
+            "TW511",
+            f"connection {id!r} was not given to this step",
+            retryable=False,
+            fix=f"add it to Airflow, or set {variable(id)} for `tradewind run`",
+            docs="guides/connections.md",
         )
     return Connection.parse(id, text)
 
 
 def store_options(conn: Connection | None) -> dict[str, Any]:
-    """obstore's options for an S3 store, from an `aws` connection (extra: endpoint_url, region_name)."""
+    """Obstore's options for an S3 store, from an `aws` connection (extra: endpoint_url, region_name)."""
     if conn is None:
         return {}
     options: dict[str, Any] = {"aws_region": conn.extra.get("region_name", "us-east-1")}

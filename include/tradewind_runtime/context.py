@@ -72,8 +72,11 @@ class StepContext:
         value = self.request.inputs.get(name)
         if not isinstance(value, kind):
             raise StepError(
-                "TW513", f"the step {self.request.id!r} was not given {name!r}", retryable=False,
-                got=sorted(self.request.inputs), expected=f"{name}: {kind.__name__}",
+                "TW513",
+                f"the step {self.request.id!r} was not given {name!r}",
+                retryable=False,
+                got=sorted(self.request.inputs),
+                expected=f"{name}: {kind.__name__}",
             )
         return value
 

@@ -44,8 +44,14 @@ def execute(request: StepRequest) -> StepResult:
     with _scratch() as scratch, _user_code(request, lake, scratch) as code:
         outcome = step.run(StepContext(request, lake, scratch / "work", code))
     result = StepResult(
-        **dict(outcome), fingerprint=request.fingerprint, step=request.step, id=request.id,
-        pipeline=request.pipeline, run_id=request.run_id, started=started, finished=datetime.now(UTC),
+        **dict(outcome),
+        fingerprint=request.fingerprint,
+        step=request.step,
+        id=request.id,
+        pipeline=request.pipeline,
+        run_id=request.run_id,
+        started=started,
+        finished=datetime.now(UTC),
     )
     if lake.documents.create_model(request.result_path, result):
         return result

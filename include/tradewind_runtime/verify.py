@@ -51,7 +51,7 @@ def verify_table(lake: Lake, name: str) -> list[Verified]:
         base.register("rows", rows)
         base.register("refused", bad)
         found = base.execute(_COUNTS).fetchall()
-    return [_line(lake, name, *line) for line in found]
+    return [_line(lake, name, source, *counts) for source, *counts in found]
 
 
 _NONE = pa.table({"source": pa.array([], pa.string()), "position": pa.array([], pa.int64())})
@@ -62,12 +62,21 @@ def _refused(rows: pa.Table) -> pa.Table:
     return rows.filter(pc.field("stage") == "ingest").drop_columns(["stage"])
 
 
-def _line(
-    lake: Lake, name: str, source: str, rows: int, quarantined: int, doubles: int, first: int | None, last: int | None
-) -> Verified:
+def _line(lake: Lake, name: str, source: str, *counts: int) -> Verified:
+    rows, quarantined, doubles, first, last = counts
     topic, _, partition = source.rpartition("-")
     committed = lake.table(name).position(f"kafka:{topic}:{partition}")
-    gaps = committed - (first or 0) - rows - quarantined + doubles if committed is not None else 0
-    beyond = committed is not None and last is not None and last >= committed
-    return Verified(table=name, source=source, rows=rows, quarantined=quarantined, doubles=doubles, first=first,
-                    last=last, committed=committed, gaps=max(gaps, 0), ok=doubles == 0 and not beyond and gaps >= 0)
+    gaps = committed - first - rows - quarantined + doubles if committed is not None else 0
+    beyond = committed is not None and last >= committed
+    return Verified(
+        table=name,
+        source=source,
+        rows=rows,
+        quarantined=quarantined,
+        doubles=doubles,
+        first=first,
+        last=last,
+        committed=committed,
+        gaps=max(gaps, 0),
+        ok=doubles == 0 and not beyond and gaps >= 0,
+    )

@@ -73,7 +73,8 @@ class PipelineBundle(BaseDagBundle):
         """Another machine's version: a folder has no past, so it must be what is there now."""
         now = version_of(self.project, inputs(self.project, self.profile))
         if now != version:
-            msg = f"version {version} of the bundle {self.name!r} is not on this machine, and {self.project} has moved on to {now}"
+            where = f"version {version} of the bundle {self.name!r} is not on this machine"
+            msg = f"{where}, and {self.project} has moved on to {now}"
             raise RuntimeError(msg)
         self._compile(version)
 

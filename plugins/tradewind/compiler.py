@@ -56,44 +56,54 @@ def compile_project(project: Path, out: Path, profile: Profile, *, version: str)
     code = UserCode.of(project)
     (out / "code").mkdir(parents=True, exist_ok=True)
     (out / "code" / f"{code.digest}.tar.gz").write_bytes(code.archive)
-    return [_compile(project, out, profile, code, loaded, version) for loaded in load_all(pipeline_files(project))]
+    compiled = []
+    for loaded in load_all(pipeline_files(project)):
+        stub = (out / loaded.path.relative_to(project / PIPELINES)).with_suffix(".py")
+        source = loaded.path.relative_to(project).as_posix()
+        text, problems = _text(loaded, source, profile, code, version)
+        stub.parent.mkdir(parents=True, exist_ok=True)
+        stub.write_text(text)
+        compiled.append(Compiled(source, stub, problems))
+    return compiled
 
 
-def _compile(project: Path, out: Path, profile: Profile, code: UserCode, loaded: Loaded, version: str) -> Compiled:
-    source = loaded.path.relative_to(project).as_posix()
-    stub = (out / loaded.path.relative_to(project / PIPELINES)).with_suffix(".py")
-    stub.parent.mkdir(parents=True, exist_ok=True)
+def _text(
+    loaded: Loaded, source: str, profile: Profile, code: UserCode, version: str
+) -> tuple[str, tuple[Problem, ...]]:
+    """A stub's content, and what is wrong with its YAML."""
     errors = tuple(problem for problem in loaded.problems if problem.severity == "error")
     if loaded.pipeline is None or errors:
-        stub.write_text(_error_stub(source, loaded.text, errors))
-    else:
-        plan = build(loaded.pipeline, profile, code, file=source, text=loaded.text, commit=version)
-        stub.write_text(_stub(source, loaded.text, plan.model_dump_json()))
-    return Compiled(source, stub, errors)
+        return _error_stub(source, loaded.text, errors), errors
+    plan = build(loaded.pipeline, profile, code, file=source, text=loaded.text, commit=version)
+    return _stub(source, loaded.text, plan.model_dump_json()), ()
 
 
 def _stub(source: str, text: str, plan: str) -> str:
-    return "\n".join((
-        f'"""Airflow DAGs of {source}, compiled by Tradewind {tradewind.__version__}: edit the YAML, not this."""',
-        "import airflow.sdk  # noqa: F401 - imported once by the DAG processor, before it forks",
-        "from tradewind.factory import dags_of",
-        "",
-        f"YAML = ({_lines(text)})",
-        f"PLAN = {plan!r}",
-        "globals().update(dags_of(PLAN, file=__file__, text=YAML))",
-        "",
-    ))
+    return "\n".join(
+        (
+            f'"""Airflow DAGs of {source}, compiled by Tradewind {tradewind.__version__}: edit the YAML, not this."""',
+            "import airflow.sdk  # noqa: F401 - imported once by the DAG processor, before it forks",
+            "from tradewind.factory import dags_of",
+            "",
+            f"YAML = ({_lines(text)})",
+            f"PLAN = {plan!r}",
+            "globals().update(dags_of(PLAN, file=__file__, text=YAML))",
+            "",
+        )
+    )
 
 
 def _error_stub(source: str, text: str, problems: Iterable[Problem]) -> str:
     message = "\n".join(str(problem) for problem in problems)
-    return "\n".join((
-        f'"""No Airflow DAGs: {source} is wrong. Tradewind says why."""',
-        f"YAML = ({_lines(text)})",
-        "from tradewind.errors import PipelineError",
-        f"raise PipelineError({_lines(message)})",
-        "",
-    ))
+    return "\n".join(
+        (
+            f'"""No Airflow DAGs: {source} is wrong. Tradewind says why."""',
+            f"YAML = ({_lines(text)})",
+            "from tradewind.errors import PipelineError",
+            f"raise PipelineError({_lines(message)})",
+            "",
+        )
+    )
 
 
 def _lines(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
@@ -24,5 +24,5 @@ class TradewindPlugin(AirflowPlugin):
     """Registered by entry point, or by plugins/tradewind_plugin.py where the folder is mounted."""
 
     name = "tradewind"
-    fastapi_apps: ClassVar[list[dict[str, Any]]] = _apps()
-    operator_extra_links: ClassVar[list[Any]] = list(LINKS)
+    fastapi_apps = _apps()
+    operator_extra_links = list(LINKS)  # noqa: RUF012 - as Airflow declares it

@@ -74,8 +74,11 @@ def project_root(start: Path | None = None) -> Path:
         if (folder / "profiles").is_dir():
             return folder
     raise TradewindError(
-        Problem(code="TW301", message=f"no Tradewind project at or above {here}",
-                fix="go to a folder that has profiles/, or set TRADEWIND_PROJECT")
+        Problem(
+            code="TW301",
+            message=f"no Tradewind project at or above {here}",
+            fix="go to a folder that has profiles/, or set TRADEWIND_PROJECT",
+        )
     )
 
 

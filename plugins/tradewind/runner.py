@@ -85,15 +85,18 @@ class LocalRun:
 
     def _do(self, step: PlanStep) -> StepResult:
         python = str(self.plan.environments.get(step.environment, {}).get("python"))
-        request = self.run.request(step, window=self._window() if step.kind == "pin" else None,
-                                   environment=environment_digest(python))
+        request = self.run.request(
+            step, window=self._window() if step.kind == "pin" else None, environment=environment_digest(python)
+        )
         known = dict(self.connections) | {
             id: os.environ[variable(id)] for id in request.connections.values() if variable(id) in os.environ
         }
         kept = {use: id for use, id in request.connections.items() if use != "registry" or id in known}
         request = request.model_copy(update={"connections": kept})
         given = {id: known[id] for id in kept.values() if id in known}
-        result = Launch(request, self.run.documents, python, given, on_line=lambda line: self.on_line(step.id, line)).run()
+        result = Launch(
+            request, self.run.documents, python, given, on_line=lambda line: self.on_line(step.id, line)
+        ).run()
         self.run.record(request)
         return result
 
@@ -101,10 +104,14 @@ class LocalRun:
         if self.window is not None:
             return self.window
         if any(step.windowed for step in self.plan.dag("train").steps if step.kind != "pin"):
-            raise TradewindError(Problem(
-                code="TW220", message="this pipeline works on a window of time", expected="--window START END",
-                fix=f"tradewind run {self.plan.file} --window 2013-01-01 2013-04-01",
-            ))
+            raise TradewindError(
+                Problem(
+                    code="TW220",
+                    message="this pipeline works on a window of time",
+                    expected="--window START END",
+                    fix=f"tradewind run {self.plan.file} --window 2013-01-01 2013-04-01",
+                )
+            )
         now = datetime.now(UTC)
         return Window(start=now - timedelta(days=1), end=now)
 
@@ -115,10 +122,14 @@ class LocalRun:
         lease = leases.acquire(self.run.documents, name, holder, self.run.run_id, _ended)
         if lease is None:
             held = leases.current(self.run.documents, name)
-            raise TradewindError(Problem(
-                code="TW222", message=f"another run of {self.plan.pipeline!r} is under way",
-                got=f"{held.holder} {held.run}" if held else None, fix="wait for its end, or stop it",
-            ))
+            raise TradewindError(
+                Problem(
+                    code="TW222",
+                    message=f"another run of {self.plan.pipeline!r} is under way",
+                    got=f"{held.holder} {held.run}" if held else None,
+                    fix="wait for its end, or stop it",
+                )
+            )
         try:
             yield
         finally:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,18 +69,22 @@ class Launch:
         if process is None or process.poll() is not None:
             return
         _signal_group(process.pid, signal.SIGTERM)
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(GRACE)
-        except subprocess.TimeoutExpired:
-            pass
         _signal_group(process.pid, signal.SIGKILL)
 
     def _execute(self) -> int:
         command = [self.python, "-m", "tradewind_runtime", *arguments(self.request), "--parent", str(os.getpid())]
         # A session of its own, so that all of it can be signalled; no inherited stdin, which would
         # hold the Airflow supervisor's socket open.
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                   stderr=subprocess.STDOUT, start_new_session=True, env=self._environment())
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=self._environment(),
+        )
         self._process = process
         try:
             assert process.stdout is not None
@@ -91,7 +96,7 @@ class Launch:
             _signal_group(process.pid, signal.SIGKILL)  # whatever outlived its parent
 
     def _environment(self) -> dict[str, str]:
-        """This process's own, without Airflow's configuration and connections, and with the named few."""
+        """The environment of this process, without Airflow's configuration and connections, and with the named few."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "_AIRFLOW"))}
         named = {variable(id): text for id, text in self.connections.items()}
         return kept | named | {"PYTHONUNBUFFERED": "1"}
@@ -107,4 +112,3 @@ def _signal_group(pid: int, number: signal.Signals) -> None:
         os.killpg(pid, number)
     except (ProcessLookupError, PermissionError):
         return
-

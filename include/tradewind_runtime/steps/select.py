@@ -30,8 +30,13 @@ def run(context: StepContext) -> StepOutcome:
     now = endpoints.latest(context.lake.documents, config.endpoint)
     return StepOutcome(
         outputs={"version": ModelRef(name=config.model, version=version, digest=digest)},
-        facts={"model": config.model, "version": version, "digest": digest,
-               "replaces": now.stable if now else None, "generation": now.number if now else 0},
+        facts={
+            "model": config.model,
+            "version": version,
+            "digest": digest,
+            "replaces": now.stable if now else None,
+            "generation": now.number if now else 0,
+        },
         verdict=Verdict(passed=True),
     )
 

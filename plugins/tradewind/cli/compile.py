@@ -29,8 +29,12 @@ def command(
     problems = [problem for one in done for problem in one.problems]
     if format == "json":
         files = [{"source": one.source, "stub": str(one.stub), "ok": not one.problems} for one in done]
-        body = {"ok": not problems, "version": version, "files": files,
-                "problems": [problem.model_dump(mode="json") for problem in problems]}
+        body = {
+            "ok": not problems,
+            "version": version,
+            "files": files,
+            "problems": [problem.model_dump(mode="json") for problem in problems],
+        }
         typer.echo(json.dumps(body))
     else:
         for problem in problems:

@@ -8,8 +8,13 @@ from typing import Annotated, Literal
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
-                  help="Endpoints and their rollouts.", epilog="Example: tradewind deploy status")
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Endpoints and their rollouts.",
+    epilog="Example: tradewind deploy status",
+)
 
 
 @app.callback()
@@ -33,8 +38,14 @@ def status(
     names = [endpoint] if endpoint else endpoints.endpoints(documents)
     found = [(name, endpoints.latest(documents, name), endpoints.statuses(documents, name)) for name in names]
     if format == "json":
-        body = [{"endpoint": name, "generation": now.model_dump(mode="json") if now else None,
-                 "replicas": [one.model_dump(mode="json") for one in replicas]} for name, now, replicas in found]
+        body = [
+            {
+                "endpoint": name,
+                "generation": now.model_dump(mode="json") if now else None,
+                "replicas": [one.model_dump(mode="json") for one in replicas],
+            }
+            for name, now, replicas in found
+        ]
         typer.echo(json.dumps({"ok": True, "endpoints": body}))
         return
     if not found:
@@ -49,4 +60,6 @@ def status(
             age = (datetime.now(UTC) - one.written).total_seconds()
             rows = sum(arm.rows for arm in one.arms.values())
             problems = f"; {'; '.join(one.problems)}" if one.problems else ""
-            typer.echo(f"  {one.replica}: generation {one.generation}, {rows} rows answered, seen {age:.0f} s ago{problems}")
+            typer.echo(
+                f"  {one.replica}: generation {one.generation}, {rows} rows answered, seen {age:.0f} s ago{problems}"
+            )

@@ -8,8 +8,13 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
-                  help="Tables of the lake.", epilog="Example: tradewind lake show flight-delays/features")
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Tables of the lake.",
+    epilog="Example: tradewind lake show flight-delays/features",
+)
 _Format = Annotated[Literal["text", "json"], typer.Option("--format", help="text or json.")]
 _Profile = Annotated[str | None, typer.Option(help="Of profiles/; TRADEWIND_PROFILE or local by default.")]
 _Table = Annotated[str, typer.Argument(help="PIPELINE/NAME.")]
@@ -25,15 +30,20 @@ def ls(format: _Format = "text", profile: _Profile = None) -> None:
 
     opened = lake(profile)
     snapshots = [(name, opened.table(name).snapshot()) for name in opened.tables()]
-    rows = [{"table": name, "version": found.version, "rows": found.count(), "files": len(found.files)}
-            for name, found in snapshots]
+    rows = [
+        {"table": name, "version": found.version, "rows": found.count(), "files": len(found.files)}
+        for name, found in snapshots
+    ]
     _print(rows, format, "tables", "There is no table yet: run a pipeline.")
 
 
 @app.command("show")
 def show(
-    table: _Table, version: Annotated[int | None, typer.Option(help="Of the table; the newest by default.")] = None,
-    limit: Annotated[int, typer.Option(help="Rows to show.")] = 10, format: _Format = "text", profile: _Profile = None,
+    table: _Table,
+    version: Annotated[int | None, typer.Option(help="Of the table; the newest by default.")] = None,
+    limit: Annotated[int, typer.Option(help="Rows to show.")] = 10,
+    format: _Format = "text",
+    profile: _Profile = None,
 ) -> None:
     """Show columns and the first rows of a table.
 
@@ -43,8 +53,14 @@ def show(
     head = snapshot.dataset().head(limit).to_pylist()
     columns = [{"column": field.name, "type": str(field.type)} for field in snapshot.schema]
     if format == "json":
-        body = {"ok": True, "table": table, "version": snapshot.version, "rows": snapshot.count(), "columns": columns,
-                "head": head}
+        body = {
+            "ok": True,
+            "table": table,
+            "version": snapshot.version,
+            "rows": snapshot.count(),
+            "columns": columns,
+            "head": head,
+        }
         typer.echo(json.dumps(body, default=str))
         return
     typer.echo(f"{table} version {snapshot.version}: {snapshot.count():,} rows")
@@ -61,15 +77,23 @@ def history(table: _Table, format: _Format = "text", profile: _Profile = None) -
     rows = []
     for commit in _table(table, profile).history():
         told = json.loads(commit.get("tradewind") or "{}")
-        rows.append({"version": commit["version"], "time": _when(commit["timestamp"]), "operation": commit["operation"],
-                     "run": told.get("run_id", ""), "rows": told.get("rows", "")})
+        rows.append(
+            {
+                "version": commit["version"],
+                "time": _when(commit["timestamp"]),
+                "operation": commit["operation"],
+                "run": told.get("run_id", ""),
+                "rows": told.get("rows", ""),
+            }
+        )
     _print(rows, format, "commits", "It has no commits.")
 
 
 @app.command("verify")
 def verify(
     table: Annotated[str | None, typer.Argument(help="PIPELINE/NAME of an ingested table; all if not given.")] = None,
-    format: _Format = "text", profile: _Profile = None,
+    format: _Format = "text",
+    profile: _Profile = None,
 ) -> None:
     """Count each source's rows against its positions: doubles and losses end with exit code 1.
 
@@ -104,8 +128,15 @@ def _table(name: str, profile: str | None) -> Any:
     if not table.exists():
         known = list(opened.tables())
         near = difflib.get_close_matches(name, known, 1)
-        raise TradewindError(Problem(code="TW341", message=f"the lake has no table {name!r}", got=name,
-                                     expected=", ".join(known) or "none yet", suggestion=near[0] if near else None))
+        raise TradewindError(
+            Problem(
+                code="TW341",
+                message=f"the lake has no table {name!r}",
+                got=name,
+                expected=", ".join(known) or "none yet",
+                suggestion=near[0] if near else None,
+            )
+        )
     return table
 
 
@@ -123,6 +154,10 @@ def _print(rows: list[dict[str, Any]], format: str, what: str, nothing: str) -> 
     for name in rows[0]:
         shown.add_column(name)
     for row in rows:
-        shown.add_row(*(f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-                        for value in row.values()))
+        shown.add_row(
+            *(
+                f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+                for value in row.values()
+            )
+        )
     Console().print(shown)

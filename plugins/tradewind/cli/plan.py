@@ -27,7 +27,7 @@ def command(
 
     console = Console()
     for dag in plan.dags:
-        console.print(_tree(plan, dag))
+        console.print(_tree(dag))
 
 
 def plan_of(path: Path, profile: str | None) -> Any:
@@ -45,15 +45,19 @@ def plan_of(path: Path, profile: str | None) -> Any:
     project = project_root(path.parent)
     pipeline = load(path, root=project)
     file = path.relative_to(project).as_posix() if path.is_relative_to(project) else str(path)
-    return build(pipeline, load_profile(profile, project=project), UserCode.of(project), file=file, text=path.read_text())
+    return build(
+        pipeline, load_profile(profile, project=project), UserCode.of(project), file=file, text=path.read_text()
+    )
 
 
-def _tree(plan: Any, dag: Any) -> Any:
+def _tree(dag: Any) -> Any:
     from rich.tree import Tree
 
     when = dag.schedule.cron or ""
     after = ", ".join(dag.schedule.assets)
-    title = f"[bold]{dag.dag_id}[/bold]  " + "  ".join(part for part in (when, f"after {after}" if after else "") if part)
+    title = f"[bold]{dag.dag_id}[/bold]  " + "  ".join(
+        part for part in (when, f"after {after}" if after else "") if part
+    )
     tree = Tree(title)
     for step in dag.steps:
         where = f"{step.kind} · {step.runner} · {step.engine}"

@@ -41,7 +41,11 @@ def command(
     run = Run(plan, "train", name, documents, params, frozenset(refresh or ()))
     project = project_root(pipeline.resolve().parent)
     local = LocalRun(
-        plan, run, UserCode.of(project), _utc_window(window), connections,
+        plan,
+        run,
+        UserCode.of(project),
+        _utc_window(window),
+        connections,
         on_step=lambda step: console.print(f"[bold]{step.id}[/bold]"),
         on_line=lambda _step, line: console.print(f"  {line}", style="dim", markup=False, highlight=False),
     )
@@ -50,7 +54,9 @@ def command(
         reports.append(report)
         _say(console, report)
     if format == "json":
-        typer.echo(json.dumps({"ok": True, "run": name, "steps": [_as_json(report) for report in reports]}, default=str))
+        typer.echo(
+            json.dumps({"ok": True, "run": name, "steps": [_as_json(report) for report in reports]}, default=str)
+        )
     else:
         console.print(_table(plan.pipeline, name, reports))
         if any(report.id == "register" and report.state != "skipped" for report in reports):
@@ -86,8 +92,15 @@ def _known(given: dict[str, Any], declared: dict[str, Any]) -> dict[str, Any]:
     for name in given:
         if name not in declared:
             near = difflib.get_close_matches(name, declared, 1)
-            raise TradewindError(Problem(code="TW224", message=f"the pipeline has no param {name!r}", got=name,
-                                         expected=", ".join(declared) or "none", suggestion=near[0] if near else None))
+            raise TradewindError(
+                Problem(
+                    code="TW224",
+                    message=f"the pipeline has no param {name!r}",
+                    got=name,
+                    expected=", ".join(declared) or "none",
+                    suggestion=near[0] if near else None,
+                )
+            )
     return given
 
 
@@ -103,7 +116,7 @@ def _utc_window(window: tuple[datetime, datetime] | None) -> Any:
 def _say(console: Any, report: Any) -> None:
     metrics = ", ".join(f"{name}={value:g}" for name, value in report.metrics.items())
     text = " · ".join(part for part in (report.state, f"{report.seconds:.1f} s", metrics, report.reason) if part)
-    console.print(f"  [green]✓[/green] {text}" if report.state != "skipped" else f"  [yellow]–[/yellow] {text}")
+    console.print(f"  [green]✓[/green] {text}" if report.state != "skipped" else f"  [yellow]-[/yellow] {text}")
 
 
 def _table(pipeline: str, run: str, reports: list[Any]) -> Any:
@@ -119,5 +132,11 @@ def _table(pipeline: str, run: str, reports: list[Any]) -> Any:
 
 
 def _as_json(report: Any) -> dict[str, Any]:
-    return {"id": report.id, "state": report.state, "seconds": round(report.seconds, 3),
-            "metrics": dict(report.metrics), "reason": report.reason, "outputs": dict(report.outputs)}
+    return {
+        "id": report.id,
+        "state": report.state,
+        "seconds": round(report.seconds, 3),
+        "metrics": dict(report.metrics),
+        "reason": report.reason,
+        "outputs": dict(report.outputs),
+    }

@@ -61,8 +61,10 @@ def main() -> int:
     out.parent.mkdir(exist_ok=True)
     out.write_text(as_json(lines, seconds=round(seconds, 1), failure=failure))
     subprocess.run([sys.executable, "-m", "tradewind.cli", "dev", "status"], check=False)
-    say.line(f"{'All is as promised' if ok else 'Something is not as promised'}; {seconds:.0f} s; build/demo.json. "
-             "The stack stays up: look around, then `make down`.")
+    say.line(
+        f"{'All is as promised' if ok else 'Something is not as promised'}; {seconds:.0f} s; build/demo.json. "
+        "The stack stays up: look around, then `make down`."
+    )
     return 0 if ok else 1
 
 

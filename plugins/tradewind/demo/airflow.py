@@ -35,7 +35,9 @@ class Airflow:
         answer.raise_for_status()
         self._client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
-    @retry(retry=retry_if_exception_type(httpx.TransportError), stop=stop_after_delay(60), wait=wait_fixed(1), reraise=True)
+    @retry(
+        retry=retry_if_exception_type(httpx.TransportError), stop=stop_after_delay(60), wait=wait_fixed(1), reraise=True
+    )
     def call(self, method: str, path: str, **options: Any) -> Any:
         """One request to the API.
 
@@ -99,7 +101,9 @@ class Airflow:
             value = json.loads(value)
         return dict(value or {})
 
-    def follow(self, dag_id: str, run_id: str, on_task: Callable[[dict[str, Any]], None], *, timeout: float = 900) -> str:
+    def follow(
+        self, dag_id: str, run_id: str, on_task: Callable[[dict[str, Any]], None], *, timeout: float = 900
+    ) -> str:
         """Wait for a run's end, telling of each task that ends.
 
         Returns:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +69,17 @@ class Closing:
             rows, doubles = sum(line.rows for line in found), sum(line.doubles for line in found)
             bad = sum(line.quarantined for line in found)
             text = f"{rows:,} rows, {bad} quarantined, {doubles} twice"
-            yield Line(f"{source}: each offset or object once", "the lake", text, bool(rows) and all(l.ok for l in found))
+            yield Line(
+                f"{source}: each offset or object once", "the lake", text, bool(rows) and all(one.ok for one in found)
+            )
         refused = self.lake.table(f"{PIPELINE}/flights_quarantine").snapshot().to_arrow(["reason", "stage"])
         first = refused.column("reason")[0].as_py() if refused.num_rows else "none"
-        yield Line("broken messages are kept, with the reason", "the lake", f"{refused.num_rows}, such as: {first[:60]}",
-                   refused.num_rows > 0)
+        yield Line(
+            "broken messages are kept, with the reason",
+            "the lake",
+            f"{refused.num_rows}, such as: {first[:60]}",
+            refused.num_rows > 0,
+        )
 
     def _models(self) -> Iterator[Line]:
         versions = registry("mlflow").versions(self.mlflow, PIPELINE)
@@ -90,20 +96,31 @@ class Closing:
         yield Line("the endpoint serves the champion", "the lake", f"generation {now.number}" if now else "none", same)
         if now is None:
             return
-        steps = [f"{g.stable[:8]}" + (f"+{g.canary[:8]} at {g.weight} %" if g.canary else "")
-                 for g in reversed(list(endpoints.generations(self.lake.documents, PIPELINE)))]
+        steps = [
+            f"{g.stable[:8]}" + (f"+{g.canary[:8]} at {g.weight} %" if g.canary else "")
+            for g in reversed(list(endpoints.generations(self.lake.documents, PIPELINE)))
+        ]
         yield Line("how it got there", "the lake", " → ".join(steps), True)
         rows = self.traffic.flights(SUMMER.window).slice(0, 50)
         answers, digest = self._ask(rows)
         wanted = self._offline(digest, rows)
         worst = max(abs(a - b) for a, b in zip(answers, wanted, strict=True))
-        yield Line("its answers are the model's own", "the endpoint", f"50 flights, largest difference {worst:.1e}", worst < 1e-9)
+        yield Line(
+            "its answers are the model's own",
+            "the endpoint",
+            f"50 flights, largest difference {worst:.1e}",
+            worst < 1e-9,
+        )
         captured = self.lake.table(f"{PIPELINE}/flight_delays_requests").snapshot().count()
         yield Line("requests and answers captured", "the lake", f"{captured:,} rows", captured > 0)
 
     def _ask(self, rows: pa.Table) -> tuple[list[float], str]:
-        answer = httpx.post(f"{self.traffic.url}/v2/models/{PIPELINE}/infer", json=infer_body(rows, "closing"),
-                            timeout=30, trust_env=False)
+        answer = httpx.post(
+            f"{self.traffic.url}/v2/models/{PIPELINE}/infer",
+            json=infer_body(rows, "closing"),
+            timeout=30,
+            trust_env=False,
+        )
         answer.raise_for_status()
         body = answer.json()
         return [float(value) for value in body["outputs"][0]["data"]], str(body["parameters"]["digest"])
@@ -121,7 +138,7 @@ class Closing:
         drifting = 0
         for chapter in CHAPTERS[1:]:
             told = self.airflow.told(MONITOR, f"demo-{chapter.name}", "drift")
-            found = list((told.get("facts") or {}).get("digests", {}).values())
+            found: list[dict[str, Any]] = list((told.get("facts") or {}).get("digests", {}).values())
             drifting += any(one.get("drifting") for one in found)
             says = "; ".join(one["says"] for one in found) or "nothing was said"
             yield Line(f"drift in {chapter.name}", "Airflow", says, bool(found))
@@ -129,8 +146,12 @@ class Closing:
         retrained = [run for run in self.airflow.runs(PIPELINE) if run["run_type"] == "asset_triggered"]
         reports = [name for name in self.lake.documents.names(f"reports/{PIPELINE}") if name.endswith(".html")]
         yield Line("drift reports", "the lake", str(len(reports)), bool(reports))
-        yield Line("retraining started by drift", "Airflow", ", ".join(run["dag_run_id"] for run in retrained) or "none",
-                   bool(retrained))
+        yield Line(
+            "retraining started by drift",
+            "Airflow",
+            ", ".join(run["dag_run_id"] for run in retrained) or "none",
+            bool(retrained),
+        )
         for run in retrained:
             verdict = self.airflow.told(PIPELINE, run["dag_run_id"], "evaluate").get("verdict")
             if verdict is not None:
@@ -140,19 +161,23 @@ class Closing:
     def _told(self) -> Line:
         lines = self.messages.read_text().splitlines() if self.messages.is_file() else []
         texts = [json.loads(line).get("text", "") for line in lines]
-        return Line("messages", "the Slack receiver", " | ".join(text.splitlines()[0] for text in texts if text) or "none",
-                    len(texts) >= 2)
+        return Line(
+            "messages",
+            "the Slack receiver",
+            " | ".join(text.splitlines()[0] for text in texts if text) or "none",
+            len(texts) >= 2,
+        )
 
 
 def collect(lines: Iterator[Line], on_line: Callable[[Line], None]) -> list[Line]:
     """All lines; one that cannot be asked for is a line that is not so."""
-    found = []
+    found: list[Line] = []
     while True:
         try:
             line = next(lines)
         except StopIteration:
             return found
-        except Exception as error:  # noqa: BLE001 - told in the table, and the demo ends with 1
+        except Exception as error:
             line = Line("the rest", "", f"{type(error).__name__}: {error}", ok=False)
         found.append(line)
         on_line(line)
@@ -162,6 +187,9 @@ def collect(lines: Iterator[Line], on_line: Callable[[Line], None]) -> list[Line
 
 def as_json(lines: list[Line], **more: Any) -> str:
     """The same for a machine."""
-    body = {"ok": all(line.ok for line in lines), **more,
-            "lines": [{"what": l.what, "asked": l.asked, "answer": l.answer, "ok": l.ok} for l in lines]}
+    body = {
+        "ok": all(line.ok for line in lines),
+        **more,
+        "lines": [asdict(line) for line in lines],
+    }
     return json.dumps(body, indent=1)

@@ -9,8 +9,12 @@ from typing import Any
 
 from rich.console import Console
 
-_MARKS = {"success": "[green]✓[/green]", "failed": "[red]✗[/red]", "skipped": "[yellow]–[/yellow]",
-          "upstream_failed": "[red]·[/red]"}
+_MARKS = {
+    "success": "[green]✓[/green]",
+    "failed": "[red]✗[/red]",
+    "skipped": "[yellow]-[/yellow]",
+    "upstream_failed": "[red]·[/red]",
+}
 
 
 @dataclass

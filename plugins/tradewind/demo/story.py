@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from threading import Event
 from typing import Any
 
-from tradewind.demo.airflow import Airflow, DemoError
+from tradewind.demo.airflow import ENDED, Airflow, DemoError
 from tradewind.demo.say import Say
 from tradewind.demo.traffic import Traffic
 from tradewind_runtime.contract.refs import Window
@@ -77,24 +77,38 @@ class Story:
         self.say.fact("arrived", self.arrive(chapter))
         with self._rolled_out():
             self._run(PIPELINE, f"demo-{chapter.name}", chapter.conf)
+        self._settle(ROLLOUT)  # one that an interrupted demo has left
         if chapter is WINTER:
+            return
+        run_id = f"demo-{chapter.name}"
+        if self._succeeded(MONITOR, run_id):
+            self.say.line(f"{chapter.name} was served and watched by an earlier demo")
+            self._settle(PIPELINE)
             return
         self.say.fact("served", self.traffic.send(chapter.window))
         before = self._ids(PIPELINE)
-        run_id = f"demo-{chapter.name}"
-        if not self._run(MONITOR, run_id, chapter.conf):
-            return  # told before: a retraining that it asked for has been done
-        drift = self.airflow.told(MONITOR, run_id, "drift")
+        self._run(MONITOR, run_id, chapter.conf)
         if "request_retraining" in self._done(MONITOR, run_id):
             self.say.line("drift held: a retraining was asked for; waiting for Airflow to start it")
             with self._rolled_out(live=chapter.window):
                 self._follow(PIPELINE, self.airflow.await_run(PIPELINE, before))
-        elif drift.get("verdict"):
-            self.say.line("; ".join(drift["verdict"]["reasons"]) or "no drift to act on")
+            return
+        verdict = self.airflow.told(MONITOR, run_id, "drift").get("verdict") or {}
+        self.say.line("; ".join(verdict.get("reasons", ())) or "no drift to act on")
+
+    def _settle(self, dag_id: str) -> None:
+        """See through what is still running."""
+        for run in self.airflow.runs(dag_id):
+            if run["state"] not in ENDED:
+                self._follow(dag_id, run["dag_run_id"], may_fail=True)
+
+    def _succeeded(self, dag_id: str, run_id: str) -> bool:
+        run = self.airflow.run(dag_id, run_id)
+        return run is not None and run["state"] == "success"
 
     @contextmanager
     def _rolled_out(self, live: Window | None = None) -> Iterator[None]:
-        """After the block: if it registered a version, see its rollout through, under live traffic where there is any."""
+        """If the block registered a version, see its rollout through, under live traffic where there is any."""
         before, runs = self._ids(ROLLOUT), len(self.runs)
         yield
         registered = any(run["dag_id"] == PIPELINE and "register" in run["done"] for run in self.runs[runs:])
@@ -113,17 +127,15 @@ class Story:
                 stop.set()
             self.say.fact("served meanwhile", sending.result())
 
-    def _run(self, dag_id: str, run_id: str, conf: dict[str, Any]) -> bool:
-        """Trigger a run and see it through; False where an earlier demo has done so."""
+    def _run(self, dag_id: str, run_id: str, conf: dict[str, Any]) -> None:
+        """Trigger a run and see it through, unless an earlier demo has; what it left failed is cleared."""
+        if self._succeeded(dag_id, run_id):
+            self.say.line(f"{dag_id} {run_id} was done by an earlier demo")
+            return
         if not self.airflow.trigger(dag_id, run_id, conf):
-            run = self.airflow.run(dag_id, run_id)
-            if run is not None and run["state"] == "success":
-                self.say.line(f"{dag_id} {run_id} was done by an earlier demo")
-                return False
-            self.airflow.call("POST", f"/dags/{dag_id}/dagRuns/{run_id}/clear",
-                              json={"dry_run": False, "only_failed": True})
+            path = f"/dags/{dag_id}/dagRuns/{run_id}/clear"
+            self.airflow.call("POST", path, json={"dry_run": False, "only_failed": True})
         self._follow(dag_id, run_id)
-        return True
 
     def _follow(self, dag_id: str, run_id: str, *, may_fail: bool = False) -> None:
         self.say.line(f"{dag_id} {run_id}")

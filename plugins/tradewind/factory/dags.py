@@ -6,10 +6,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import DAG, Asset, AssetAll, AssetAny, AssetOrTimeSchedule, BaseOperator, CronDataIntervalTimetable, Param
+from airflow.sdk import (
+    DAG,
+    Asset,
+    AssetAll,
+    AssetAny,
+    AssetOrTimeSchedule,
+    BaseOperator,
+    CronDataIntervalTimetable,
+    Param,
+)
 
 from tradewind.factory.tasks import task_of
-from tradewind.plan.model import Flow, Plan, PlanDag, Schedule
+from tradewind.plan.model import Plan, PlanDag, Schedule
 
 #: A DAG without a first day: Airflow wants one, and no run is made before it.
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
@@ -32,11 +41,19 @@ def dags_of(plan_json: str, *, file: str, text: str = "") -> dict[str, DAG]:
 
 def _dag(plan: Plan, part: PlanDag, code: Path | None, text: str) -> DAG:
     dag = DAG(
-        dag_id=part.dag_id, description=plan.description, schedule=_schedule(part.schedule),
-        start_date=_time(part.schedule.start) or EPOCH, end_date=_time(part.schedule.end),
-        catchup=part.schedule.catchup, params=_params(part), tags=["tradewind", part.flow, *plan.tags],
-        owner_links={}, doc_md=f"`{plan.file}`\n\n```yaml\n{text}```\n" if text else None,
-        default_args={"owner": plan.owner or "tradewind"}, max_active_runs=16, render_template_as_native_obj=False,
+        dag_id=part.dag_id,
+        description=plan.description,
+        schedule=_schedule(part.schedule),
+        start_date=_time(part.schedule.start) or EPOCH,
+        end_date=_time(part.schedule.end),
+        catchup=part.schedule.catchup,
+        params=_params(part),
+        tags=["tradewind", part.flow, *plan.tags],
+        owner_links={},
+        doc_md=f"`{plan.file}`\n\n```yaml\n{text}```\n" if text else None,
+        default_args={"owner": plan.owner or "tradewind"},
+        max_active_runs=16,
+        render_template_as_native_obj=False,
         on_failure_callback=_alerts(plan),
     )
     tasks: dict[str, BaseOperator] = {}
@@ -53,7 +70,7 @@ def _dag(plan: Plan, part: PlanDag, code: Path | None, text: str) -> DAG:
 
 def _schedule(schedule: Schedule) -> Any:
     """A cron's data intervals, what others have updated, and what wakes the DAG besides."""
-    wakes = [AssetAny(*map(_asset, schedule.assets))] if schedule.assets else []
+    wakes: list[Any] = [AssetAny(*map(_asset, schedule.assets))] if schedule.assets else []
     if schedule.cron is not None:
         timetable = CronDataIntervalTimetable(schedule.cron, timezone=schedule.timezone)
         return AssetOrTimeSchedule(timetable=timetable, assets=wakes[0]) if wakes else timetable
@@ -82,12 +99,19 @@ def _params(part: PlanDag) -> dict[str, Param]:
     if part.flow == "rollout":
         return found
     for name, title in (("window_start", "Window's start"), ("window_end", "Window's end")):
-        found[name] = Param(None, type=["null", "string"], format="date-time", title=title, section="Window",
-                            description=_WINDOW)
+        found[name] = Param(
+            None, type=["null", "string"], format="date-time", title=title, section="Window", description=_WINDOW
+        )
     steps = [step.id for step in part.steps if not step.every_run]
     if steps:
-        found["refresh"] = Param([], type="array", examples=steps, title="Do anew", section="Window",
-                                 description="Steps to do again although they have a result.")
+        found["refresh"] = Param(
+            [],
+            type="array",
+            examples=steps,
+            title="Do anew",
+            section="Window",
+            description="Steps to do again although they have a result.",
+        )
     return found
 
 

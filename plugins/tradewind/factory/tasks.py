@@ -54,5 +54,7 @@ def _approval(plan: Plan, common: dict[str, Any]) -> BaseOperator:
     common.pop("pool", None)
     return ApprovalOperator(
         subject=f"Roll out a new version of {plan.model}?",
-        body="{{ ti.xcom_pull(task_ids='select')['facts'] }}", fail_on_reject=False, **common,
+        body="{{ ti.xcom_pull(task_ids='select')['facts'] }}",
+        fail_on_reject=False,
+        **common,
     )

@@ -72,7 +72,7 @@ class LeasedOperator(StepOperator):
         if lease.holder.startswith(PROCESS):
             return not process_lives(lease.holder)
         try:
-            state = context["ti"].get_dagrun_state(dag_id=lease.holder, run_id=lease.run)  # type: ignore[attr-defined]
+            state = context["ti"].get_dagrun_state(dag_id=lease.holder, run_id=lease.run)
         except AirflowRuntimeError:
             return True  # Airflow knows no such run any more
         return str(state) in ENDED

@@ -32,8 +32,12 @@ class StageOperator(LeasedOperator):
         candidate = self._candidate(run)
         if state == "pass":
             self.log.info("%s: %s", self.step.id, reasons)
-            return {"stage": self.step.config["weight"], "digest": candidate.digest, "version": candidate.version,
-                    "judgement": reasons}
+            return {
+                "stage": self.step.config["weight"],
+                "digest": candidate.digest,
+                "version": candidate.version,
+                "judgement": reasons,
+            }
         if state == "replay":
             self.log.info("too little traffic (%s): replaying captured requests through both", reasons)
             self._replay(run)
@@ -50,12 +54,26 @@ class StageOperator(LeasedOperator):
         now = endpoints.latest(run.documents, self._endpoint)
         mine = [g for g in endpoints.generations(run.documents, self._endpoint) if g.by == by]
         if now is not None and mine and now.by != by:
-            raise AirflowFailException(f"TW564: the endpoint has moved on: generation {now.number}, by {now.by}: {now.reason}")
+            raise AirflowFailException(
+                f"TW564: the endpoint has moved on: generation {now.number}, by {now.by}: {now.reason}"
+            )
         if now is None or not self._there(now, candidate.digest, weight):
-            reason = f"{weight} % of requests to version {candidate.version}" if now else "the first version goes straight in"
-            now = endpoints.promote(run.documents, self._endpoint, candidate.digest, weight=weight, by=by, reason=reason,
-                                    expected=now.number if now else 0, version=candidate.version,
-                                    capture=self._deploy.capture)
+            reason = (
+                f"{weight} % of requests to version {candidate.version}"
+                if now
+                else "the first version goes straight in"
+            )
+            now = endpoints.promote(
+                run.documents,
+                self._endpoint,
+                candidate.digest,
+                weight=weight,
+                by=by,
+                reason=reason,
+                expected=now.number if now else 0,
+                version=candidate.version,
+                capture=self._deploy.capture,
+            )
         self.log.info("generation %d: %s", now.number, now.reason)
         self._wait(run)
         return {}
@@ -69,16 +87,27 @@ class StageOperator(LeasedOperator):
         assert now is not None, "this task has just seen it"
         deploy = self._deploy
         trigger = StageTrigger(
-            lake=self.plan.lake, connection=self.plan.lake_connection, endpoint=self._endpoint, number=now.number,
-            started=now.created.isoformat(), stage=deploy.stage.model_dump(mode="json"),
-            abort=deploy.abort.model_dump(mode="json"), replayed=replayed,
+            lake=self.plan.lake,
+            connection=self.plan.lake_connection,
+            endpoint=self._endpoint,
+            number=now.number,
+            started=now.created.isoformat(),
+            stage=deploy.stage.model_dump(mode="json"),
+            abort=deploy.abort.model_dump(mode="json"),
+            replayed=replayed,
         )
         self.defer(trigger=trigger, method_name="judged")
 
     def _replay(self, run: Run) -> None:
         config = {"endpoint": self._endpoint, "requests": max(1, self._deploy.stage.min_requests)}
-        step = PlanStep(id=f"{self.step.id}_replay", kind="replay", config=config, every_run=True,
-                        settings=self.step.settings, connections=self.step.connections)
+        step = PlanStep(
+            id=f"{self.step.id}_replay",
+            kind="replay",
+            config=config,
+            every_run=True,
+            settings=self.step.settings,
+            connections=self.step.connections,
+        )
         self.launch(run, run.request(step))
 
     def _go_back(self, run: Run, reasons: str) -> None:

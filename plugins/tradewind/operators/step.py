@@ -39,7 +39,7 @@ class StepTask:
         log: Any
 
     def run_of(self, context: Context) -> Run:
-        """This run, as the plan sees it."""
+        """The run, as the plan sees it."""
         params = dict(context["params"])
         refresh = params.get("refresh") or []
         own = {name: value for name, value in params.items() if name not in RUN_PARAMS}
@@ -56,8 +56,14 @@ class StepTask:
             context["ti"].xcom_push(key=name, value=value)
         verdict = result.verdict.model_dump() if result.verdict else None
         outputs = {name: output.model_dump(mode="json") for name, output in result.outputs.items()}
-        body = {"metrics": result.metrics, "facts": result.facts, "outputs": outputs, "verdict": verdict,
-                "adopted_from": result.run_id, "result": f"results/{result.step}/{result.fingerprint}.json"}
+        body = {
+            "metrics": result.metrics,
+            "facts": result.facts,
+            "outputs": outputs,
+            "verdict": verdict,
+            "adopted_from": result.run_id,
+            "result": f"results/{result.step}/{result.fingerprint}.json",
+        }
         if verdict:
             self.log.info("verdict: %s: %s", "yes" if verdict["passed"] else "no", "; ".join(verdict["reasons"]))
         if result.metrics:
@@ -113,8 +119,10 @@ class StepOperator(StepTask, BaseOperator):
         del context
         return self.launch(run, self.request(run))
 
-    def request(self, run: Run, *, window: Window | None = None, config: Mapping[str, Any] | None = None) -> StepRequest:
-        """This step's request in this run."""
+    def request(
+        self, run: Run, *, window: Window | None = None, config: Mapping[str, Any] | None = None
+    ) -> StepRequest:
+        """The step's request in a run."""
         return run.request(self.step, window=window, config=config, environment=environment_digest(self.python))
 
     @property
@@ -130,7 +138,9 @@ class StepOperator(StepTask, BaseOperator):
         """Start the request, wait for its end and note its result in the run."""
         self.bring_code(run.documents)
         connections = {id: connection_text(id) for id in sorted(set(request.connections.values()))}
-        self._launch = Launch(request, run.documents, self.python, connections, on_line=lambda line: self.log.info("%s", line))
+        self._launch = Launch(
+            request, run.documents, self.python, connections, on_line=lambda line: self.log.info("%s", line)
+        )
         result = self._launch.run()
         run.record(request)
         return result

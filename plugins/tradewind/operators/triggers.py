@@ -29,8 +29,10 @@ async def _documents(lake: str, connection: str | None) -> Documents:
 class LeaseTrigger(BaseTrigger):
     """Wakes when a lease is free, and from time to time, since its holder may have died."""
 
-    def __init__(self, lake: str, name: str, connection: str | None = None, *, poll: float = 1.0, recheck: float = 15.0) -> None:
-        super().__init__()
+    def __init__(
+        self, lake: str, name: str, connection: str | None = None, *, poll: float = 1.0, recheck: float = 15.0
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
         self.lake = lake
         self.name = name
         self.connection = connection
@@ -39,9 +41,16 @@ class LeaseTrigger(BaseTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class and arguments, for the triggerer."""
-        return ("tradewind.operators.triggers.LeaseTrigger",
-                {"lake": self.lake, "name": self.name, "connection": self.connection, "poll": self.poll,
-                 "recheck": self.recheck})
+        return (
+            "tradewind.operators.triggers.LeaseTrigger",
+            {
+                "lake": self.lake,
+                "name": self.name,
+                "connection": self.connection,
+                "poll": self.poll,
+                "recheck": self.recheck,
+            },
+        )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll the lake."""
@@ -52,15 +61,26 @@ class LeaseTrigger(BaseTrigger):
                 break
             await asyncio.sleep(self.poll)
             waited += self.poll
-        yield TriggerEvent({"lease": self.name})
+        yield TriggerEvent({"lease": self.name})  # type: ignore[no-untyped-call]
 
 
 class StageTrigger(BaseTrigger):
     """Wakes when a canary's stage can be judged."""
 
-    def __init__(self, lake: str, endpoint: str, number: int, started: str, stage: dict[str, Any],
-                 abort: dict[str, Any], connection: str | None = None, *, replayed: bool = False, poll: float = 1.0) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        lake: str,
+        *,
+        endpoint: str,
+        number: int,
+        started: str,
+        stage: dict[str, Any],
+        abort: dict[str, Any],
+        connection: str | None = None,
+        replayed: bool = False,
+        poll: float = 1.0,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
         self.lake = lake
         self.endpoint = endpoint
         self.number = number
@@ -73,10 +93,20 @@ class StageTrigger(BaseTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class and arguments, for the triggerer."""
-        return ("tradewind.operators.triggers.StageTrigger",
-                {"lake": self.lake, "endpoint": self.endpoint, "number": self.number, "started": self.started,
-                 "stage": self.stage, "abort": self.abort, "connection": self.connection, "replayed": self.replayed,
-                 "poll": self.poll})
+        return (
+            "tradewind.operators.triggers.StageTrigger",
+            {
+                "lake": self.lake,
+                "endpoint": self.endpoint,
+                "number": self.number,
+                "started": self.started,
+                "stage": self.stage,
+                "abort": self.abort,
+                "connection": self.connection,
+                "replayed": self.replayed,
+                "poll": self.poll,
+            },
+        )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Judge by the replicas' statuses until there is something to say."""
@@ -87,11 +117,11 @@ class StageTrigger(BaseTrigger):
             now = await asyncio.to_thread(endpoints.latest, documents, self.endpoint)
             if now is None or now.number != self.number:
                 moved = f"generation {now.number}, by {now.by}: {now.reason}" if now else "no generation"
-                yield TriggerEvent({"state": "moved", "reasons": [f"the endpoint has moved on to {moved}"]})
+                yield TriggerEvent({"state": "moved", "reasons": [f"the endpoint has moved on to {moved}"]})  # type: ignore[no-untyped-call]
                 return
             found = await asyncio.to_thread(endpoints.statuses, documents, self.endpoint)
             judgement = judge(stage, abort, now, found, started, datetime.now(started.tzinfo), replayed=self.replayed)
             if judgement.state != "wait":
-                yield TriggerEvent({"state": judgement.state, "reasons": list(judgement.reasons)})
+                yield TriggerEvent({"state": judgement.state, "reasons": list(judgement.reasons)})  # type: ignore[no-untyped-call]
                 return
             await asyncio.sleep(self.poll)

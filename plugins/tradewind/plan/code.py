@@ -30,11 +30,13 @@ class UserCode:
     def of(cls, project: Path) -> UserCode:
         """What lies in a project now."""
         found = (path for top in ROOTS for path in sorted((project / top).rglob("*")))
-        return cls({
-            path.relative_to(project).as_posix(): path.read_bytes()
-            for path in found
-            if path.is_file() and "__pycache__" not in path.parts
-        })
+        return cls(
+            {
+                path.relative_to(project).as_posix(): path.read_bytes()
+                for path in found
+                if path.is_file() and "__pycache__" not in path.parts
+            }
+        )
 
     @cached_property
     def archive(self) -> bytes:
@@ -85,7 +87,10 @@ class UserCode:
             elif isinstance(node, ast.ImportFrom):
                 if node.level:
                     base = Path(here, *[".."] * (node.level - 1)).as_posix()
-                modules = [node.module or "", *(f"{node.module or ''}.{alias.name}".lstrip(".") for alias in node.names)]
+                modules = [
+                    node.module or "",
+                    *(f"{node.module or ''}.{alias.name}".lstrip(".") for alias in node.names),
+                ]
             for module in modules:
                 yield from self._files_of(base, module)
 

@@ -67,8 +67,14 @@ class Run:
         """Note which result is this run's. Doing it again overwrites it with the same."""
         self.documents.put(f"{self.folder}/results/{request.id}", request.result_path.encode())
 
-    def request(self, step: PlanStep, *, window: Window | None = None, config: Mapping[str, Any] | None = None,
-                environment: str | None = None) -> StepRequest:
+    def request(
+        self,
+        step: PlanStep,
+        *,
+        window: Window | None = None,
+        config: Mapping[str, Any] | None = None,
+        environment: str | None = None,
+    ) -> StepRequest:
         """The request of a step.
 
         Args:
@@ -86,20 +92,32 @@ class Run:
         fresh = step.every_run or step.id in self.refresh
         archive = self.plan.code_archive
         return StepRequest(
-            step=step.kind, id=step.id, pipeline=self.plan.pipeline, run_id=self.key, lake=self.plan.lake,
-            engine=step.engine, config=body, pins=self._pins_of(step, pins), inputs=self._inputs_of(step),
+            step=step.kind,
+            id=step.id,
+            pipeline=self.plan.pipeline,
+            run_id=self.key,
+            lake=self.plan.lake,
+            engine=step.engine,
+            config=body,
+            pins=self._pins_of(step, pins),
+            inputs=self._inputs_of(step),
             window=window if step.windowed else None,
             code=CodeRef(archive=archive, closure=step.closure) if step.closure and archive else None,
             environment=environment if step.computes else None,
-            refresh=self.key if fresh else None, settings=step.settings, connections=step.connections,
+            refresh=self.key if fresh else None,
+            settings=step.settings,
+            connections=step.connections,
         )
 
     def _pins_of(self, step: PlanStep, pins: Pins | None) -> dict[str, Any]:
         if not step.pins:
             return {}
         if pins is None:
-            raise TradewindError(Problem(code="TW211", message=f"the run {self.run_id!r} has no pins yet",
-                                         fix="clear its first step, pin"))
+            raise TradewindError(
+                Problem(
+                    code="TW211", message=f"the run {self.run_id!r} has no pins yet", fix="clear its first step, pin"
+                )
+            )
         body = pins.model_dump(mode="json")
         found = {}
         for name, path in step.pins.items():
@@ -117,8 +135,11 @@ class Run:
             result = self.result(upstream)
             if result is None or output not in result.outputs:
                 raise TradewindError(
-                    Problem(code="TW211", message=f"step {step.id!r} needs {source!r}, which this run does not have",
-                            fix=f"clear the task {upstream!r}")
+                    Problem(
+                        code="TW211",
+                        message=f"step {step.id!r} needs {source!r}, which this run does not have",
+                        fix=f"clear the task {upstream!r}",
+                    )
                 )
             found[name] = result.outputs[output]
         return found
@@ -126,6 +147,11 @@ class Run:
     def _pinned_table(self, table: str) -> DatasetRef:
         pins = self.pins()
         if pins is None or table not in pins.tables:
-            raise TradewindError(Problem(code="TW211", message=f"the run {self.run_id!r} has not pinned {table!r}",
-                                         fix="clear its first step, pin"))
+            raise TradewindError(
+                Problem(
+                    code="TW211",
+                    message=f"the run {self.run_id!r} has not pinned {table!r}",
+                    fix="clear its first step, pin",
+                )
+            )
         return DatasetRef(table=table, version=pins.tables[table])

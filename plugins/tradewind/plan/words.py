@@ -41,6 +41,10 @@ def _meaning(match: re.Match[str], params: Mapping[str, Any], window: Window | N
     if kind == "window" and window is not None and name in ("start", "end"):
         return getattr(window, name).isoformat()
     raise TradewindError(
-        Problem(code="TW210", message=f"{match[0]} stands for nothing in this run", got=sorted(params),
-                expected="{params.NAME} of the params block, {window.start}, {window.end} or {window.date}")
+        Problem(
+            code="TW210",
+            message=f"{match[0]} stands for nothing in this run",
+            got=sorted(params),
+            expected="{params.NAME} of the params block, {window.start}, {window.end} or {window.date}",
+        )
     )

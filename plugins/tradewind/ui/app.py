@@ -20,7 +20,8 @@ SHOWN = ("docs", "reports")
 
 # A page made of users' data runs in an origin of its own, with no way to Airflow's cookies.
 _HEADERS = {
-    "Content-Security-Policy": "sandbox allow-scripts allow-popups; default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:",
+    "Content-Security-Policy": "sandbox allow-scripts allow-popups; "
+    "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "private, max-age=60",
 }

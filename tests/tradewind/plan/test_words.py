@@ -30,7 +30,11 @@ def test_a_word_that_stands_for_nothing_is_an_error(text: str) -> None:
         fill(text, {"y": 1}, None)
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(alphabet="ab{}.x"),
-                    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(alphabet="ab{}.x"),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
 def test_what_has_no_words_stays_as_it_is(value: object) -> None:
     assert fill(value, {}, WINDOW) == value
