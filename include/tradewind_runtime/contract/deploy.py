@@ -75,3 +75,4 @@ class SelectConfig(Frozen):
     model: str
     registry: str = "mlflow"
     endpoint: str
+    again: bool = Field(False, description="A person asks for what was rolled back before.")

@@ -28,6 +28,10 @@ def run(context: StepContext) -> StepOutcome:
     if endpoints.served(context.lake.documents, config.endpoint, digest):
         return _no(f"version {version} was rolled out before")
     now = endpoints.latest(context.lake.documents, config.endpoint)
+    under_way = now is not None and now.canary == digest
+    tried = any(one.canary == digest for one in endpoints.generations(context.lake.documents, config.endpoint))
+    if tried and not under_way and not config.again:
+        return _no(f"version {version} was rolled back before; trigger this DAG by hand to try it again")
     return StepOutcome(
         outputs={"version": ModelRef(name=config.model, version=version, digest=digest)},
         facts={

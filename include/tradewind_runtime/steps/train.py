@@ -84,7 +84,7 @@ def trained_split(split: Split, table: Any) -> str | None:
 
 def _describe(folder: Path, config: TrainConfig, given: TrainContext, features: tuple[str, ...]) -> None:
     """Files beside the model; none holds a time, so that the same training gives the same digest."""
-    from tradewind_runtime.drift import profile
+    from tradewind_runtime.drift import profile, reference
 
     spec, schema = config.train, given.train.table.schema
     rows = given.train.table.select(list(features)).slice(0, 5).to_pylist()
@@ -109,6 +109,7 @@ def _describe(folder: Path, config: TrainConfig, given: TrainContext, features: 
         (folder / name).write_bytes(canonical(json.loads(json.dumps(body, default=_plain))))
     text = profile(given.train.table, list(features)).model_dump_json(indent=1)
     (folder / "profile.json").write_text(text)
+    (folder / "reference.arrow").write_bytes(reference(given.train.table, list(features)))
 
 
 def _plain(value: Any) -> Any:

@@ -86,14 +86,14 @@ class PinOperator(LeasedOperator):
         pinned = run.pins()
         requests = self._requests(run, context) if pinned is None else []
         window = pinned.window if pinned else self._window(run, context, requests)
-        config = {"requests": [request.key for request in requests], "backfill": _run_type(context) == "backfill"}
+        config = {"requests": [request.key for request in requests], "backfill": run_type(context) == "backfill"}
         if pinned:
             config = {"requests": list(pinned.requests), "backfill": pinned.backfill}
         self.log.info("window: %s to %s", window.start.isoformat(), window.end.isoformat())
         return self.launch(run, self.request(run, window=window, config=config if self.flow == "train" else None))
 
     def _requests(self, run: Run, context: Context) -> list[retraining.RetrainRequest]:
-        if self.flow != "train" or _run_type(context) == "backfill" or _params_window(context) is not None:
+        if self.flow != "train" or run_type(context) == "backfill" or _params_window(context) is not None:
             return []
         return retraining.take(run.documents, self.plan.pipeline, run.key)
 
@@ -104,7 +104,7 @@ class PinOperator(LeasedOperator):
             return given
         if (asked := retraining.union(requests)) is not None:
             return asked
-        if _run_type(context) == "asset_triggered" and self.plan.dag(self.flow).schedule.cron is not None:
+        if run_type(context) == "asset_triggered" and self.plan.dag(self.flow).schedule.cron is not None:
             raise AirflowSkipException("nothing is asked for: an earlier run took the requests")
         start, end = context.get("data_interval_start"), context.get("data_interval_end")
         if start is not None and end is not None and start < end:
@@ -132,5 +132,6 @@ def _utc(text: str) -> datetime:
     return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
-def _run_type(context: Context) -> str:
+def run_type(context: Context) -> str:
+    """How the run was started: manual, scheduled, asset_triggered or backfill."""
     return str(getattr(context["dag_run"].run_type, "value", context["dag_run"].run_type))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk.exceptions import AirflowSkipException
 
+from tradewind.operators.pin import run_type
 from tradewind.operators.step import StepOperator
 from tradewind.plan.request import Run
 from tradewind_runtime.contract.request import StepResult
@@ -19,7 +20,7 @@ class SelectOperator(StepOperator):
 
     def do(self, run: Run, context: Context) -> StepResult:
         """Ask the registry and the endpoint."""
-        result = super().do(run, context)
+        result = self.launch(run, self.request(run, config={"again": run_type(context) == "manual"}))
         if result.verdict is not None and not result.verdict.passed:
             raise AirflowSkipException("; ".join(result.verdict.reasons))
         return result

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk.exceptions import AirflowFailException
 
@@ -12,6 +12,7 @@ from tradewind.plan.model import PlanStep
 from tradewind.plan.request import Run
 from tradewind_runtime import endpoints
 from tradewind_runtime.contract.deploy import Deploy
+from tradewind_runtime.contract.errors import Problem
 from tradewind_runtime.contract.refs import ModelRef
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ class StageOperator(LeasedOperator):
             self._wait(run, replayed=True)
         if state == "fail":
             self._go_back(run, reasons)
-            raise AirflowFailException(f"TW563: {candidate.name} {candidate.version} was rolled back: {reasons}")
-        raise AirflowFailException(f"TW564: {reasons}")
+            self._fail(run, "TW563", f"{candidate.name} version {candidate.version} was rolled back: {reasons}")
+        return self._fail(run, "TW564", reasons)
 
     def _begin(self, context: Context) -> dict[str, Any]:
         run = self.run_of(context)
@@ -54,9 +55,11 @@ class StageOperator(LeasedOperator):
         now = endpoints.latest(run.documents, self._endpoint)
         mine = [g for g in endpoints.generations(run.documents, self._endpoint) if g.by == by]
         if now is not None and mine and now.by != by:
-            raise AirflowFailException(
-                f"TW564: the endpoint has moved on: generation {now.number}, by {now.by}: {now.reason}"
-            )
+            self._fail(run, "TW564", f"the endpoint has moved on: generation {now.number}, by {now.by}: {now.reason}")
+        had = any(self._there(one, candidate.digest, weight) for one in mine)
+        if now is not None and had and not self._there(now, candidate.digest, weight):
+            # An attempt was killed after it had gone back.
+            self._fail(run, "TW563", f"version {candidate.version} was rolled back: {now.reason}")
         if now is None or not self._there(now, candidate.digest, weight):
             reason = (
                 f"{weight} % of requests to version {candidate.version}"
@@ -118,6 +121,11 @@ class StageOperator(LeasedOperator):
             endpoints.abort_canary(run.documents, self._endpoint, expected=now.number, by=self._by(run), reason=reasons)
         elif now.replaced is not None:
             endpoints.rollback(run.documents, self._endpoint, expected=now.number, by=self._by(run), reason=reasons)
+
+    def _fail(self, run: Run, code: str, message: str) -> NoReturn:
+        """Leave the reason where messages are made from, and fail for good."""
+        run.leave_reason(self.step.id, Problem(code=code, message=message))
+        raise AirflowFailException(f"{code}: {message}")
 
     def _candidate(self, run: Run) -> ModelRef:
         result = run.result("select")

@@ -9,6 +9,7 @@ from typing import Any
 
 from tradewind.plan.model import Flow, Plan, PlanStep
 from tradewind.plan.words import fill
+from tradewind_runtime.contract.base import canonical
 from tradewind_runtime.contract.errors import Problem, TradewindError
 from tradewind_runtime.contract.pins import Pins
 from tradewind_runtime.contract.refs import DatasetRef, Output, Window
@@ -66,6 +67,11 @@ class Run:
     def record(self, request: StepRequest) -> None:
         """Note which result is this run's. Doing it again overwrites it with the same."""
         self.documents.put(f"{self.folder}/results/{request.id}", request.result_path.encode())
+
+    def leave_reason(self, step: str, problem: Problem) -> None:
+        """Why a step failed that has no process of its own to leave its reason."""
+        body = {"retryable": False, "problems": [problem.model_dump(mode="json")]}
+        self.documents.put(f"{self.folder}/requests/{step}-{'0' * 12}.error.json", canonical(body))
 
     def request(
         self,
