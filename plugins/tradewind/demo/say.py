@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ _MARKS = {
 class Say:
     """Lines with the seconds since the demo began."""
 
-    console: Console = field(default_factory=Console)
+    console: Console = field(default_factory=lambda: Console(width=None if sys.stdout.isatty() else 120))
     began: float = field(default_factory=time.monotonic)
 
     def heading(self, text: str) -> None:
