@@ -25,4 +25,11 @@ def folder() -> Path:
     user = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "tradewind"
     if writable(user):
         return user
-    return Path(os.environ.get("TRADEWIND_PROJECT") or Path.cwd()) / ".cache"
+    return _project() / ".cache"
+
+
+def _project() -> Path:
+    if named := os.environ.get("TRADEWIND_PROJECT"):
+        return Path(named)
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / "profiles").is_dir()), here)
