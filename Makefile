@@ -29,7 +29,8 @@ lint: setup ## Style, types, layers, the Dockerfile and the examples
 	.venv/bin/tradewind validate dags/pipelines
 
 bench: setup ## Measure, beside peers; results go to bench/results/
-	.venv/bin/python -m bench $(ARGS)
+	@.cache/tools/bin/uv pip install --quiet --target .cache/bench --no-deps dag-factory==1.1.0
+	PYTHONPATH=.cache/bench .venv/bin/python -m bench $(ARGS)
 
 docs: setup ## Build the documentation into site/
 	.venv/bin/mkdocs build --strict

@@ -14,12 +14,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Transaction
@@ -30,6 +29,9 @@ from tradewind_runtime.connections import Connection, delta_options, store_optio
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.documents import Documents
 from tradewind_runtime.lake_stats import stats
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 ROW_GROUP = 65_536
 ATTEMPTS = 20
@@ -76,6 +78,8 @@ class Snapshot:
 
     def dataset(self) -> ds.Dataset:
         """The rows, for streaming and filters; no Hive partitions are inferred."""
+        import pyarrow.dataset as ds  # brings pandas along, which many a step has no need of
+
         if not self.files:
             return ds.dataset(pa.table({f.name: pa.array([], f.type) for f in self.schema}))
         names = [name.removeprefix("s3://") for name in self.files]
@@ -339,6 +343,8 @@ class Table:
     def _part(self, path: str, schema: pa.Schema, where: pc.Expression) -> tuple[int, pa.Table]:
         """How many rows a file has, and those of them that the filter keeps."""
         name = f"{self.uri.removeprefix('s3://')}/{unquote(path)}"
+        import pyarrow.dataset as ds
+
         rows = ds.dataset([name], schema=schema, format="parquet", filesystem=self.filesystem)
         return rows.count_rows(), rows.to_table(filter=where)
 

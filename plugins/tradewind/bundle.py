@@ -39,9 +39,10 @@ class PipelineBundle(BaseDagBundle):
 
     def initialize(self) -> None:
         """Compile, unless this version has been; a task's process finds it compiled."""
-        import tradewind.factory  # noqa: F401 - before the DAG processor forks for each file
+        if self.version is None:  # the DAG processor, which forks for each file; a task's process asks for a version
+            from tradewind.factory import warm
 
-        if self.version is None:
+            warm()
             self.refresh()
         elif not self.path.is_dir():
             self._compile_again(self.version)

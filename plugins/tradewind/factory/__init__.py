@@ -1,5 +1,5 @@
 """Plan → Airflow DAGs: the only stage that imports Airflow."""
 
-from tradewind.factory.dags import dags_of
+from tradewind.factory.dags import dags_of, warm
 
-__all__ = ["dags_of"]
+__all__ = ["dags_of", "warm"]

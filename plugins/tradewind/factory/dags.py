@@ -12,13 +12,12 @@ from airflow.sdk import (
     AssetAll,
     AssetAny,
     AssetOrTimeSchedule,
-    BaseOperator,
     CronDataIntervalTimetable,
     Param,
 )
 
 from tradewind.factory.tasks import task_of
-from tradewind.plan.model import Plan, PlanDag, Schedule
+from tradewind.plan.model import Plan, PlanDag, Schedule, table_asset
 
 #: A DAG without a first day: Airflow wants one, and no run is made before it.
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
@@ -51,15 +50,13 @@ def _dag(plan: Plan, part: PlanDag, code: Path | None, text: str) -> DAG:
         tags=["tradewind", part.flow, *plan.tags],
         owner_links={},
         doc_md=f"`{plan.file}`\n\n```yaml\n{text}```\n" if text else None,
-        default_args={"owner": plan.owner or "tradewind"},
         max_active_runs=16,
         render_template_as_native_obj=False,
         on_failure_callback=_alerts(plan),
     )
-    tasks: dict[str, BaseOperator] = {}
-    with dag:
-        for step in part.steps:
-            tasks[step.id] = task_of(plan, part.flow, step, code)
+    # Made outside the DAG and then added: inside it, Airflow copies all of its params for every task, twice.
+    tasks = {step.id: task_of(plan, part.flow, step, code) for step in part.steps}
+    dag.add_tasks(tasks.values())
     for step in part.steps:
         for upstream in step.upstream:
             tasks[upstream] >> tasks[step.id]
@@ -77,6 +74,11 @@ def _schedule(schedule: Schedule) -> Any:
     if schedule.after:
         wakes.append(AssetAll(*map(_asset, schedule.after)))
     return AssetAny(*wakes) if wakes else None
+
+
+def warm() -> None:
+    """Pay once, before the DAG processor forks for each file, for what Airflow's first asset costs: all providers."""
+    _asset(table_asset("tradewind", "warm"))
 
 
 def _asset(uri: str) -> Asset:

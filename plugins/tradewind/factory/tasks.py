@@ -30,6 +30,7 @@ def task_of(plan: Plan, flow: Flow, step: PlanStep, code: Path | None) -> BaseOp
     """The task of a step, inside the DAG that is being built."""
     common: dict[str, Any] = {
         "task_id": step.id,
+        "owner": plan.owner or "tradewind",
         "retries": step.retries,
         "retry_delay": timedelta(seconds=step.retry_delay),
         "execution_timeout": timedelta(seconds=step.timeout) if step.timeout else None,

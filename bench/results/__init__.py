@@ -1,0 +1,25 @@
+"""Raw results, one JSON a benchmark, each with the machine that it was taken on."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+
+def write(name: str, body: dict[str, Any]) -> Path:
+    """Keep a benchmark's figures beside this file."""
+    machine = {
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "airflow": version("apache-airflow"),
+        "load": os.getloadavg()[0],
+        "taken": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    path = Path(__file__).parent / f"{name}.json"
+    path.write_text(json.dumps({"machine": machine, **body}, indent=1) + "\n")
+    return path
