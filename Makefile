@@ -1,9 +1,9 @@
 # Each target says what it does: `make help`.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test lint bench docs
+.PHONY: help setup demo up down test test-runtime lint bench docs
 
 help: ## What can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 setup: ## Both environments and Kafka's jars, from a Python 3.11 to 3.13 alone; quick when repeated
 	@bin/setup
@@ -34,3 +34,8 @@ bench: setup ## Measure, beside peers; results go to bench/results/
 
 docs: setup ## Build the documentation into site/
 	.venv/bin/mkdocs build --strict
+
+test-runtime: setup ## The data plane's quick tests where Airflow is not installed
+	@UV_PROJECT_ENVIRONMENT=.cache/venv-steps .cache/tools/bin/uv sync --quiet --frozen --extra steps --extra dev --group test
+	@! .cache/venv-steps/bin/python -c "import airflow" 2>/dev/null
+	.cache/venv-steps/bin/python -m pytest -m "not server" tests/tradewind_runtime $(ARGS)
