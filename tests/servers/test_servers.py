@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import psutil
 import pytest
 from confluent_kafka import Consumer, Producer
@@ -59,13 +61,13 @@ def test_s3_keeps_objects_over_a_kill_and_asks_for_the_secret(tmp_path):
             _bucket(again.server, "wrong").get("weather/1.csv")
 
 
-def test_mlflow_answers_on_the_loopback_alone(mlflow):
+def test_mlflow_answers_on_the_loopback_alone(mlflow_server):
     listening = {
         found.laddr.ip for found in psutil.net_connections("tcp")
-        if found.status == psutil.CONN_LISTEN and found.laddr.port == mlflow.ports["mlflow"]
+        if found.status == psutil.CONN_LISTEN and found.laddr.port == urlsplit(mlflow_server).port
     }  # fmt: skip
     assert listening == {ports.LOOPBACK}
-    assert answer(f"{mlflow.address}/version")
+    assert answer(f"{mlflow_server}/version")
 
 
 def test_a_server_that_ends_says_why(tmp_path):

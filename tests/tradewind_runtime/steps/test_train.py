@@ -82,7 +82,14 @@ def test_the_same_training_gives_the_same_digest_and_an_artefact_that_says_all(l
     assert found.manifest.trained_until == "2013-01-26T00:00:00+00:00"
     assert found.manifest.features == ("a", "b", "noise", "flag")
     assert found.manifest.classes == (0, 1)
-    assert set(found.files) == {"model.ubj", "profile.json", "signature.json", "input_example.json", "training.json"}
+    assert set(found.files) == {
+        "model.ubj",
+        "profile.json",
+        "reference.arrow",
+        "signature.json",
+        "input_example.json",
+        "training.json",
+    }
     assert json.loads(found.files["training.json"])["params"] == {"n_estimators": 10}
     example = json.loads(found.files["input_example.json"])
     assert list(example[0]) == sorted(found.manifest.features)
