@@ -248,7 +248,17 @@ class _Builder:
                 when="select",
                 every_run=True,
             )
-            last = "approve"
+            # Whoever approves may take days: a newer version supersedes one that has no traffic yet.
+            yield self._step(
+                "confirm",
+                "select",
+                model | endpoint,
+                upstream=("approve",),
+                inputs={"version": "select.version"},
+                connections=self._registry(),
+                every_run=True,
+            )
+            last = "confirm"
         for percent in spec.deploy.canary:
             config = endpoint | {"weight": percent, "deploy": spec.deploy.model_dump(mode="json")}
             yield self._step(

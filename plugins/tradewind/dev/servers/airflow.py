@@ -91,7 +91,11 @@ class AirflowPart(Server, ABC):
                 "parsing_processes": 1, "dag_bundle_storage_path": self.folder / "bundles",
             },
             # Nearly all of the wait between two tasks is the scheduler's nap.
-            "scheduler": {"scheduler_idle_sleep_time": 0.05, "scheduler_health_check_threshold": 20},
+            # A task whose supervisor was killed is found by its silence.
+            "scheduler": {
+                "scheduler_idle_sleep_time": 0.05, "scheduler_health_check_threshold": 20,
+                "task_instance_heartbeat_timeout": 90,
+            },
             "workers": {"min_heartbeat_interval": 1},
             "logging": {"base_log_folder": self.folder / "logs"},
             "usage_data_collection": {"enabled": False},
