@@ -49,6 +49,7 @@ from pydantic.v1 import ValidationError as ArgumentError  # great_expectations s
 
 from tradewind_runtime.contract.checks import Expectation
 from tradewind_runtime.contract.errors import StepError
+from tradewind_runtime.datadocs import alone, leading_to
 
 logging.getLogger("great_expectations").setLevel(logging.WARNING)
 
@@ -190,6 +191,7 @@ class Suite:
             },
             meta={
                 "great_expectations_version": gx.__version__,
+                "run_id": RunIdentifier(run_name=run),
                 "active_batch_definition": {
                     "datasource_name": "lake",
                     "data_connector_name": "fluent",
@@ -217,10 +219,12 @@ class Suite:
                 },
             )
             self._gx.build_data_docs()
-            for path in sorted(Path(folder).rglob("*")):
-                # Its fonts and animations are 4 MB, and the pages read well without.
-                if path.is_file() and path.suffix in {".html", ".css", ".png", ".svg"}:
-                    yield path.relative_to(folder).as_posix(), path.read_bytes()
+            for page in sorted(Path(folder).rglob("*.html")):
+                name = page.relative_to(folder).as_posix()
+                if name.startswith("validations/"):
+                    yield "index.html", leading_to(name)
+                if name != "index.html":
+                    yield name, alone(page.read_bytes())
 
 
 def _configuration(expectation: Expectation, number: int, schema: pa.Schema) -> ExpectationConfiguration:

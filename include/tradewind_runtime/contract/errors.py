@@ -24,6 +24,7 @@ class Problem(Frozen):
     suggestion: str | None = Field(None, description="The nearest valid name.")
     fix: str | None = None
     docs: str | None = Field(None, description="Page of the documentation, below docs/.")
+    links: dict[str, str] | None = Field(None, description="What to look at, as in a result: title to address.")
 
     def __str__(self) -> str:
         where = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)

@@ -127,6 +127,7 @@ def _judge(context: StepContext, config: CheckConfig, rows: Snapshot) -> tuple[l
             got="; ".join(finding.text for finding in stops),
             expected="each of severity stop to hold for as many rows as `mostly` says",
             fix=f"mend the data, or the expectation (mostly, severity: warn); see {links['Data docs']}",
+            links=links,
         )
     return findings, links
 
