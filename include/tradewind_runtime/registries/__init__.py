@@ -37,6 +37,7 @@ class Version:
     params: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     run: str | None = None
+    experiment: str | None = None  # the run's, by the registry's own id
 
 
 @dataclass(frozen=True)

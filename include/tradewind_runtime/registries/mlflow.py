@@ -237,6 +237,7 @@ def _version(found: ModelVersion, aliases: Mapping[str, str], run: Run | None) -
         params=dict(run.data.params) if run else {},
         tags=dict(found.tags),
         run=found.run_id,
+        experiment=str(run.info.experiment_id) if run else None,
     )
 
 

@@ -14,7 +14,7 @@ from tradewind_runtime.contract.promote import RegisterConfig
 from tradewind_runtime.contract.refs import ArtefactRef, DatasetRef, ModelRef, ValueRef
 from tradewind_runtime.contract.request import StepOutcome
 from tradewind_runtime.provenance import lineage
-from tradewind_runtime.registries import Registration, registry
+from tradewind_runtime.registries import Registration, Version, registry
 
 PACKAGES = ("tradewind", "xgboost", "xgboost-cpu", "scikit-learn", "numpy", "pyarrow", "pandas", "skops")
 
@@ -43,7 +43,7 @@ def run(context: StepContext) -> StepOutcome:
             "run": version.run,
             "experiment": wanted.experiment,
         },
-        links=_links(context.registry_uri(), config.model, version.version),
+        links=_links(context.registry_uri(), version),
     )
 
 
@@ -136,8 +136,13 @@ def _packages() -> dict[str, str]:
     return found
 
 
-def _links(uri: str, model: str, version: str) -> dict[str, str]:
+def _links(uri: str, version: Version) -> dict[str, str]:
+    """Pages of the registry's own web UI, without the login of its address."""
     if not uri.startswith("http"):
         return {}
     scheme, _, rest = uri.partition("://")
-    return {"model version": f"{scheme}://{rest.rpartition('@')[2]}/#/models/{model}/versions/{version}"}
+    page = f"{scheme}://{rest.rpartition('@')[2].rstrip('/')}/#"
+    found = {"Model version": f"{page}/models/{version.model}/versions/{version.version}"}
+    if version.run and version.experiment:
+        found["MLflow run"] = f"{page}/experiments/{version.experiment}/runs/{version.run}"
+    return found

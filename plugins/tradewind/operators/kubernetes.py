@@ -103,7 +103,7 @@ class PodStepOperator(StepTask, KubernetesPodOperator):
                 raise exchange.reason(how, fix=more if "OOMKilled" in how else "see the log and the pod's events above")
             self._finish(run, exchange.request, done, context)
         except TradewindError as error:
-            fail(error)
+            self.explain(error, context)
 
     def exchange(self, run: Run) -> Exchange:
         """The step's request in this run; its environment is the image."""

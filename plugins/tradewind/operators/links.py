@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 from urllib.parse import quote
 
 from airflow.sdk import BaseOperatorLink
 
-if TYPE_CHECKING:
-    from tradewind_runtime.contract.request import StepResult
-
 #: Title of a result's link → the XCom that carries its address.
 TITLES = {
     "MLflow run": "link_mlflow",
+    "Model version": "link_model_version",
     "Data docs": "link_data_docs",
     "Drift report": "link_drift_report",
-    "Endpoint": "link_endpoint",
-    "Spark log": "link_spark",
 }
 
 
 class ResultLink(BaseOperatorLink):
-    """One title; Airflow shows it where the XCom is there."""
+    """One title; Airflow shows it where there is an address."""
 
     def __init__(self, title: str) -> None:
         self._title = title
@@ -37,23 +33,20 @@ class ResultLink(BaseOperatorLink):
         return TITLES[self._title]
 
     def get_link(self, operator: object, *, ti_key: object) -> str:
-        """Airflow 3 reads the XCom itself; this is only asked by older pages."""
-        del operator, ti_key
-        return ""
+        """Airflow asks when the task has ended, however it ended, and keeps the answer as the XCom."""
+        del ti_key
+        found: Mapping[str, str] = getattr(operator, "links", {})
+        return found.get(self._title, "")
 
 
 LINKS = tuple(ResultLink(title) for title in TITLES)
 
 
-def link_values(result: StepResult, dag_id: str) -> dict[str, str]:
-    """XCom key → address. What lies in the lake is shown by Tradewind's own page, behind Airflow's login."""
-    found = {}
-    for title, target in result.links.items():
-        if title in TITLES:
-            address = (
-                target
-                if target.startswith(("http://", "https://"))
-                else f"/tradewind/lake/{quote(dag_id)}/{quote(target)}"
-            )
-            found[TITLES[title]] = address
-    return found
+def addresses(links: Mapping[str, str], dag_id: str) -> dict[str, str]:
+    """Title → address. What lies in the lake is shown by Tradewind's own page, behind Airflow's login."""
+    page = f"/tradewind/lake/{quote(dag_id)}/"
+    return {
+        title: target if target.startswith(("http://", "https://")) else page + quote(target)
+        for title, target in links.items()
+        if title in TITLES
+    }

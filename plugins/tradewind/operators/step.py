@@ -10,7 +10,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from tradewind.operators.connections import connection_text
-from tradewind.operators.links import LINKS, link_values
+from tradewind.operators.links import LINKS, addresses
 from tradewind.plan.model import Flow, Plan, PlanStep
 from tradewind.plan.request import Run
 from tradewind_runtime.connections import Connection as StepConnection
@@ -35,6 +35,7 @@ class StepTask:
     flow: Flow
     step: PlanStep
     code: Path | None
+    links: Mapping[str, str] = {}
     if TYPE_CHECKING:
         log: Any
 
@@ -52,8 +53,7 @@ class StepTask:
 
     def told(self, result: StepResult, context: Context) -> dict[str, Any]:
         """The summary that the task shows; links go to its Details tab."""
-        for name, value in link_values(result, str(context["dag"].dag_id)).items():
-            context["ti"].xcom_push(key=name, value=value)
+        self.show(result.links, context)
         verdict = result.verdict.model_dump() if result.verdict else None
         outputs = {name: output.model_dump(mode="json") for name, output in result.outputs.items()}
         body = {
@@ -69,6 +69,15 @@ class StepTask:
         if result.metrics:
             self.log.info("metrics: %s", ", ".join(f"{name}={value:g}" for name, value in result.metrics.items()))
         return {name: value for name, value in body.items() if value}
+
+    def show(self, links: Mapping[str, str], context: Context) -> None:
+        """Links for the Details tab, which Airflow asks for when the task has ended."""
+        self.links = addresses(links, str(context["dag"].dag_id))
+
+    def explain(self, error: TradewindError, context: Context) -> NoReturn:
+        """Fail, with what the step left to look at."""
+        self.show({title: link for problem in error.problems for title, link in (problem.links or {}).items()}, context)
+        fail(error)
 
     def bring_code(self, documents: Documents) -> None:
         """The version's user code goes to the lake before the first request that needs it."""
@@ -112,7 +121,7 @@ class StepOperator(StepTask, BaseOperator):
             self.skip_unless_wanted(run)
             return self.told(self.do(run, context), context)
         except TradewindError as error:
-            fail(error)
+            self.explain(error, context)
 
     def do(self, run: Run, context: Context) -> StepResult:
         """The step's result; operators of one kind of step override this."""
