@@ -75,10 +75,11 @@ def _text(
     if loaded.pipeline is None or errors:
         return _error_stub(source, loaded.text, errors), errors
     plan = build(loaded.pipeline, profile, code, file=source, text=loaded.text, commit=version)
-    return _stub(source, loaded.text, plan.model_dump_json()), ()
+    depth = len(Path(source).relative_to(PIPELINES).parts) - 1
+    return _stub(source, loaded.text, plan.model_dump_json(), depth), ()
 
 
-def _stub(source: str, text: str, plan: str) -> str:
+def _stub(source: str, text: str, plan: str, depth: int) -> str:
     return "\n".join(
         (
             f'"""Airflow DAGs of {source}, compiled by Tradewind {tradewind.__version__}: edit the YAML, not this."""',
@@ -87,7 +88,7 @@ def _stub(source: str, text: str, plan: str) -> str:
             "",
             f"YAML = ({_lines(text)})",
             f"PLAN = {plan!r}",
-            "globals().update(dags_of(PLAN, file=__file__, text=YAML))",
+            f"globals().update(dags_of(PLAN, file=__file__, text=YAML, depth={depth}))",
             "",
         )
     )

@@ -25,16 +25,17 @@ EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _WINDOW = "What the run is about. Empty: the retrain requests that wait, else the run's own data interval."
 
 
-def dags_of(plan_json: str, *, file: str, text: str = "") -> dict[str, DAG]:
+def dags_of(plan_json: str, *, file: str, text: str = "", depth: int = 0) -> dict[str, DAG]:
     """The DAGs of a plan, by their ids, for a stub's globals.
 
     Args:
         plan_json: the plan, as the bundle compiled it.
-        file: the stub's own path; the archive of user code lies beside it.
+        file: the stub's own path.
         text: the YAML, shown as the DAGs' documentation.
+        depth: how many folders the stub lies below the one that has the archive of user code.
     """
     plan = Plan.model_validate_json(plan_json)
-    code = Path(file).parent / "code" / f"{plan.code_archive}.tar.gz" if plan.code_archive else None
+    code = Path(file).parents[depth] / "code" / f"{plan.code_archive}.tar.gz" if plan.code_archive else None
     return {dag.dag_id: _dag(plan, dag, code, text) for dag in plan.dags}
 
 
