@@ -1,5 +1,8 @@
 """Registers Tradewind where the plugins folder is mounted and the wheel's entry point is not installed."""
 
-from tradewind.plugin import TradewindPlugin
+from importlib.metadata import entry_points
 
-__all__ = ["TradewindPlugin"]
+if not entry_points(group="airflow.plugins", name="tradewind"):  # Airflow calls the second of a name an error
+    from tradewind.plugin import TradewindPlugin
+
+    __all__ = ["TradewindPlugin"]
