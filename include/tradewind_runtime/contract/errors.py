@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from tradewind_runtime.contract.base import Frozen
 
@@ -25,6 +25,14 @@ class Problem(Frozen):
     fix: str | None = None
     docs: str | None = Field(None, description="Page of the documentation, below docs/.")
     links: dict[str, str] | None = Field(None, description="What to look at, as in a result: title to address.")
+
+    @model_serializer(mode="wrap")
+    def _without_no_links(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A YAML's problem has no links, and its JSON the keys that it always had."""
+        body: dict[str, Any] = handler(self)
+        if body.get("links") is None:
+            body.pop("links", None)
+        return body
 
     def __str__(self) -> str:
         where = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
