@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from tradewind_runtime.connections import Connection, delta_options, store_options
 from tradewind_runtime.contract.errors import StepError
@@ -133,23 +134,27 @@ class Table:
 
     def create(self, schema: pa.Schema) -> None:
         """Make it, empty, unless it is there. First commits race, so this comes before any."""
-        DeltaTable.create(
-            self.uri,
-            schema=schema,
-            mode="ignore",
-            name=self.name.replace("/", "."),
-            storage_options=dict(self.options) or None,
-        )
+        for attempt in _against_rivals():
+            with attempt:
+                DeltaTable.create(
+                    self.uri,
+                    schema=schema,
+                    mode="ignore",
+                    name=self.name.replace("/", "."),
+                    storage_options=dict(self.options) or None,
+                )
 
     def add_columns(self, fields: Sequence[pa.Field]) -> None:
         """Add nullable columns that it does not have yet."""
         from deltalake import Schema
 
-        table = self._require()
-        have = {f.name for f in table.schema().fields}
-        new = pa.schema([f.with_nullable(True) for f in fields if f.name not in have])
-        if len(new):
-            table.alter.add_columns(Schema.from_arrow(new).fields)
+        for attempt in _against_rivals():
+            with attempt:
+                table = self._require()
+                have = {f.name for f in table.schema().fields}
+                new = pa.schema([f.with_nullable(True) for f in fields if f.name not in have])
+                if len(new):
+                    table.alter.add_columns(Schema.from_arrow(new).fields)
 
     def _require(self, version: int | None = None) -> DeltaTable:
         table = self._load(version)
@@ -372,6 +377,16 @@ class Lake:
             if log and head not in seen:
                 seen.add(head)
                 yield head.removeprefix("tables/")
+
+
+def _against_rivals() -> Retrying:
+    """Attempts at a change of the log that a rival's may come before; what it did is then read anew."""
+    return Retrying(
+        retry=retry_if_exception_type(CommitFailedError),
+        stop=stop_after_attempt(ATTEMPTS),
+        wait=wait_exponential(multiplier=0.02, max=1.0),
+        reraise=True,
+    )
 
 
 def _arrow_schema(table: DeltaTable) -> pa.Schema:

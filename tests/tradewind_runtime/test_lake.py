@@ -2,6 +2,7 @@
 
 import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 
 import pyarrow as pa
@@ -110,16 +111,24 @@ def test_rivals_on_threads_give_each_row_once(lake):
 
 
 def test_appends_without_positions_do_not_lose_each_other(lake):
-    table = lake.table("p/t")
-    threads = [
-        threading.Thread(target=lambda n=n: table.commit(table.stage(batches((n, n)), SCHEMA), schema=SCHEMA))
-        for n in range(6)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert numbers(table) == list(range(6))
+    for name in range(8):  # their first commits race too
+        table = lake.table(f"p/{name}")
+
+        def append(n, table=table):
+            table.commit(table.stage(batches((n, n)), SCHEMA), schema=SCHEMA)
+
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(append, range(6)))
+        assert numbers(table) == list(range(6))
+
+
+def test_columns_added_at_once_are_all_there(lake):
+    for name in range(8):
+        table = lake.table(f"p/{name}")
+        table.create(SCHEMA)
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(lambda n, table=table: table.add_columns([pa.field(f"c{n}", pa.int64())]), range(6)))
+        assert set(table.snapshot().schema.names) == {*SCHEMA.names, *(f"c{n}" for n in range(6))}
 
 
 # Replacing -----------------------------------------------------------------------------------
