@@ -85,13 +85,15 @@ def test_done_twice_nothing_arrives_twice(kafka_broker: str, s3: Connection) -> 
 @pytest.mark.server
 def test_killed_it_leaves_nothing_half(kafka_broker: str, s3_server: Any, s3: Connection) -> None:
     code = (
-        "import sys, json, os\n"
+        "import sys, time\n"
         "from datetime import datetime\n"
         "from tradewind.demo.data import arrive\n"
         "from tradewind_runtime.connections import Connection\n"
         "s3 = Connection.parse('s3', sys.argv[2])\n"
         "days = [datetime.fromisoformat(day) for day in sys.argv[3:]]\n"
-        "def told(n): print(n, flush=True)\n"
+        "def told(n):\n"
+        "    print(n, flush=True)\n"
+        "    if n >= 4000: time.sleep(600)\n"  # the transaction stays open while what is produced goes out
         "arrive('w1', *days, kafka=sys.argv[1], s3=s3, topic='killed', on_progress=told)\n"
     )
     later = APRIL + timedelta(days=10)
