@@ -1,4 +1,4 @@
-"""What Tradewind adds to Airflow: its page, and the links on tasks."""
+"""What Tradewind adds to Airflow: its page, its timetable, and the links on tasks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 from airflow.plugins_manager import AirflowPlugin
 
 from tradewind.operators.links import LINKS
+from tradewind.timetable import CronUntil
 
 
 def _apps() -> list[dict[str, Any]]:
@@ -25,4 +26,5 @@ class TradewindPlugin(AirflowPlugin):
 
     name = "tradewind"
     fastapi_apps = _apps()
+    timetables = [CronUntil]  # noqa: RUF012 - as Airflow declares it
     operator_extra_links = list(LINKS)  # noqa: RUF012 - as Airflow declares it

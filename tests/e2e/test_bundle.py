@@ -104,7 +104,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("e2e") / "a project"
     shutil.copytree(ROOT / "include/models", folder / "include/models")
     (folder / "dags/pipelines").mkdir(parents=True)
-    (folder / "dags/pipelines/steady.yaml").write_text(named("steady").replace("[0, 1]", "[0]"))  # its check fails
+    ended = 'schedule: {cron: "@daily", start: 2013-01-01, end: 2013-12-31}'
+    steady = named("steady").replace("[0, 1]", "[0]") + ended + "\n"  # its check fails, its schedule is over
+    (folder / "dags/pipelines/steady.yaml").write_text(steady)
     (folder / "profiles").mkdir()
     port = {"port": ports.choose({"airflow": None})["airflow"]}  # not the usual one, which others may be taking
     (folder / "profiles/local.yaml").write_text(PROFILE.format(python=sys.executable, **port))
@@ -177,7 +179,7 @@ def test_a_changed_pipeline_changes(house: House) -> None:
     print(f"a changed YAML is a changed DAG after {seconds:.0f} s")
 
 
-def test_a_failed_check_shows_its_data_docs(house: House) -> None:
+def test_a_failed_check_shows_its_data_docs_also_after_the_schedule_s_end(house: House) -> None:
     house.airflow.unpause("steady")
     state, tasks = house.run("steady", "wrong")
     assert (state, tasks["check_patients"], tasks["train"]) == ("failed", "failed", "upstream_failed")

@@ -45,7 +45,6 @@ def _dag(plan: Plan, part: PlanDag, code: Path | None, text: str) -> DAG:
         description=plan.description,
         schedule=_schedule(part.schedule),
         start_date=_time(part.schedule.start) or EPOCH,
-        end_date=_time(part.schedule.end),
         catchup=part.schedule.catchup,
         params=_params(part),
         tags=["tradewind", part.flow, *plan.tags],
@@ -70,11 +69,19 @@ def _schedule(schedule: Schedule) -> Any:
     """A cron's data intervals, what others have updated, and what wakes the DAG besides."""
     wakes: list[Any] = [AssetAny(*map(_asset, schedule.assets))] if schedule.assets else []
     if schedule.cron is not None:
-        timetable = CronDataIntervalTimetable(schedule.cron, timezone=schedule.timezone)
+        timetable = _cron(schedule.cron, schedule.timezone, _time(schedule.end))
         return AssetOrTimeSchedule(timetable=timetable, assets=wakes[0]) if wakes else timetable
     if schedule.after:
         wakes.append(AssetAll(*map(_asset, schedule.after)))
     return AssetAny(*wakes) if wakes else None
+
+
+def _cron(cron: str, timezone: str, end: datetime | None) -> Any:
+    if end is None:
+        return CronDataIntervalTimetable(cron, timezone=timezone)
+    from tradewind.timetable import CronUntil
+
+    return CronUntil(cron, timezone, end)
 
 
 def warm() -> None:
