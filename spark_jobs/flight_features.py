@@ -58,8 +58,8 @@ def transform(_spark: SparkSession, tables: Mapping[str, DataFrame], context: An
         (_planes(tables["planes"]), ["tailnum"]),
         (_airports(tables["airports"]), ["dest"]),
     ]
-    known = _known(flights)
-    beside += [(_history(known, name, keys), ["day", *keys]) for name, keys in HISTORIES.items()]
+    past = _history(flights).cache()  # read once a kind, computed once
+    beside += [(_of(past, name), ["day", _key(name)]) for name in HISTORIES]
     joined = reduce(lambda frame, other: frame.join(F.broadcast(other[0]), other[1], "left"), beside, rows)
     return joined.select("flight_id", "dep_scheduled", "late", *_features())
 
@@ -111,7 +111,9 @@ def _flights(flights: DataFrame) -> DataFrame:
         F.month(local).alias("month"),
         *(_code(name).alias(f"{name}_code") for name in ("carrier", "origin", "dest")),
         F.pmod(lands - takes_off, F.lit(1440)).alias("scheduled_minutes"),
-        *(F.col(name).cast("double").alias(name) for name in ("dep_delay", "arr_delay", "air_time")),
+        *(_whose(name, keys).alias(_key(name)) for name, keys in HISTORIES.items()),
+        _known().alias("known"),
+        F.col("arr_delay").cast("double").alias("arr_delay"),
         (F.col("arr_delay").cast("double") > LATE_MINUTES).cast("int").alias("late"),
     )
 
@@ -123,8 +125,8 @@ def _minutes(name: str) -> Column:
 
 
 def _code(name: str) -> Column:
-    """A short code of letters and digits as a number, by itself alone: base 36."""
-    return F.conv(F.upper(F.col(name)), 36, 10).cast("double")
+    """A short code of letters and digits as a number, by itself alone: base 36, which knows no case."""
+    return F.conv(F.col(name), 36, 10).cast("double")
 
 
 def _weather(weather: DataFrame) -> DataFrame:
@@ -147,20 +149,47 @@ def _airports(airports: DataFrame) -> DataFrame:
     )
 
 
-def _known(flights: DataFrame) -> DataFrame:
-    """Flights that arrived, once for each day in whose history they are: those after the arrival was known."""
-    minutes = F.greatest(F.col("dep_delay"), F.lit(0.0)) + F.col("air_time") + TAXI_MINUTES
-    known = F.to_date(F.timestamp_seconds(F.unix_timestamp("dep_scheduled") + minutes * 60))
-    arrived = flights.where(F.col("arr_delay").isNotNull()).withColumn("known", known)
-    timely = arrived.where(F.datediff("known", "day") <= KNOWN_WITHIN_DAYS)
-    days = F.explode(F.sequence(F.date_add("known", 1), F.date_add("known", HISTORY_DAYS))).alias("day")
-    return timely.select(days, "carrier", "origin", "dest", "flight", "arr_delay", "late")
-
-
-def _history(known: DataFrame, name: str, keys: list[str]) -> DataFrame:
-    """Mean delay, share of late ones and number of the flights in a day's history."""
-    return known.groupBy("day", *keys).agg(
-        F.avg("arr_delay").alias(f"past_delay_{name}"),
-        F.avg("late").alias(f"past_late_{name}"),
-        F.count("*").cast("double").alias(f"past_flights_{name}"),
+def _known() -> Column:
+    """The day in whose course an arrival was known; null for what never arrived, or is known too late."""
+    minutes = (
+        F.greatest(F.col("dep_delay").cast("double"), F.lit(0.0)) + F.col("air_time").cast("double") + TAXI_MINUTES
     )
+    known = F.to_date(F.timestamp_seconds(F.unix_timestamp("dep_scheduled") + minutes * 60))
+    timely = F.col("arr_delay").isNotNull() & (F.datediff(known, F.to_date("dep_scheduled")) <= KNOWN_WITHIN_DAYS)
+    return F.when(timely, known)
+
+
+def _key(name: str) -> str:
+    """The column that says whose history a flight looks at."""
+    return f"key_{name}"
+
+
+def _whose(name: str, keys: list[str]) -> Column:
+    """Such as `flight UA 1545`: it tells the kinds of history apart, so that one table holds them all."""
+    return F.concat(F.lit(name), *(part for key in keys for part in (F.lit(" "), F.col(key).cast("string"))))
+
+
+def _history(flights: DataFrame) -> DataFrame:
+    """Mean delay, share of late ones and number of the flights known in the days before: summed up by day first."""
+    keys = F.explode(F.array(*(_key(name) for name in HISTORIES))).alias("key")
+    arrived = flights.where(F.col("known").isNotNull()).select("known", keys, "arr_delay", "late")
+    daily = arrived.groupBy("known", "key").agg(
+        F.sum("arr_delay").alias("delay"), F.sum("late").alias("late"), F.count("*").alias("flights")
+    )
+    days = F.explode(F.sequence(F.date_add("known", 1), F.date_add("known", HISTORY_DAYS))).alias("day")
+    count = F.sum("flights")
+    return (
+        daily.select(days, "key", "delay", "late", "flights")
+        .groupBy("day", "key")
+        .agg(
+            (F.sum("delay") / count).alias("delay"),
+            (F.sum("late") / count).alias("late"),
+            count.cast("double").alias("flights"),
+        )
+    )
+
+
+def _of(past: DataFrame, name: str) -> DataFrame:
+    """The histories of one kind, under its names."""
+    named = [F.col(kind).alias(f"past_{kind}_{name}") for kind in PAST]
+    return past.where(F.col("key").startswith(f"{name} ")).select("day", F.col("key").alias(_key(name)), *named)
