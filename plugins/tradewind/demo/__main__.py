@@ -26,8 +26,18 @@ from tradewind_runtime.lake import Lake
 
 
 def main() -> int:
+    """The demo; Ctrl-C ends it in one line, wherever it is."""
+    say = Say()
+    try:
+        return demo(say)
+    except KeyboardInterrupt:
+        say.line("Interrupted. What is up stays up: `make demo` goes on from here, `make down` stops all of it.")
+        return 130
+
+
+def demo(say: Say) -> int:
     """Start the stack, tell the story, ask everyone what happened; 0 where all is as promised."""
-    say, project = Say(), project_root()
+    project = project_root()
     say.heading("the stack")
     up = subprocess.run([sys.executable, "-m", "tradewind.cli", "dev", "up", "--with", "slack"], check=False)
     if up.returncode:
@@ -42,7 +52,9 @@ def main() -> int:
         window = chapter.window
         since = window.start.fromisoformat(f"{chapter.since}T00:00:00+00:00")
         kafka = given["kafka_default"].extra["bootstrap.servers"]
-        return arrive(chapter.name, since, window.end, kafka=kafka, s3=given["s3_default"]).facts()
+        with say.progress("arrived") as produced:
+            counts = arrive(chapter.name, since, window.end, kafka=kafka, s3=given["s3_default"], on_progress=produced)
+        return counts.facts()
 
     try:
         _await_dags(airflow)

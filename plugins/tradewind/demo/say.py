@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 _MARKS = {
     "success": "[green]✓[/green]",
@@ -36,6 +38,14 @@ class Say:
     def fact(self, what: str, facts: Mapping[str, Any]) -> None:
         """Names and figures."""
         self.line(f"{what}: " + ", ".join(f"{name} {_short(value)}" for name, value in facts.items()))
+
+    @contextmanager
+    def progress(self, what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+        """A bar that is moved by what is given; on a terminal only, and gone when it is over."""
+        columns = (TextColumn(f"         {what}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as bar:
+            task = bar.add_task(what, total=total)
+            yield lambda done: bar.update(task, completed=done)
 
     def task(self, task_id: str, state: str, seconds: float, metrics: Mapping[str, float]) -> None:
         """A task that has ended."""

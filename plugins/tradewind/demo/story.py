@@ -85,7 +85,7 @@ class Story:
             self.say.line(f"{chapter.name} was served and watched by an earlier demo")
             self._settle(PIPELINE)
             return
-        self.say.fact("served", self.traffic.send(chapter.window))
+        self.say.fact("served", self.traffic.send(chapter.window, self.say.progress))
         before = self._ids(PIPELINE)
         self._run(MONITOR, run_id, chapter.conf)
         if "request_retraining" in self._done(MONITOR, run_id):

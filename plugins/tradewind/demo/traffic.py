@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from threading import Event
 from typing import Any
@@ -13,6 +15,9 @@ import pyarrow.compute as pc
 from tradewind.demo.client import Answers, requests
 from tradewind_runtime.contract.refs import Window
 from tradewind_runtime.lake import Lake
+
+#: What is under way and how much of it there is → what to tell how much is done.
+Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
 
 
 @dataclass(frozen=True)
@@ -32,10 +37,11 @@ class Traffic:
         rows = self.lake.table(self.table).snapshot().to_arrow(where=(column >= window.start) & (column < window.end))
         return rows.drop_columns([self.label])
 
-    def send(self, window: Window) -> dict[str, Any]:
+    def send(self, window: Window, progress: Progress) -> dict[str, Any]:
         """Each flight once."""
         rows = self.flights(window)
-        return requests(rows, url=self.url, endpoint=self.endpoint).facts()
+        with progress("served", rows.num_rows) as answered:
+            return requests(rows, url=self.url, endpoint=self.endpoint, on_progress=answered).facts()
 
     def keep_sending(self, window: Window, until: Event) -> dict[str, Any]:
         """Flights of the window, over and over, until it is time to stop."""
