@@ -2,36 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from tests.tradewind.plan.small import BODY, ids, plan
 
-import yaml
-
-from tradewind.plan.build import build
-from tradewind.plan.code import UserCode
-from tradewind.plan.model import Plan, PlanDag
-from tradewind.profile import Profile
-from tradewind.spec import load_text
-
-BODY: dict[str, Any] = {
-    "version": 1,
-    "pipeline": "p",
-    "schedule": {"cron": "@daily", "start": "2024-01-01"},
-    "sources": {"rows": {"sample": {"name": "breast_cancer"}}},
-    "train": {"estimator": "sklearn.LogisticRegression", "label": "target"},
-    "promote": {"model": "m", "when": {"roc_auc": {"min": 0.5}}},
-    "deploy": {"canary": [10, 100]},
-    "monitor": {"then": "retrain"},
-    "score": {"keep": []},
-}
-
-
-def plan(**more: Any) -> Plan:
-    pipeline = load_text(yaml.safe_dump(BODY | more), file="p.yaml")
-    return build(pipeline, Profile(profile="local"), UserCode({}), file="p.yaml", text="text")
-
-
-def ids(dag: PlanDag) -> list[str]:
-    return [step.id for step in dag.steps]
+from tradewind.plan.model import Plan
 
 
 def test_flows_and_their_steps() -> None:
@@ -54,12 +27,6 @@ def test_every_step_comes_after_what_it_reads_and_the_last_releases_the_lease() 
         assert [step.id for step in dag.steps if step.id not in followed] == ["release"]
 
 
-def test_a_person_who_approves_late_does_not_roll_out_what_was_superseded() -> None:
-    dag = plan(promote=BODY["promote"] | {"approval": "human"}).dag("rollout")
-    assert ids(dag)[:4] == ["select", "approve", "confirm", "canary_10"]
-    assert dag.step("confirm").inputs == {"version": "select.version"}
-
-
 def test_drift_wakes_the_training_and_a_version_its_rollout() -> None:
     found = plan()
     assert found.dag("train").schedule.assets == found.dag("monitor").step("request_retraining").outlets
@@ -70,8 +37,3 @@ def test_the_same_text_gives_the_same_plan_and_it_survives_json() -> None:
     found = plan()
     assert found.digest == plan().digest
     assert Plan.model_validate_json(found.model_dump_json()) == found
-
-
-def test_defaults_of_a_step_kind_hold_for_it_alone() -> None:
-    found = plan(defaults={"retries": 1, "steps": {"train": {"retries": 5}}}).dag("train")
-    assert (found.step("train").retries, found.step("evaluate").retries) == (5, 1)

@@ -1,0 +1,1 @@
+"""One module a flow: `steps` yields those of its DAG, in order."""

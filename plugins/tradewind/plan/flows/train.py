@@ -1,0 +1,135 @@
+"""Training: from sources to a registered version, as far as the YAML goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from tradewind.plan.code import function_file
+from tradewind.plan.model import PlanStep, model_asset, table_asset
+from tradewind.plan.steps import StepBuilder
+from tradewind_runtime.contract.checks import CheckConfig
+from tradewind_runtime.contract.pins import IngestConfig, PinConfig
+from tradewind_runtime.contract.promote import EvaluateConfig, Promote, RegisterConfig
+from tradewind_runtime.contract.sources import Source
+from tradewind_runtime.contract.train import Train, TrainConfig
+from tradewind_runtime.contract.transform import TransformConfig
+
+
+def steps(builder: StepBuilder) -> Iterator[PlanStep]:
+    """Tables first, then features, a model, and its version."""
+    spec = builder.pipeline
+    yield _pin(builder)
+    for name, source in spec.sources.items():
+        yield from _table(builder, name, source)
+    if spec.transform or spec.train:
+        yield _transform(builder)
+    if spec.train:
+        yield from _model(builder, spec.train)
+        if spec.promote:
+            yield _register(builder, spec.promote)
+
+
+def _pin(builder: StepBuilder) -> PlanStep:
+    spec = builder.pipeline
+    config = PinConfig(
+        sources=spec.sources,
+        model=spec.promote.model if spec.promote else None,
+        endpoint=spec.promote.model if spec.promote and spec.deploy else None,
+        train=spec.train.when if spec.train else "always",
+    )
+    sources = {f"source:{name}": source.connection for name, source in spec.sources.items() if source.connection}
+    return builder.step("pin", config, connections=sources | builder.registry, every_run=True, windowed=True)
+
+
+def _table(builder: StepBuilder, name: str, source: Source) -> Iterator[PlanStep]:
+    spec = builder.pipeline
+    # A run's window decides what is read, or what counts as late.
+    windowed = source.time is not None or (source.objects is not None and "{window.date}" in source.objects.uri)
+    yield builder.step(
+        "ingest",
+        IngestConfig(name=name, source=source),
+        id=f"ingest_{name}",
+        upstream=("pin",),
+        pins={"end": f"sources.{name}"},
+        windowed=windowed,
+        connections={"source": source.connection} if source.connection else {},
+    )
+    yield builder.step(
+        "check",
+        CheckConfig(source=name, expectations=tuple(spec.checks.get(name, ())), time=source.time),
+        id=f"check_{name}",
+        upstream=(f"ingest_{name}",),
+        inputs={"rows": f"ingest_{name}.rows"},
+        computes=True,
+        outlets=(table_asset(spec.pipeline, name),),
+    )
+
+
+def _transform(builder: StepBuilder) -> PlanStep:
+    spec = builder.pipeline
+    entry = None
+    if spec.transform and spec.transform.spark:
+        entry = spec.transform.spark.job
+    elif spec.transform and spec.transform.python:
+        entry = function_file(spec.transform.python.function)
+    return builder.step(
+        "transform",
+        TransformConfig(transform=spec.transform, split=spec.split),
+        engine=spec.transform.engine if spec.transform else "python",
+        upstream=tuple(f"check_{name}" for name in spec.sources),
+        inputs={name: f"check_{name}.rows" for name in spec.sources},
+        windowed=spec.split.time is not None,
+        computes=True,
+        entry=entry,
+        outlets=(table_asset(spec.pipeline, "features"),),
+    )
+
+
+def _model(builder: StepBuilder, block: Train) -> Iterator[PlanStep]:
+    spec = builder.pipeline
+    # Pins say whether a run trains at all: a daily run may only keep the tables fresh.
+    step = partial(builder.step, when="pin", computes=True, windowed=spec.split.time is not None)
+    fit = partial(
+        step,
+        config=TrainConfig(train=block, split=spec.split, tune=spec.tune),
+        entry=function_file(block.function) if block.function else None,
+        resources=block.resources.model_dump(mode="json"),
+    )
+    features = {"features": "transform.features"}
+    if spec.tune:
+        yield fit("tune", upstream=("transform",), inputs=features)
+        yield fit("train", upstream=("tune",), inputs=features | {"best": "tune.best"})
+    else:
+        yield fit("train", upstream=("transform",), inputs=features)
+    when = spec.promote.when if spec.promote else {}
+    yield step(
+        "evaluate",
+        EvaluateConfig(train=block, split=spec.split, evaluate=spec.evaluate, when=when),
+        upstream=("train",),
+        inputs=features | {"model": "train.model"},
+        pins={"champion": "champion"} if spec.promote else {},
+    )
+
+
+def _register(builder: StepBuilder, block: Promote) -> PlanStep:
+    spec = builder.pipeline
+    config = RegisterConfig(
+        model=block.model,
+        registry=block.registry,
+        description=spec.description,
+        owner=spec.owner,
+        yaml=builder.text,
+        commit=builder.commit,
+    )
+    return builder.step(
+        "register",
+        config,
+        upstream=("evaluate",),
+        when="evaluate",
+        windowed=spec.split.time is not None,
+        inputs={"features": "transform.features", "model": "train.model", "evaluation": "evaluate.evaluation"},
+        pins={"sources": "sources", "tables": "tables"},
+        connections=builder.registry,
+        outlets=(model_asset(block.model),),
+    )
