@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from tradewind_runtime.contract.errors import StepError
+
+if TYPE_CHECKING:
+    import pyarrow.fs as pafs
 
 
 @dataclass(frozen=True)
@@ -126,3 +130,17 @@ def delta_options(conn: Connection | None) -> dict[str, str]:
         if endpoint.startswith("http://"):
             options["AWS_ALLOW_HTTP"] = "true"
     return options
+
+
+def arrow_filesystem(options: Mapping[str, str]) -> pafs.FileSystem:
+    """Arrow's view of the S3 store that `delta_options` tell of."""
+    import pyarrow.fs as pafs
+
+    endpoint = options.get("AWS_ENDPOINT_URL", "")
+    return pafs.S3FileSystem(
+        access_key=options.get("AWS_ACCESS_KEY_ID"),
+        secret_key=options.get("AWS_SECRET_ACCESS_KEY"),
+        region=options.get("AWS_REGION"),
+        scheme="http" if endpoint.startswith("http://") else "https",
+        endpoint_override=urlsplit(endpoint).netloc or None,
+    )

@@ -13,7 +13,8 @@ from tradewind_runtime.connections import Connection, connection
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import ArtefactRef, DatasetRef, ModelRef, ValueRef
 from tradewind_runtime.contract.request import StepRequest
-from tradewind_runtime.lake import Lake, Snapshot, Table
+from tradewind_runtime.lake import Lake, Table
+from tradewind_runtime.snapshot import Snapshot
 
 Config = TypeVar("Config", bound=BaseModel)
 Ref = TypeVar("Ref", DatasetRef, ArtefactRef, ModelRef, ValueRef)

@@ -3,6 +3,7 @@
 Engines stage Parquet files in a folder of their own below the table; `Table.commit` takes them in,
 together with the source's positions as application transactions. delta-rs does not check those by
 itself, so a commit is always: load, compare, commit with that very handle, and on a conflict again.
+`staging` writes and describes those files, `replacing` says what gives way to them, `snapshot` reads.
 """
 
 from __future__ import annotations
@@ -12,29 +13,27 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from tradewind_runtime.connections import Connection, delta_options, store_options
+from tradewind_runtime.connections import Connection, arrow_filesystem, delta_options, store_options
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.documents import Documents
-from tradewind_runtime.lake_stats import stats
+from tradewind_runtime.replacing import Replace, giving_way
+from tradewind_runtime.snapshot import Snapshot
+from tradewind_runtime.staging import Staged, describe, find_files, write_files
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
 
-ROW_GROUP = 65_536
 ATTEMPTS = 20
 
 
@@ -46,53 +45,8 @@ class Advance:
     after: int
 
 
-@dataclass(frozen=True)
-class Replace:
-    """Rows with `start <= column < end` give way to the commit's."""
-
-    column: str
-    start: datetime | date | str | int
-    end: datetime | date | str | int
-
-
-@dataclass(frozen=True)
-class Staged:
-    """A Parquet file that lies below the table and is not yet part of it."""
-
-    path: str  # relative to the table
-    size: int
-    stats: str
-
-
 class PositionsMovedError(Exception):
     """Another writer got there first: read the positions again and go on from them."""
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """One version of a table; reading it again gives the same rows."""
-
-    table: Table
-    version: int
-    files: tuple[str, ...]  # local paths or s3:// URIs, decoded
-    schema: pa.Schema
-
-    def dataset(self) -> ds.Dataset:
-        """The rows, for streaming and filters; no Hive partitions are inferred."""
-        import pyarrow.dataset as ds  # brings pandas along, which many a step has no need of
-
-        if not self.files:
-            return ds.dataset(pa.table({f.name: pa.array([], f.type) for f in self.schema}))
-        names = [name.removeprefix("s3://") for name in self.files]
-        return ds.dataset(names, schema=self.schema, format="parquet", filesystem=self.table.filesystem)
-
-    def to_arrow(self, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
-        """All rows, or those that the filter keeps."""
-        return self.dataset().to_table(columns=list(columns) if columns else None, filter=where)
-
-    def count(self, where: pc.Expression | None = None) -> int:
-        """How many rows."""
-        return int(self.dataset().count_rows(filter=where))
 
 
 @dataclass(frozen=True)
@@ -111,16 +65,7 @@ class Table:
     @cached_property
     def filesystem(self) -> pafs.FileSystem:
         """Arrow's view of the store that holds the table."""
-        if self.local:
-            return pafs.LocalFileSystem()
-        endpoint = self.options.get("AWS_ENDPOINT_URL", "")
-        return pafs.S3FileSystem(
-            access_key=self.options.get("AWS_ACCESS_KEY_ID"),
-            secret_key=self.options.get("AWS_SECRET_ACCESS_KEY"),
-            region=self.options.get("AWS_REGION"),
-            scheme="http" if endpoint.startswith("http://") else "https",
-            endpoint_override=urlsplit(endpoint).netloc or None,
-        )
+        return pafs.LocalFileSystem() if self.local else arrow_filesystem(self.options)
 
     def _load(self, version: int | None = None) -> DeltaTable | None:
         try:
@@ -186,8 +131,12 @@ class Table:
         table = self._require(version)
         # Not file_uris(): it encodes the root's name and decodes the file's.
         paths = pa.table(table.get_add_actions()).column("path").to_pylist()
-        files = tuple(sorted(f"{self.uri}/{unquote(path)}" for path in paths))
+        files = tuple(sorted(map(self._absolute, paths)))
         return Snapshot(self, table.version(), files, _arrow_schema(table))
+
+    def _absolute(self, path: str) -> str:
+        """Of a file, as the log calls it: encoded, and relative to the table."""
+        return f"{self.uri}/{unquote(path)}"
 
     def history(self) -> list[dict[str, Any]]:
         """Commits, newest first, with what they were given as metadata."""
@@ -222,43 +171,12 @@ class Table:
             cut_by: a timestamp column: a file holds the rows of one UTC date only.
             folder: from `staging`; a new one by default.
         """
-        root = (folder or self.staging()).removeprefix("s3://")
-        if self.local:
-            self.filesystem.create_dir(root, recursive=True)
-        writers: dict[date | None, tuple[str, pq.ParquetWriter]] = {}
-        try:
-            for batch in batches:
-                for day, part in _by_day(batch, cut_by) if batch.num_rows else ():
-                    if day not in writers:
-                        path = f"{root}/{day or 'part'}-{len(writers):05d}.parquet"
-                        writers[day] = (
-                            path,
-                            pq.ParquetWriter(
-                                path, schema, filesystem=self.filesystem, compression="zstd", coerce_timestamps="us"
-                            ),
-                        )
-                    writers[day][1].write_batch(part.cast(schema), row_group_size=ROW_GROUP)
-        finally:
-            for _, writer in writers.values():
-                writer.close()
-        return [self._staged(path) for path, _ in writers.values()]
+        paths = write_files(self.filesystem, folder or self.staging(), batches, schema, cut_by)
+        return [describe(self.filesystem, self.uri, path) for path in paths]
 
     def staged(self, folder: str) -> list[Staged]:
         """What an engine has left in its folder."""
-        root = folder.removeprefix("s3://")
-        selector = pafs.FileSelector(root, recursive=True, allow_not_found=True)
-        found = [
-            info.path
-            for info in self.filesystem.get_file_info(selector)
-            if info.is_file and info.path.endswith(".parquet")
-        ]
-        return [self._staged(path) for path in sorted(found)]
-
-    def _staged(self, path: str) -> Staged:
-        metadata = pq.read_metadata(path, filesystem=self.filesystem)
-        base = self.uri.removeprefix("s3://").rstrip("/") + "/"
-        size = self.filesystem.get_file_info(path).size
-        return Staged(path.removeprefix(base), size, stats(metadata))
+        return [describe(self.filesystem, self.uri, path) for path in find_files(self.filesystem, folder)]
 
     def commit(
         self,
@@ -326,32 +244,18 @@ class Table:
         """Remove the files of a span; of one that reaches beyond it, keep the rows outside in a new file."""
         if replace is None:
             return []
-        files = pa.table(handle.get_add_actions(flatten=True)).to_pylist()
-        if isinstance(replace, str):
-            return [_remove(row) for row in files]
         schema = _arrow_schema(handle)
-        start, end = (_as_type(bound, schema.field(replace.column).type) for bound in (replace.start, replace.end))
+
+        def read(path: str) -> ds.Dataset:
+            return Snapshot(self, handle.version(), (self._absolute(path),), schema).dataset()
+
         actions: list[AddAction | RemoveAction] = []
-        for row in files:
-            low, high = row.get(f"min.{replace.column}"), row.get(f"max.{replace.column}")
-            if low is not None and high is not None and (high < start or low >= end):
-                continue
-            column = pc.field(replace.column)
-            outside = (column < start) | (column >= end) | column.is_null()
-            whole, kept = self._part(row["path"], schema, outside)
-            if kept.num_rows == whole:
-                continue
+        files = pa.table(handle.get_add_actions(flatten=True)).to_pylist()
+        for row, kept in giving_way(files, replace, schema, read):
             actions.append(_remove(row))
-            actions += [_add(staged) for staged in self.stage(kept.to_batches(), schema)]
+            if kept is not None:
+                actions += [_add(staged) for staged in self.stage(kept.to_batches(), schema)]
         return actions
-
-    def _part(self, path: str, schema: pa.Schema, where: pc.Expression) -> tuple[int, pa.Table]:
-        """How many rows a file has, and those of them that the filter keeps."""
-        name = f"{self.uri.removeprefix('s3://')}/{unquote(path)}"
-        import pyarrow.dataset as ds
-
-        rows = ds.dataset([name], schema=schema, format="parquet", filesystem=self.filesystem)
-        return rows.count_rows(), rows.to_table(filter=where)
 
 
 class Lake:
@@ -400,24 +304,3 @@ def _add(staged: Staged) -> AddAction:
 def _remove(row: Mapping[str, Any]) -> RemoveAction:
     """Actions are given names as they are; the log, and what is read of it, has them encoded."""
     return RemoveAction(unquote(row["path"]), True, int(time.time() * 1000), size=row["size_bytes"])
-
-
-def _as_type(bound: datetime | date | str | int, kind: pa.DataType) -> datetime | date | str | int:
-    """A bound that compares with a column's values: a moment in a column of dates is the next midnight."""
-    if not isinstance(bound, datetime):
-        return bound
-    moment = bound if bound.tzinfo else bound.replace(tzinfo=UTC)
-    if pa.types.is_date(kind):
-        day = moment.astimezone(UTC)
-        return day.date() if day.time() == day.min.time() else day.date() + timedelta(days=1)
-    return moment if kind.tz else moment.astimezone(UTC).replace(tzinfo=None)
-
-
-def _by_day(batch: pa.RecordBatch, column: str | None) -> Iterator[tuple[date | None, pa.RecordBatch]]:
-    if column is None:
-        yield None, batch
-        return
-    days = pc.cast(batch.column(column), pa.timestamp("us")).cast(pa.date32(), safe=False)
-    for day in pc.unique(days).to_pylist():
-        mask = pc.equal(days, day) if day is not None else pc.is_null(days)
-        yield day, batch.filter(mask)

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import Window
 from tradewind_runtime.contract.split import RandomSplit, Split
-from tradewind_runtime.lake import Snapshot
+from tradewind_runtime.snapshot import Snapshot
 
 Part = Literal["train", "valid", "test"]
 PARTS: tuple[Part, ...] = get_args(Part)

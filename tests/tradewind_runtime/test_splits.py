@@ -9,7 +9,8 @@ from tradewind_runtime import splits
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import Window
 from tradewind_runtime.contract.split import RandomSplit, Split
-from tradewind_runtime.lake import Lake, Snapshot
+from tradewind_runtime.lake import Lake
+from tradewind_runtime.snapshot import Snapshot
 
 START = datetime(2013, 1, 1, tzinfo=UTC)
 WINDOW = Window(start=datetime(2013, 1, 10, tzinfo=UTC), end=datetime(2013, 1, 11, tzinfo=UTC))

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from tradewind_runtime import metrics
 from tradewind_runtime.contract.errors import StepError
-from tradewind_runtime.lake import Snapshot
+from tradewind_runtime.snapshot import Snapshot
 from tradewind_runtime.training import encoded
 
 PREDICTION = "_prediction"

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import Window
-from tradewind_runtime.lake import Snapshot
+from tradewind_runtime.snapshot import Snapshot
 
 PREDICTION, DIGEST, TIME, ARM = "_prediction", "_digest", "_time", "_arm"
 _MOMENT = pa.timestamp("us", "UTC")

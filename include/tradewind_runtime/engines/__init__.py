@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tradewind_runtime.context import StepContext
-    from tradewind_runtime.lake import Snapshot, Staged, Table
+    from tradewind_runtime.lake import Table
+    from tradewind_runtime.snapshot import Snapshot
+    from tradewind_runtime.staging import Staged
 
 ENGINES = {
     "python": "tradewind_runtime.engines.python",

@@ -31,7 +31,8 @@ from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.transform import SparkTransform
 from tradewind_runtime.engines import Job, Output, failed, guarded
 from tradewind_runtime.engines.output import refused, shape
-from tradewind_runtime.lake import Snapshot, Table
+from tradewind_runtime.lake import Table
+from tradewind_runtime.snapshot import Snapshot
 
 #: A helper column that cuts files by day; it becomes a folder's name and is not in the files.
 DAY = "tradewind_day"

@@ -18,8 +18,9 @@ from tradewind_runtime.contract.sources import Source
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from tradewind_runtime.lake import Advance, Lake, Replace, Table
+    from tradewind_runtime.lake import Advance, Lake, Table
     from tradewind_runtime.quarantine import Bad
+    from tradewind_runtime.replacing import Replace
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ from tradewind_runtime.contract.checks import CheckConfig
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import DatasetRef
 from tradewind_runtime.contract.request import StepOutcome, Verdict
-from tradewind_runtime.lake import Advance, PositionsMovedError, Snapshot, Table
+from tradewind_runtime.lake import Advance, PositionsMovedError, Table
+from tradewind_runtime.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from tradewind_runtime.expectations import Finding

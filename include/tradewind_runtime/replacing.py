@@ -1,0 +1,61 @@
+"""What of a table gives way to a commit: everything, or the rows of a span, down to parts of files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
+
+
+@dataclass(frozen=True)
+class Replace:
+    """Rows with `start <= column < end` give way to the commit's."""
+
+    column: str
+    start: datetime | date | str | int
+    end: datetime | date | str | int
+
+
+def giving_way(
+    files: Iterable[Mapping[str, Any]], replace: Replace | str, schema: pa.Schema, read: Callable[[str], ds.Dataset]
+) -> Iterator[tuple[Mapping[str, Any], pa.Table | None]]:
+    """Files that must go, each with those of its rows that lie outside the span and are to stay.
+
+    Args:
+        files: the table's, with their bounds: Delta's add actions, flattened.
+        replace: a span, or any text for all.
+        schema: of the table.
+        read: gives the rows of one of them, by the path that it has there.
+    """
+    if isinstance(replace, str):
+        yield from ((file, None) for file in files)
+        return
+    start, end = (_as_type(bound, schema.field(replace.column).type) for bound in (replace.start, replace.end))
+    column = pc.field(replace.column)
+    outside = (column < start) | (column >= end) | column.is_null()
+    for file in files:
+        low, high = file.get(f"min.{replace.column}"), file.get(f"max.{replace.column}")
+        if low is not None and high is not None and (high < start or low >= end):
+            continue
+        rows = read(file["path"])
+        kept = rows.to_table(filter=outside)
+        if kept.num_rows != rows.count_rows():
+            yield file, kept
+
+
+def _as_type(bound: datetime | date | str | int, kind: pa.DataType) -> datetime | date | str | int:
+    """A bound that compares with a column's values: a moment in a column of dates is the next midnight."""
+    if not isinstance(bound, datetime):
+        return bound
+    moment = bound if bound.tzinfo else bound.replace(tzinfo=UTC)
+    if pa.types.is_date(kind):
+        day = moment.astimezone(UTC)
+        return day.date() if day.time() == day.min.time() else day.date() + timedelta(days=1)
+    return moment if kind.tz else moment.astimezone(UTC).replace(tzinfo=None)
