@@ -52,8 +52,9 @@ def main() -> None:
     """Start both, warm both, take turns."""
     from tests.servers.model_server import model_server, request
 
-    from tradewind_runtime import artefacts, endpoints, frameworks
+    from tradewind_runtime import artefacts, frameworks
     from tradewind_runtime.documents import Documents
+    from tradewind_runtime.endpoints import moves
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--requests", type=int, default=1000)
@@ -72,7 +73,7 @@ def main() -> None:
         framework.save(booster, files)
         fields = {"framework": framework.NAME, "task": "binary", "label": "y", "features": FEATURES}
         ref = artefacts.save(documents, files, fields)
-        endpoints.promote(documents, "bench", ref.digest, expected=0, by="bench", reason="bench")
+        moves.promote(documents, "bench", ref.digest, expected=0, by="bench", reason="bench")
         command = [str(PYTHON), "-c", BARE, str(next(files.iterdir()))]
         bare = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
         try:

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tradewind_runtime.contract.deploy import Abort, Stage
-from tradewind_runtime.endpoints import ArmStatus, EndpointGeneration, ReplicaStatus, Sketch
+from tradewind_runtime.endpoints import ArmStatus, EndpointGeneration, ReplicaStatus
+from tradewind_runtime.endpoints.sketch import Sketch
 from tradewind_runtime.judging import judge
 
 A, B = "a" * 64, "b" * 64

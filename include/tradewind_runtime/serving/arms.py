@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from tradewind_runtime.endpoints import ArmStatus, Sketch
+from tradewind_runtime.endpoints import ArmStatus
+from tradewind_runtime.endpoints.sketch import Sketch
 
 
 @dataclass

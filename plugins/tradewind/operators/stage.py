@@ -14,6 +14,7 @@ from tradewind_runtime import endpoints
 from tradewind_runtime.contract.deploy import Deploy
 from tradewind_runtime.contract.errors import Problem
 from tradewind_runtime.contract.refs import ModelRef
+from tradewind_runtime.endpoints import moves
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -66,7 +67,7 @@ class StageOperator(LeasedOperator):
                 if now
                 else "the first version goes straight in"
             )
-            now = endpoints.promote(
+            now = moves.promote(
                 run.documents,
                 self._endpoint,
                 candidate.digest,
@@ -118,9 +119,9 @@ class StageOperator(LeasedOperator):
         if now is None or now.by != self._by(run):
             return
         if now.canary is not None:
-            endpoints.abort_canary(run.documents, self._endpoint, expected=now.number, by=self._by(run), reason=reasons)
+            moves.abort_canary(run.documents, self._endpoint, expected=now.number, by=self._by(run), reason=reasons)
         elif now.replaced is not None:
-            endpoints.rollback(run.documents, self._endpoint, expected=now.number, by=self._by(run), reason=reasons)
+            moves.rollback(run.documents, self._endpoint, expected=now.number, by=self._by(run), reason=reasons)
 
     def _fail(self, run: Run, code: str, message: str) -> NoReturn:
         """Leave the reason where messages are made from, and fail for good."""

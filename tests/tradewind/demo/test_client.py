@@ -13,7 +13,7 @@ from tests.servers.model_server import model_server
 from tests.tradewind_runtime import watched
 
 from tradewind.demo.client import infer_body, requests
-from tradewind_runtime import endpoints
+from tradewind_runtime.endpoints import moves
 from tradewind_runtime.lake import Lake
 
 
@@ -41,7 +41,7 @@ def test_every_row_is_answered_and_captured(tmp_path: Path) -> None:
     folder = tmp_path / "a lake"
     lake = Lake(folder.as_uri())
     digest = watched.model(lake, tmp_path / "model")
-    endpoints.promote(lake.documents, "m", digest, expected=0, by="t", reason="t", version="1")
+    moves.promote(lake.documents, "m", digest, expected=0, by="t", reason="t", version="1")
     told: list[int] = []
     with model_server(folder, tmp_path / "log") as server:
         answers = requests(rows(505), url=server.address, endpoint="m", on_progress=told.append)

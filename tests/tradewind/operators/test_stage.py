@@ -16,6 +16,7 @@ from tradewind_runtime import endpoints
 from tradewind_runtime.contract.refs import ModelRef
 from tradewind_runtime.contract.request import StepResult
 from tradewind_runtime.documents import Documents
+from tradewind_runtime.endpoints import moves
 
 OLD, NEW = "a" * 64, "b" * 64
 DEPLOY = {"canary": [10, 100], "stage": {"min_requests": 1, "min_time": 0, "max_time": 60}}
@@ -72,7 +73,7 @@ def begin(plan: Plan, weight: int) -> Any:
 
 
 def serve_old(documents: Documents) -> None:
-    endpoints.promote(documents, "m", OLD, expected=0, by="somebody", reason="first")
+    moves.promote(documents, "m", OLD, expected=0, by="somebody", reason="first")
 
 
 def now(documents: Documents) -> endpoints.EndpointGeneration:
@@ -115,7 +116,7 @@ def test_a_bad_stage_goes_back_and_is_not_begun_again(plan: Plan, documents: Doc
 def test_an_endpoint_that_somebody_moved_is_left_alone(plan: Plan, documents: Documents) -> None:
     serve_old(documents)
     begin(plan, 10)
-    endpoints.abort_canary(documents, "m", expected=2, by="a person", reason="looks odd")
+    moves.abort_canary(documents, "m", expected=2, by="a person", reason="looks odd")
     operator, context = stage(plan, 10)
     with pytest.raises(AirflowFailException, match="a person: looks odd"):
         operator.execute(context)

@@ -13,6 +13,7 @@ from tests.servers.model_server import ModelServer, model_server, request, start
 from tradewind_runtime import endpoints
 from tradewind_runtime.contract.deploy import Abort, Stage
 from tradewind_runtime.contract.request import StepRequest
+from tradewind_runtime.endpoints import moves
 from tradewind_runtime.execute import execute
 from tradewind_runtime.judging import judge
 from tradewind_runtime.lake import Lake
@@ -86,7 +87,7 @@ def test_the_protocol(models, tmp_path):
     with model_server(models.folder, tmp_path / "log", "--grpc-port", "0", "--limit", "100000", ready=False) as server:
         assert server.client.get("/v2/health/live").status_code == 200
         assert server.client.get("/v2/health/ready").status_code == 503
-        endpoints.promote(models.documents, NAME, digest, expected=0, version="1", **WHO)
+        moves.promote(models.documents, NAME, digest, expected=0, version="1", **WHO)
         wait(lambda: serving(server, 1), "serving generation 1", server.log)
         assert server.client.get("/v2/health/ready").status_code == 200
 
@@ -183,10 +184,10 @@ def test_a_rollout_by_canary_and_back_under_load(models, tmp_path):
     old, _ = models.train(1)
     new, own = models.train(2)
     documents, lake = models.documents, models.folder.as_uri()
-    endpoints.promote(documents, NAME, old, expected=0, **WHO)
+    moves.promote(documents, NAME, old, expected=0, **WHO)
     with model_server(models.folder, tmp_path / "log", "--replica", "one") as server, Load(server) as load:
         for number, weight in ((2, 10), (3, 50)):
-            generation = endpoints.promote(documents, NAME, new, expected=number - 1, weight=weight, **WHO)
+            generation = moves.promote(documents, NAME, new, expected=number - 1, weight=weight, **WHO)
             wait(lambda n=number: endpoints.statuses(documents, NAME)[0].generation == n, "observed", server.log)
             load.arms.clear()
             wait(lambda: sum(load.arms.values()) >= 400, "400 answers", server.log)
@@ -202,12 +203,12 @@ def test_a_rollout_by_canary_and_back_under_load(models, tmp_path):
             for _ in range(8)
         ]
         assert len(set(key)) == 1
-        endpoints.promote(documents, NAME, new, expected=3, weight=100, **WHO)
+        moves.promote(documents, NAME, new, expected=3, weight=100, **WHO)
         wait(lambda: serving(server, 4), "serving generation 4", server.log)
         answer = server.infer(NAME, body(rows(3))).json()
         assert answer["parameters"]["digest"] == new
         assert np.abs(np.array(answer["outputs"][0]["data"]) - own(rows(3))).max() <= 1e-12
-        endpoints.rollback(documents, NAME, expected=4, **WHO)
+        moves.rollback(documents, NAME, expected=4, **WHO)
         wait(lambda: serving(server, 5), "serving generation 5", server.log)
         assert server.infer(NAME, body(rows(1))).json()["parameters"]["digest"] == old
 
@@ -215,7 +216,7 @@ def test_a_rollout_by_canary_and_back_under_load(models, tmp_path):
         load.stopping.set()
         load.thread.join()
         wait(lambda: step(lake, "ingest_capture", {"endpoint": NAME}, str(time.time())).metrics["rows"] == 0, "drained")
-        again = endpoints.promote(documents, NAME, new, expected=5, weight=10, **WHO)
+        again = moves.promote(documents, NAME, new, expected=5, weight=10, **WHO)
         wait(lambda: endpoints.statuses(documents, NAME)[0].generation == 6, "observed", server.log)
         before = captured(documents)
         metrics = step(lake, "replay", {"endpoint": NAME, "requests": 60}, "r3").metrics
@@ -239,20 +240,20 @@ def test_the_last_good_state_is_kept(models, tmp_path):
     bad, _ = models.train(2)
     narrow, _ = models.train(3, ("a", "b", "d"))
     documents = models.documents
-    endpoints.promote(documents, NAME, good, expected=0, **WHO)
+    moves.promote(documents, NAME, good, expected=0, **WHO)
     with model_server(models.folder, tmp_path / "log", "--replica", "one", "--endpoint", NAME) as server:
         # A tampered artefact is refused, at once and with its reason.
         path = next(path for path in (models.folder / "models" / bad).iterdir() if path.name != "manifest.json")
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
-        tampered = endpoints.promote(documents, NAME, bad, expected=1, weight=50, **WHO)
+        tampered = moves.promote(documents, NAME, bad, expected=1, weight=50, **WHO)
         wait(lambda: endpoints.statuses(documents, NAME)[0].refused == 2, "refused", server.log)
         assert serving(server, 1)
         verdict = _verdict(documents, tampered)
         assert verdict.state == "fail"
         assert "digest" in verdict.reasons[0]
-        endpoints.abort_canary(documents, NAME, expected=2, **WHO)
+        moves.abort_canary(documents, NAME, expected=2, **WHO)
         wait(lambda: serving(server, 3), "serving generation 3", server.log)
 
         # The lake goes away: answers go on, nothing is made in its place, and what was captured comes later.
@@ -269,14 +270,14 @@ def test_the_last_good_state_is_kept(models, tmp_path):
         wait(lambda: endpoints.statuses(documents, NAME)[0].problems == (), "well", server.log)
 
         # A canary that cannot take what clients send: they are answered by the stable one, and it fails.
-        strange = endpoints.promote(documents, NAME, narrow, expected=3, weight=90, **WHO)
+        strange = moves.promote(documents, NAME, narrow, expected=3, weight=90, **WHO)
         wait(lambda: serving(server, 4), "serving generation 4", server.log)
         for number in range(60):
             assert server.infer(NAME, body(rows(1), id=f"r{number}")).json()["parameters"]["arm"] == "stable"
         wait(lambda: _verdict(documents, strange).state == "fail", "failed", server.log)
         assert _verdict(documents, strange).reasons[0].startswith("errors")
         # Started again while the newest one is tampered with: the newest that verifies.
-        endpoints.promote(documents, NAME, bad, expected=4, **WHO)
+        moves.promote(documents, NAME, bad, expected=4, **WHO)
         server.kill()
     with model_server(models.folder, tmp_path / "log", "--replica", "one", "--endpoint", NAME) as server:
         assert serving(server, 4)
@@ -286,7 +287,7 @@ def test_the_last_good_state_is_kept(models, tmp_path):
 def test_kill_9_under_load_loses_at_most_the_open_segment(models, tmp_path):
     digest, _ = models.train(1)
     documents = models.documents
-    endpoints.promote(documents, NAME, digest, expected=0, **WHO)
+    moves.promote(documents, NAME, digest, expected=0, **WHO)
     server = start(models.folder, tmp_path / "log", "--replica", "one")
     try:
         wait(lambda: serving(server, 1), "serving", server.log)
@@ -315,7 +316,7 @@ def test_kill_9_under_load_loses_at_most_the_open_segment(models, tmp_path):
 def test_a_token_and_a_shadow(models, tmp_path):
     digest, _ = models.train(1)
     other, _ = models.train(2, flip=True)
-    endpoints.advance(models.documents, NAME, 0, stable=digest, shadow=other, **WHO)
+    moves.advance(models.documents, NAME, 0, stable=digest, shadow=other, **WHO)
     with model_server(models.folder, tmp_path / "log", env={"TRADEWIND_SERVING_TOKEN": "s3cret"}) as server:
         assert server.infer(NAME, body(rows(1))).status_code == 401
         server.client.headers["authorization"] = "Bearer s3cret"

@@ -16,11 +16,12 @@ from tests.tradewind_runtime import watched
 from tests.tradewind_runtime.steprun import start
 from tests.tradewind_runtime.watched import append, captured, day, monitor_request
 
-from tradewind_runtime import endpoints, retraining
+from tradewind_runtime import retraining
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import ValueRef, Window
 from tradewind_runtime.contract.request import StepRequest, StepResult
 from tradewind_runtime.drift.windows import WindowDrift
+from tradewind_runtime.endpoints import moves
 from tradewind_runtime.execute import execute
 from tradewind_runtime.lake import Lake
 
@@ -109,7 +110,7 @@ def test_each_model_is_judged_by_what_it_learnt_from(lake: Lake, digest: str, tm
     append(lake, captured("f" * 64, day(0), 400, seed=4, arm="shadow"))  # reached nobody; has no artefact either
     requests = append(lake, captured(other, day(0), 300, seed=2))
     for stable in (digest, other):
-        endpoints.promote(lake.documents, "m", stable, expected=0 if stable == digest else 1, by="test", reason="test")
+        moves.promote(lake.documents, "m", stable, expected=0 if stable == digest else 1, by="test", reason="test")
     then = execute(monitor_request(lake, requests, day(0), pins={"generation": 1}))
     assert value(then)["act"] is True
     assert value(then)["digest"] == digest

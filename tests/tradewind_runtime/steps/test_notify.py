@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from tests.servers.slack import Receiver, given, receiver
 
-from tradewind_runtime import endpoints
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import ModelRef, Output, ValueRef
 from tradewind_runtime.contract.request import StepRequest, StepResult
+from tradewind_runtime.endpoints import moves
 from tradewind_runtime.execute import execute
 from tradewind_runtime.lake import Lake
 
@@ -64,9 +64,7 @@ def test_drift_is_told_once_whichever_run_finds_it(slack: Receiver, lake: Lake) 
 
 def test_a_promotion_says_what_it_replaces(slack: Receiver, lake: Lake) -> None:
     for number, digest in enumerate(("a" * 64, "b" * 64)):
-        endpoints.promote(
-            lake.documents, "flights", digest, expected=number, by="t", reason="t", version=str(number + 1)
-        )
+        moves.promote(lake.documents, "flights", digest, expected=number, by="t", reason="t", version=str(number + 1))
     version = ModelRef(name="flights", version="2", digest="b" * 64)
     result = tell(lake, inputs={"version": version}, event="promotion")
     assert result.facts["text"].startswith("flights: version 2 is the champion")

@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from tests.tradewind_runtime.steprun import ingest
 
-from tradewind_runtime import endpoints
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.pins import PinConfig, Pins
 from tradewind_runtime.contract.refs import Window
 from tradewind_runtime.contract.request import StepRequest
 from tradewind_runtime.contract.sources import ObjectsSource, SampleSource, Source
+from tradewind_runtime.endpoints import moves
 from tradewind_runtime.execute import execute
 from tradewind_runtime.lake import Lake
 
@@ -58,7 +58,7 @@ def test_a_backfill_consumes_nothing(lake_uri):
 
 def test_tables_generation_and_requests_are_noted(lake_uri):
     version = ingest(lake_uri, IRIS, {"iris": "1"}).outputs["rows"].version
-    endpoints.advance(Lake(lake_uri).documents, "iris", 0, stable="a" * 64, by="test", reason="first")
+    moves.advance(Lake(lake_uri).documents, "iris", 0, stable="a" * 64, by="test", reason="first")
     config = PinConfig(tables=("demo/flights_raw",), endpoint="iris", requests=("iris-x-y",), train="asked")
     result, pins = pin(lake_uri, config)
     assert pins.tables == {"demo/flights_raw": version}
