@@ -70,6 +70,13 @@ def test_mlflow_answers_on_the_loopback_alone(mlflow_server):
     assert answer(f"{mlflow_server}/version")
 
 
+def test_mlflow_makes_no_folder_beside_its_own(tmp_path):
+    with start(MLflow.at(tmp_path / "a b")) as running:
+        assert answer(f"{running.server.address}/api/2.0/mlflow/experiments/search?max_results=1")
+    assert [path.name for path in tmp_path.iterdir()] == ["a b"]
+    assert {path.name for path in (tmp_path / "a b").iterdir()} == {"mlflow.db", "mlflow.log"}
+
+
 def test_a_server_that_ends_says_why(tmp_path):
     class Broken(MLflow):
         def command(self):

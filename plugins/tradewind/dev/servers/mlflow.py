@@ -16,8 +16,9 @@ from tradewind.dev.files import whole
 from tradewind.dev.servers.base import Server, answer
 from tradewind_runtime.contract.errors import Problem, TradewindError
 
-# The registry's store makes all tables and, unlike the tracking store, no experiment with a place of its own.
-_MAKE = "import sys, mlflow; mlflow.MlflowClient(registry_uri=sys.argv[1]).search_registered_models()"
+# The registry's store makes all tables and, unlike the tracking store, no experiment with a place of its own. A client
+# would also open a tracking store in the working folder and, where its path has a space, make one with %20 beside it.
+_MAKE = "import sys; from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as S; S(sys.argv[1])"
 
 
 @dataclass(frozen=True, kw_only=True)
