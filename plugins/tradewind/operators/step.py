@@ -54,7 +54,7 @@ class StepTask:
     def told(self, result: StepResult, context: Context) -> dict[str, Any]:
         """The summary that the task shows; links go to its Details tab."""
         self.show(result.links, context)
-        verdict = result.verdict.model_dump() if result.verdict else None
+        verdict = result.verdict.model_dump(mode="json") if result.verdict else None
         outputs = {name: output.model_dump(mode="json") for name, output in result.outputs.items()}
         body = {
             "metrics": result.metrics,
