@@ -19,6 +19,8 @@ import time
 
 #: Bytes of a request's body.
 LIMIT = 16 * 2**20
+#: Seconds that requests may wait for the first look at the lake.
+FIRST_LOOK = 10.0
 
 
 def main() -> int:
@@ -88,6 +90,9 @@ async def _serve(options: argparse.Namespace, sock: socket.socket) -> None:
     server = uvicorn.Server(
         uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=10, timeout_keep_alive=65)
     )
+    # The socket listens already: who asks a server that was started again waits for its models, and is not refused.
+    upkeep.start()
+    await asyncio.to_thread(upkeep.await_first_look, FIRST_LOOK)
     grpc_server, grpc_port = None, None
     if options.grpc_port is not None:
         grpc_server, grpc_port = await rpc.start_grpc(
@@ -96,7 +101,6 @@ async def _serve(options: argparse.Namespace, sock: socket.socket) -> None:
     # uvicorn takes the signals while it serves and raises them again afterwards; what is left to do must not be cut.
     signal.signal(signal.SIGTERM, lambda *_: None)
     signal.signal(signal.SIGINT, lambda *_: None)
-    upkeep.start()
     print(json.dumps({"address": address, "grpc": f"{host}:{grpc_port}" if grpc_port else None}), flush=True)
     try:
         await server.serve(sockets=[sock])

@@ -39,9 +39,9 @@ class Upkeep:
         self._documents, self._names = documents, tuple(names)
         self._replica, self._address = replica, address
         self._every, self._segment = every, segment
-        self._stop = threading.Event()
+        self._stop, self._looked = threading.Event(), threading.Event()
         self._threads = [
-            threading.Thread(target=self._loop, args=(self.follow, every), name="follow", daemon=True),
+            threading.Thread(target=self._loop, args=(self._look, every), name="follow", daemon=True),
             threading.Thread(target=self._loop, args=(self.close_segments, 0.25), name="capture", daemon=True),
         ]
         self.served: dict[str, ServedEndpoint] = {}
@@ -59,6 +59,10 @@ class Upkeep:
         for thread in self._threads:
             thread.start()
 
+    def await_first_look(self, seconds: float) -> None:
+        """Until what the lake names is loaded, or cannot be, or that takes too long."""
+        self._looked.wait(seconds)
+
     def stop(self) -> None:
         """Close the open segments and write a last status."""
         self._stop.set()
@@ -67,6 +71,12 @@ class Upkeep:
         for endpoint in self.served.values():
             _guarded(lambda e=endpoint: e.capture.close(e.present))  # type: ignore[misc]
             _guarded(lambda e=endpoint: e.tell(stopped=True))  # type: ignore[misc]
+
+    def _look(self) -> None:
+        try:
+            self.follow()
+        finally:
+            self._looked.set()
 
     def follow(self) -> None:
         """One look at the lake."""

@@ -1,6 +1,7 @@
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import httpx
@@ -10,6 +11,7 @@ import pyarrow.compute as pc
 import pytest
 from tests.servers.model_server import ModelServer, model_server, request, start, wait
 
+from tradewind.dev import ports
 from tradewind_runtime import endpoints
 from tradewind_runtime.contract.deploy import Abort, Stage
 from tradewind_runtime.contract.request import StepRequest
@@ -178,6 +180,28 @@ asyncio.run(main())
     assert len(lines) == 2, done.stderr[-2000:]
     assert json.loads(lines[0]) == [expected, "stable"]
     assert "is missing" in lines[1]
+
+
+def test_who_asks_while_it_starts_waits_for_the_models(models, tmp_path):
+    digest, own = models.train(1)
+    moves.promote(models.documents, NAME, digest, expected=0, **WHO)
+    x, port = rows(3), ports.choose({"serving": None})["serving"]
+    with ThreadPoolExecutor(1) as pool:
+        address = f"http://127.0.0.1:{port}/v2/models/{NAME}/infer"
+
+        def ask():
+            """As soon as it listens."""
+            while True:
+                try:
+                    return httpx.post(address, json=body(x), timeout=20, trust_env=False)
+                except httpx.ConnectError:
+                    time.sleep(0.001)
+
+        asked = pool.submit(ask)
+        with model_server(models.folder, tmp_path / "log", "--port", str(port), ready=False):
+            answer = asked.result(30)
+    assert answer.status_code == 200, answer.text
+    assert np.abs(np.array(answer.json()["outputs"][0]["data"]) - own(x)).max() <= 1e-12
 
 
 def test_a_rollout_by_canary_and_back_under_load(models, tmp_path):
