@@ -5,7 +5,7 @@ The asset event only wakes the pipeline (Airflow may lose one); the run takes al
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from pydantic import AwareDatetime
@@ -51,18 +51,31 @@ def ask(documents: Documents, request: RetrainRequest) -> bool:
 
 def waiting(documents: Documents, pipeline: str) -> list[RetrainRequest]:
     """Requests that no run has taken."""
-    return [request for request, taken in _all(documents, pipeline) if taken is None]
+    return [request for request, takings in _all(documents, pipeline) if not takings]
 
 
-def take(documents: Documents, pipeline: str, run_id: str) -> list[RetrainRequest]:
-    """All open requests, for this run alone; a retry of the run gets what it took before."""
-    mine = []
-    for request, taken in _all(documents, pipeline):
-        if taken is None:
-            path = _taken_path(request.path)
+def take(
+    documents: Documents, pipeline: str, run_id: str, failed: Callable[[str], bool] = lambda _: False
+) -> list[RetrainRequest]:
+    """All open requests, for this run alone; a retry of the run gets what it took before.
+
+    Args:
+        documents: of the lake.
+        pipeline: whose requests.
+        run_id: of the run that takes them.
+        failed: whether a run that has taken one before will never answer it.
+    """
+    mine, found = [], _all(documents, pipeline)
+    # Runs come one at a time and each takes what a failed one has left: only the last to take any can have failed.
+    last = max((taking for _, takings in found for taking in takings), key=lambda one: one.taken, default=None)
+    lost = last.run_id if last and last.run_id != run_id and failed(last.run_id) else None
+    for request, takings in found:
+        if not takings or takings[-1].run_id == lost:
+            path = _taken_path(request.path, len(takings) + 1)
             documents.create_model(path, Taken(run_id=run_id, taken=datetime.now(UTC)))
-            taken = documents.get_model(path, Taken)  # noqa: PLW2901 - whoever was first
-        if taken is not None and taken.run_id == run_id:
+            first = documents.get_model(path, Taken)  # whoever was first
+            takings = [*takings, first] if first else takings  # noqa: PLW2901
+        if takings and takings[-1].run_id == run_id:
             mine.append(request)
     return mine
 
@@ -75,17 +88,20 @@ def union(requests: Iterable[RetrainRequest]) -> Window | None:
     return whole
 
 
-def _taken_path(path: str) -> str:
-    return f"{path.removesuffix('.json')}.taken.json"
+def _taken_path(path: str, number: int) -> str:
+    """Where a taking lies: the newest counts."""
+    return f"{path.removesuffix('.json')}.taken-{number:04d}.json"
 
 
-def _all(documents: Documents, pipeline: str) -> list[tuple[RetrainRequest, Taken | None]]:
+def _all(documents: Documents, pipeline: str) -> list[tuple[RetrainRequest, list[Taken]]]:
+    """Every request with its takings, the oldest first."""
     names = list(documents.names(f"retraining/{pipeline}"))
     found = []
     for path in names:
-        if path.endswith(".taken.json"):
+        if ".taken-" in path:
             continue
+        takings = [name for name in names if name.startswith(f"{path.removesuffix('.json')}.taken-")]
         request = documents.get_model(path, RetrainRequest)
         if request is not None:
-            found.append((request, documents.get_model(_taken_path(path), Taken)))
+            found.append((request, [one for name in takings if (one := documents.get_model(name, Taken))]))
     return found

@@ -34,3 +34,15 @@ def test_asked_once_taken_once_by_one_run(documents):
     assert whole is not None
     assert (whole.start.month, whole.end.month) == (6, 9)
     assert retraining.union([]) is None
+
+
+def test_what_a_failed_run_has_taken_is_taken_by_the_next(documents):
+    retraining.ask(documents, request(6))
+    retraining.ask(documents, request(8))
+    assert len(retraining.take(documents, "p", "run1")) == 2
+    assert retraining.take(documents, "p", "run2", failed=lambda _: False) == []
+    taken = retraining.take(documents, "p", "run3", failed=lambda run: run == "run1")
+    assert [r.window.start.month for r in taken] == [6, 8]
+    assert retraining.take(documents, "p", "run1", failed=lambda run: run == "run1") == []  # another has them now
+    assert retraining.take(documents, "p", "run3", failed=lambda run: run == "run1") == taken  # a retry
+    assert retraining.waiting(documents, "p") == []

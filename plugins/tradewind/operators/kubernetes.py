@@ -95,15 +95,13 @@ class PodStepOperator(StepTask, KubernetesPodOperator):
         except Exception as error:  # whatever became of the pod, the lake decides
             how = self._ending() or f"was lost: {error}"
         run = self.run_of(context)
-        try:
+        with self.explained(context):
             exchange = self.exchange(run)
             done = exchange.result()
             if done is None:
                 more = "give it more memory: resources: {memory: …}"
                 raise exchange.reason(how, fix=more if "OOMKilled" in how else "see the log and the pod's events above")
             self._finish(run, exchange.request, done, context)
-        except TradewindError as error:
-            self.explain(error, context)
 
     def exchange(self, run: Run) -> Exchange:
         """The step's request in this run; its environment is the image."""

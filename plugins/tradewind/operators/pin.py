@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError, AirflowSkipException, TaskDeferred
 
 from tradewind.operators.step import StepOperator, documents_of
 from tradewind.operators.triggers import LeaseTrigger
@@ -71,15 +71,29 @@ class LeasedOperator(StepOperator):
         """Whether the run that holds a lease is over, as Airflow knows it."""
         if lease.holder.startswith(PROCESS):
             return not process_lives(lease.holder)
-        try:
-            state = context["ti"].get_dagrun_state(dag_id=lease.holder, run_id=lease.run)
-        except AirflowRuntimeError:
-            return True  # Airflow knows no such run any more
-        return str(state) in ENDED
+        return _state(context, lease.holder, lease.run) in ENDED
+
+
+def _state(context: Context, dag_id: str, run_id: str) -> str:
+    """A run's, as Airflow knows it; one that it does not know any more has failed."""
+    try:
+        return str(context["ti"].get_dagrun_state(dag_id=dag_id, run_id=run_id))
+    except AirflowRuntimeError:
+        return "failed"
 
 
 class PinOperator(LeasedOperator):
     """Pins a run's inputs, once."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Take the lease and pin. One that fails gives it back: the last task, which does, is then not begun."""
+        try:
+            return super().execute(context)
+        except TaskDeferred:
+            raise
+        except BaseException:
+            release_lease(self.plan, self.flow, documents_of(self.plan), context)
+            raise
 
     def do(self, run: Run, context: Context) -> StepResult:
         """Decide the window, then ask every source for its end."""
@@ -95,7 +109,13 @@ class PinOperator(LeasedOperator):
     def _requests(self, run: Run, context: Context) -> list[retraining.RetrainRequest]:
         if self.flow != "train" or run_type(context) == "backfill" or _params_window(context) is not None:
             return []
-        return retraining.take(run.documents, self.plan.pipeline, run.key)
+        dag_id = str(context["dag"].dag_id)
+        return retraining.take(
+            run.documents,
+            self.plan.pipeline,
+            run.run_id,
+            failed=lambda other: _state(context, dag_id, other) == "failed",
+        )
 
     def _window(self, run: Run, context: Context, requests: list[retraining.RetrainRequest]) -> Window:
         """From the run's parameters, else from what it takes, else from its interval."""
@@ -124,7 +144,12 @@ def _params_window(context: Context) -> Window | None:
         return None
     if not (start and end):
         raise AirflowFailException("TW221: window_start and window_end go together")
-    return Window(start=_utc(start), end=_utc(end))
+    first, last = _utc(start), _utc(end)
+    if first >= last:
+        raise AirflowFailException(
+            f"TW225: window_start {first.isoformat()} is not before window_end {last.isoformat()}"
+        )
+    return Window(start=first, end=last)
 
 
 def _utc(text: str) -> datetime:

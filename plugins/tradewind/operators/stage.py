@@ -25,11 +25,15 @@ class StageOperator(LeasedOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Make sure that the stage's generation is there, and wait."""
-        return self.leased(context, self._begin)
+        with self.explained(context):
+            return self.leased(context, self._begin)
 
     def judged(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Act on what the trigger saw."""
-        run = self.run_of(context)
+        with self.explained(context):
+            return self._act(self.run_of(context), event)
+
+    def _act(self, run: Run, event: dict[str, Any]) -> dict[str, Any]:
         state, reasons = event["state"], "; ".join(event["reasons"])
         candidate = self._candidate(run)
         if state == "pass":

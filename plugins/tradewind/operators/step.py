@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -65,7 +66,7 @@ class StepTask:
             "result": f"results/{result.step}/{result.fingerprint}.json",
         }
         if verdict:
-            self.log.info("verdict: %s: %s", "yes" if verdict["passed"] else "no", "; ".join(verdict["reasons"]))
+            self.log.info("verdict: %s", "; ".join(["yes" if verdict["passed"] else "no", *verdict["reasons"]]))
         if result.metrics:
             self.log.info("metrics: %s", ", ".join(f"{name}={value:g}" for name, value in result.metrics.items()))
         return {name: value for name, value in body.items() if value}
@@ -78,6 +79,14 @@ class StepTask:
         """Fail, with what the step left to look at."""
         self.show({title: link for problem in error.problems for title, link in (problem.links or {}).items()}, context)
         fail(error)
+
+    @contextmanager
+    def explained(self, context: Context) -> Iterator[None]:
+        """Whatever fails for a known reason within it is told as such."""
+        try:
+            yield
+        except TradewindError as error:
+            self.explain(error, context)
 
     def bring_code(self, documents: Documents) -> None:
         """The version's user code goes to the lake before the first request that needs it."""
@@ -117,11 +126,9 @@ class StepOperator(StepTask, BaseOperator):
             What a person wants to see of it: metrics, facts, verdict.
         """
         run = self.run_of(context)
-        try:
+        with self.explained(context):
             self.skip_unless_wanted(run)
             return self.told(self.do(run, context), context)
-        except TradewindError as error:
-            self.explain(error, context)
 
     def do(self, run: Run, context: Context) -> StepResult:
         """The step's result; operators of one kind of step override this."""

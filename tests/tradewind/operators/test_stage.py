@@ -129,3 +129,15 @@ def test_a_passed_stage_says_what_was_seen(plan: Plan, documents: Documents) -> 
     operator, context = stage(plan, 10)
     told = operator.judged(context, {"state": "pass", "reasons": ["all well"]})
     assert told == {"stage": 10, "digest": NEW, "version": "2", "judgement": "all well"}
+
+
+def test_one_that_another_writer_overtakes_fails_for_good(
+    plan: Plan, documents: Documents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve_old(documents)
+    seen = now(documents)
+    moves.promote(documents, "m", "c" * 64, expected=1, by="a person", reason="in between")
+    monkeypatch.setattr(endpoints, "latest", lambda *_: seen)
+    operator, context = stage(plan, 10)
+    with pytest.raises(AirflowFailException, match="TW567"):
+        operator.execute(context)

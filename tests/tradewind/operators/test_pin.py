@@ -1,0 +1,134 @@
+"""A run's first task: which window it is about, which requests it takes, and whose lease it is."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskDeferred
+
+from tradewind.operators.pin import PinOperator, lease_name
+from tradewind.plan.model import Plan, PlanDag, PlanStep, Schedule
+from tradewind.plan.request import Run
+from tradewind_runtime import leases, retraining
+from tradewind_runtime.contract.refs import Window
+from tradewind_runtime.documents import Documents
+
+PIN = PlanStep(id="pin", kind="pin", windowed=True, every_run=True)
+
+
+def day(number: int) -> datetime:
+    return datetime(2013, 6, number, tzinfo=UTC)
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    steps = (PIN, PlanStep(id="transform", kind="transform", windowed=True))
+    dag = PlanDag(dag_id="p", flow="train", steps=steps, schedule=Schedule(cron="@daily"))
+    return Plan(
+        pipeline="p", profile="local", file="p.yaml", lake=f"file://{tmp_path}/a lake", pool="heavy",
+        environments={"steps": {"python": sys.executable}}, dags=(dag,),
+    )  # fmt: skip
+
+
+class TaskInstance:
+    """Knows how other runs have ended."""
+
+    def __init__(self, states: dict[str, str]) -> None:
+        self.states = states
+
+    def get_dagrun_state(self, *, dag_id: str, run_id: str) -> str:
+        assert dag_id == "p"
+        return self.states[run_id]
+
+
+def pin(
+    plan: Plan, run_id: str, *, kind: str = "manual", states: dict[str, str] | None = None, **context: Any
+) -> dict[str, Any]:
+    found = {
+        "params": context.pop("params", {}),
+        "run_id": run_id,
+        "dag": SimpleNamespace(dag_id="p"),
+        "dag_run": SimpleNamespace(run_type=kind),
+        "ti": TaskInstance(states or {}),
+        **context,
+    }
+    return PinOperator(plan=plan, flow="train", step=PIN, task_id="pin").execute(found)
+
+
+def window(plan: Plan, run_id: str) -> Window:
+    pins = Run(plan, "train", run_id, Documents(plan.lake)).pins()
+    assert pins is not None
+    return pins.window
+
+
+def release(plan: Plan) -> None:
+    lease = leases.current(Documents(plan.lake), lease_name(plan, "train"))
+    assert lease is not None
+    leases.release(Documents(plan.lake), lease)
+
+
+def asked(plan: Plan, first: int, last: int) -> None:
+    retraining.ask(Documents(plan.lake), retraining.RetrainRequest(
+        pipeline="p", endpoint="m", digest="a" * 64, window=Window(start=day(first), end=day(last)), reason="drift",
+        created=day(last)))  # fmt: skip
+
+
+def test_parameters_come_before_requests_and_these_before_the_interval(plan: Plan) -> None:
+    asked(plan, 3, 4)
+    interval = {"data_interval_start": day(20), "data_interval_end": day(21)}
+    pin(plan, "r1", params={"window_start": "2013-06-01T00:00:00Z", "window_end": "2013-06-02T00:00:00Z"}, **interval)
+    release(plan)
+    pin(plan, "r2", **interval)
+    release(plan)
+    pin(plan, "r3", states={"r2": "success"}, **interval)
+    assert [window(plan, run).start for run in ("r1", "r2", "r3")] == [day(1), day(3), day(20)]
+
+
+def test_requests_of_a_run_that_failed_are_taken_by_the_next(plan: Plan) -> None:
+    asked(plan, 3, 4)
+    pin(plan, "r1", kind="asset_triggered")
+    release(plan)
+    with pytest.raises(AirflowSkipException, match="nothing is asked for"):
+        pin(plan, "r2", kind="asset_triggered", states={"r1": "running"})
+    pin(plan, "r3", kind="asset_triggered", states={"r1": "failed"})
+    assert window(plan, "r3").start == day(3)
+
+
+def test_a_backfill_takes_no_requests(plan: Plan) -> None:
+    asked(plan, 3, 4)
+    pin(plan, "b1", kind="backfill", data_interval_start=day(8), data_interval_end=day(9))
+    assert window(plan, "b1").start == day(8)
+    assert len(retraining.waiting(Documents(plan.lake), "p")) == 1
+
+
+@pytest.mark.parametrize(
+    ("params", "code"),
+    [
+        ({}, "TW220"),
+        ({"window_start": "2013-06-01T00:00:00Z"}, "TW221"),
+        ({"window_start": "2013-06-02T00:00:00Z", "window_end": "2013-06-02T00:00:00Z"}, "TW225"),
+    ],
+)
+def test_a_wrong_window_is_told_and_holds_nobody_up(plan: Plan, params: dict[str, str], code: str) -> None:
+    with pytest.raises(AirflowFailException, match=code):
+        pin(plan, "r1", params=params)
+    assert leases.current(Documents(plan.lake), lease_name(plan, "train")) is None
+
+
+def test_a_run_waits_for_the_lease_and_passes_over_one_that_has_ended(plan: Plan) -> None:
+    wanted = {"params": {"window_start": "2013-06-01T00:00:00Z", "window_end": "2013-06-02T00:00:00Z"}}
+    pin(plan, "r1", **wanted)
+    with pytest.raises(TaskDeferred):
+        pin(plan, "r2", states={"r1": "running"}, **wanted)
+    held = leases.current(Documents(plan.lake), lease_name(plan, "train"))
+    assert held is not None
+    assert held.run == "r1"
+    pin(plan, "r2", states={"r1": "failed"}, **wanted)
+    held = leases.current(Documents(plan.lake), lease_name(plan, "train"))
+    assert held is not None
+    assert held.run == "r2"
