@@ -203,7 +203,7 @@ def _quarantine(
         table.commit(
             files,
             schema=quarantine.SCHEMA,
-            metadata={"step": context.request.fingerprint},
+            metadata={"step": context.request.fingerprint, "run": context.request.run_id},
             positions={f"step:{context.request.fingerprint}": Advance(None, 1)},
         )
     return count

@@ -121,7 +121,7 @@ def _ingest(context: StepContext, config: IngestConfig, table: Table, tally: _Ta
             schema=chunk.schema,
             positions=chunk.positions,
             replace=chunk.replace,
-            metadata={"run_id": context.request.run_id, "rows": seen.rows, "bad": len(chunk.bad)},
+            metadata={"run": context.request.run_id, "rows": seen.rows, "bad": len(chunk.bad)},
         )
         tally.committed(chunk, seen)
         if tally.rows > seen.rows:
@@ -158,7 +158,7 @@ def _judge(config: IngestConfig, rows: int, bad_before: int, bad: list[Bad]) -> 
         retryable=False,
         got=examples,
         expected=f"at most {limit:g}" if limit >= 1 else f"at most {limit:.1%}",
-        fix="mend the producer or the columns, or raise max_bad; nothing of these rows has been taken in",
+        fix="name the columns' types as they are sent, or raise max_bad: such rows then go to quarantine, with a reason",
         path=f"sources.{config.name}.max_bad",
     )
 
@@ -174,5 +174,5 @@ def _quarantine(context: StepContext, table: Table, chunk: sources.Chunk) -> Non
         return
     rows = quarantine.to_arrow(new, "ingest")
     staged = table.stage(rows.to_batches(), quarantine.SCHEMA) if new else []
-    metadata: dict[str, Any] = {"run_id": context.request.run_id, "rows": len(new)}
+    metadata: dict[str, Any] = {"run": context.request.run_id, "rows": len(new)}
     table.commit(staged, schema=quarantine.SCHEMA, positions=moves, metadata=metadata)

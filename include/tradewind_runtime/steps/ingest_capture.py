@@ -124,7 +124,7 @@ def _ingest(
                 staged,
                 schema=whole.schema,
                 positions={id: Advance(before, _sequence(new[-1]))},
-                metadata={"run_id": context.request.run_id, "rows": whole.num_rows},
+                metadata={"run": context.request.run_id, "rows": whole.num_rows},
             )
         except PositionsMovedError:
             continue

@@ -1,8 +1,8 @@
 """`select`: the version to roll out, if there is one.
 
 The challenger, unless its digest is served already or was once: what was rolled out is never rolled
-out again by a cached run (a person goes back with `tradewind model rollback`). Given a version, it says
-whether that is still the challenger: a newer one supersedes it while it has no traffic.
+out again by a cached run. Given a version, it says whether that is still the challenger: a newer one
+supersedes it while it has no traffic.
 """
 
 from __future__ import annotations

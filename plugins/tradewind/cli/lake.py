@@ -82,7 +82,7 @@ def history(table: _Table, format: _Format = "text", profile: _Profile = None) -
                 "version": commit["version"],
                 "time": _when(commit["timestamp"]),
                 "operation": commit["operation"],
-                "run": told.get("run_id", ""),
+                "run": told.get("run", ""),
                 "rows": told.get("rows", ""),
             }
         )
@@ -95,7 +95,7 @@ def verify(
     format: _Format = "text",
     profile: _Profile = None,
 ) -> None:
-    """Count each source's rows against its positions: doubles and losses end with exit code 1.
+    """Count each source's rows against its positions: exit code 1 where any is there twice, or beyond them.
 
     Example: tradewind lake verify flight-delays/flights_raw
     """

@@ -52,7 +52,7 @@ def task_of(plan: Plan, flow: Flow, step: PlanStep, code: Path | None) -> BaseOp
 def _approval(plan: Plan, common: dict[str, Any]) -> BaseOperator:
     from airflow.providers.standard.operators.hitl import ApprovalOperator
 
-    common.pop("pool", None)
+    common |= {"pool": "default_pool", "execution_timeout": None}  # a person may take days, and holds no worker
     return ApprovalOperator(
         subject=f"Roll out a new version of {plan.model}?",
         body="{{ ti.xcom_pull(task_ids='select')['facts'] }}",

@@ -16,6 +16,16 @@ StepKind = Literal[
 ]
 
 
+#: Kinds that a YAML does not tell apart: what it says of one block holds for all that the block becomes.
+PARTS: dict[str, StepKind] = {
+    "select": "rollout",
+    "stage": "rollout",
+    "promote": "rollout",
+    "ingest_capture": "monitor",
+    "request_retraining": "monitor",
+}
+
+
 class StepOverrides(Frozen):
     """What is different for one step kind."""
 
@@ -40,7 +50,8 @@ class Defaults(Frozen):
 
     def of(self, kind: str) -> Defaults:
         """What holds for one step kind."""
-        own = next((found for name, found in self.steps.items() if name == kind), None)
+        block = PARTS.get(kind, kind)
+        own = next((found for name, found in self.steps.items() if name == block), None)
         if own is None:
             return self
         return self.model_copy(update={name: getattr(own, name) for name in own.model_fields_set})

@@ -91,10 +91,11 @@ class AirflowPart(Server, ABC):
                 "parsing_processes": 1, "dag_bundle_storage_path": self.folder / "bundles",
             },
             # Nearly all of the wait between two tasks is the scheduler's nap.
-            # A task whose supervisor was killed is found by its silence.
+            # A task whose supervisor was killed is found by its silence, and one of a killed scheduler's when the next
+            # one looks for orphans.
             "scheduler": {
                 "scheduler_idle_sleep_time": 0.05, "scheduler_health_check_threshold": 20,
-                "task_instance_heartbeat_timeout": 90,
+                "task_instance_heartbeat_timeout": 60, "orphaned_tasks_check_interval": 20,
             },
             "workers": {"min_heartbeat_interval": 1},
             "logging": {"base_log_folder": self.folder / "logs"},

@@ -1,0 +1,178 @@
+"""A project in a folder of its own, and a real Airflow with a model server that reads it: one start for all tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+from tests.servers.model_server import PYTHON as SERVING
+
+from tradewind.demo.airflow import Airflow, DemoError, ticks
+from tradewind.dev import ports
+from tradewind.dev.credentials import credentials
+from tradewind.dev.servers.airflow import USER
+from tradewind.dev.stack import recorded_ports
+from tradewind.dev.supervisor import Supervisor
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = (ROOT / "dags/pipelines/breast_cancer.yaml").read_text()
+PROFILE = """\
+profile: local
+environments: {{steps: {{python: {python}}}, serving: {{python: {serving}}}}}
+settings: {{threads: 1}}
+stack: [airflow, serving]
+ports: {{airflow: {airflow}, serving: {port}}}
+"""
+PATIENCE = 120  # seconds; a commit takes some 5 on an idle machine
+
+
+@dataclass
+class House:
+    """A project in a folder with a space, and the Airflow that reads it."""
+
+    folder: Path
+    airflow: Airflow
+    token: str
+
+    def write(self, name: str, text: str) -> Path:
+        """What a commit does."""
+        path = self.folder / "dags/pipelines" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def until(self, true: Callable[[], object], what: str) -> float:
+        """Seconds until it is so."""
+        for gone in ticks(PATIENCE):
+            if true():
+                return gone
+        raise AssertionError(f"not within {PATIENCE} s: {what}")
+
+    def dag(self, dag_id: str) -> dict[str, Any] | None:
+        try:
+            found = self.airflow.call("GET", f"/dags/{dag_id}")
+        except DemoError:
+            return None
+        return None if found["is_stale"] else found
+
+    def trigger(self, dag_id: str, run_id: str, **conf: Any) -> None:
+        """As the form does: with a logical date."""
+        body = {"dag_run_id": run_id, "logical_date": _now(), "conf": conf}
+        self.airflow.call("POST", f"/dags/{dag_id}/dagRuns", json=body)
+
+    def run(self, dag_id: str, run_id: str, **conf: Any) -> tuple[str, dict[str, str]]:
+        """Trigger a run; its end, and its tasks' states."""
+        self.trigger(dag_id, run_id, **conf)
+        state = self.airflow.follow(dag_id, run_id, lambda _: None, timeout=300)
+        return state, {task["task_id"]: task["state"] for task in self.airflow.tasks(dag_id, run_id)}
+
+    def state(self, dag_id: str, run_id: str, task_id: str) -> str | None:
+        """A task's, now."""
+        return {task["task_id"]: task["state"] for task in self.airflow.tasks(dag_id, run_id)}.get(task_id)
+
+    def log(self, dag_id: str, run_id: str, task_id: str) -> str:
+        """What the UI shows of a task's first attempt so far."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/1"
+        return str(self.airflow.call("GET", path, params={"full_content": "true"}))
+
+    def waits(self, dag_id: str, run_id: str, task_id: str) -> bool:
+        """Whether a task waits for a person."""
+        return self.state(dag_id, run_id, task_id) in {"awaiting_input", "deferred"}
+
+    def answer(self, dag_id: str, run_id: str, task_id: str, choice: str) -> None:
+        """What a person does who clicks on a choice."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
+        self.airflow.call("PATCH", path, json={"chosen_options": [choice], "params_input": {}})
+
+    def backfill(self, dag_id: str, first: date, last: date, *, backwards: bool) -> None:
+        """Do the windows of these days, also those that are done; to the end."""
+        body = {
+            "dag_id": dag_id, "from_date": f"{first}T00:00:00Z", "to_date": f"{last}T00:00:00Z",
+            "run_backwards": backwards, "reprocess_behavior": "completed", "max_active_runs": 2,
+        }  # fmt: skip
+        made = self.airflow.call("POST", "/backfills", json=body)
+        path = f"/backfills/{made['id']}"
+        self.until(lambda: self.airflow.call("GET", path)["completed_at"], "the backfill's end")
+        ended = [run for run in self.airflow.runs(dag_id) if run["run_type"] == "backfill"]
+        assert {run["state"] for run in ended} == {"success"}, ended
+
+    def kill(self, part: str) -> None:
+        """A part of the stack, by SIGKILL; its supervisor starts it again."""
+        psutil.Process(int((self.folder / ".tradewind/run/parts" / f"{part}.pid").read_text())).kill()
+
+    @property
+    def serving(self) -> str:
+        """The model server's address."""
+        return f"http://127.0.0.1:{recorded_ports(self.folder / '.tradewind')['serving']}"
+
+    def page(self, path: str, *, login: bool = True) -> httpx.Response:
+        """A page of Tradewind's own."""
+        headers = {"Authorization": f"Bearer {self.token}"} if login else {}
+        return httpx.get(f"{self.airflow.url}{path}", headers=headers, trust_env=False, timeout=60)
+
+    def shown(self, docs: str) -> httpx.Response:
+        """The page of data docs that their first page leads to."""
+        return self.page(docs.rpartition("/")[0] + "/" + self.page(docs).text.split('href="')[1].split('"')[0])
+
+    def links(self, dag_id: str, run_id: str, task_id: str) -> dict[str, str]:
+        found = self.airflow.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/links")
+        return {title: link for title, link in found["extra_links"].items() if link}
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime()) + f"{time.time_ns() % 10**9 // 1000:06d}Z"
+
+
+def _dev(folder: Path, *words: str) -> None:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("TRADEWIND", "AIRFLOW"))}
+    command = [sys.executable, "-m", "tradewind.cli", "dev", *words]
+    done = subprocess.run(
+        command, env=kept | {"TRADEWIND_PROJECT": str(folder)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[House]:
+    """Bring it up, and down again without leaving a process."""
+    shutil.copytree(ROOT / "include/models", folder / "include/models")
+    (folder / "dags/pipelines").mkdir(parents=True)
+    (folder / "profiles").mkdir()
+    free = ports.choose({"airflow": None, "serving": None})  # not the usual ones, which others may be taking
+    profile = PROFILE.format(python=sys.executable, serving=SERVING, airflow=free["airflow"], port=free["serving"])
+    (folder / "profiles/local.yaml").write_text(profile)
+    home = folder / ".tradewind"
+    try:
+        _dev(folder, "up")
+        url, password = (
+            f"http://127.0.0.1:{recorded_ports(home)['airflow']}",
+            credentials(home / "run").airflow_password,
+        )
+        said = httpx.post(f"{url}/auth/token", json={"username": USER, "password": password}, trust_env=False)
+        yield House(folder, Airflow(url, USER, password), said.json()["access_token"])
+        assert Supervisor(home).states().get("scheduler") == "RUNNING"
+        _dev(folder, "down")
+        assert not [process for process in psutil.process_iter(["cmdline"]) if mentions(process, str(folder))]
+    finally:
+        Supervisor(home).kill()
+
+
+def mentions(process: psutil.Process, text: str) -> bool:
+    """Whether a process was started with this text among its arguments."""
+    return any(text in word for word in process.info["cmdline"] or ())
+
+
+def named(pipeline: str) -> str:
+    """The example, as another pipeline."""
+    return EXAMPLE.replace("breast-cancer", pipeline)

@@ -1,0 +1,103 @@
+"""A pipeline whose training takes its time: long enough to be killed, cancelled, watched or overtaken by a commit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+from tests.e2e.house import House, mentions
+
+SLOW = """\
+version: 1
+pipeline: slow
+params:
+  rounds: {type: integer, default: 10}
+  seconds: {type: integer, default: 6}
+sources:
+  patients:
+    sample: {name: breast_cancer}
+train:
+  function: slow:train
+  label: target
+  params: {rounds: "{params.rounds}", seconds: "{params.seconds}", marks: MARKS}
+promote: {model: slow, when: {roc_auc: {min: 0.5}}}
+deploy:
+  canary: [50, 100]
+  stage: {min_requests: 50, min_time: 20s, max_time: 2m}
+  abort: {latency_ratio: 1000, shift: 1}
+defaults: {retry_delay: 1s}
+"""
+TRAIN = '''\
+"""Slow enough to be killed; it tells when it has begun."""
+
+import time
+from pathlib import Path
+
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+
+def train(ctx):
+    rounds = int(ctx.params["rounds"])
+    with (Path(ctx.params["marks"]) / f"{rounds}").open("a") as marks:
+        marks.write("begun\\n")
+    print("the training has begun", flush=True)
+    time.sleep(ctx.params["seconds"])
+    return HistGradientBoostingClassifier(max_iter=rounds).fit(*ctx.train.numpy())
+'''
+
+
+def yaml(house: House) -> str:
+    """Its text."""
+    return SLOW.replace("MARKS", f'"{house.folder}/marks"')
+
+
+def commit(house: House) -> None:
+    """Bring it to the house, ready to run."""
+    (house.folder / "marks").mkdir()
+    (house.folder / "include/models/slow.py").write_text(TRAIN)
+    house.write("slow.yaml", yaml(house))
+    house.until(lambda: house.dag("slow"), "the DAG")
+    for dag_id in ("slow", "slow__rollout"):
+        house.airflow.unpause(dag_id)
+
+
+@contextmanager
+def training(
+    house: House, run_id: str, rounds: int, *, ends: str = "success", seconds: int = 6
+) -> Iterator[list[psutil.Process]]:
+    """Start a run and give its training's process, the task's and the supervisor's; in the end all is done and gone."""
+    house.trigger("slow", run_id, rounds=rounds, seconds=seconds)
+    house.until(lambda: attempts(house, rounds), "the training's first attempt")
+    (step,) = steps_of(run_id)
+    yield [step, *step.parents()]
+    states: list[str] = []
+    state = house.airflow.follow("slow", run_id, lambda task: states.append(f"{task['task_id']} {task['state']}"))
+    assert state == ends, states
+    assert steps_of(run_id) == []
+
+
+def steps_of(run_id: str) -> list[psutil.Process]:
+    """Processes of the run's steps."""
+    return [one for one in psutil.process_iter(["cmdline"]) if mentions(one, f"runs/slow/{run_id}/requests/")]
+
+
+def attempts(house: House, rounds: int) -> int:
+    """How often the training of so many rounds has begun."""
+    marks = house.folder / "marks" / str(rounds)
+    return len(marks.read_text().splitlines()) if marks.exists() else 0
+
+
+def roll_out(house: House, run_id: str) -> str:
+    """The end of the rollout that a run's new version has started."""
+    wanted = house.airflow.told("slow", run_id, "register")["facts"]["version"]
+    found: list[str] = []
+
+    def selected() -> bool:
+        runs = [run["dag_run_id"] for run in house.airflow.runs("slow__rollout")]
+        found[:] = [run for run in runs if house.airflow.told("slow__rollout", run, "select")
+                    .get("facts", {}).get("version") == wanted]  # fmt: skip
+        return bool(found)
+
+    house.until(selected, f"a rollout of version {wanted}")
+    return house.airflow.follow("slow__rollout", found[0], lambda _: None, timeout=300)

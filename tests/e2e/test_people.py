@@ -1,0 +1,112 @@
+"""What people do in the web UI, by the API that it uses: approve, reject, and run windows again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import date, timedelta
+
+import pytest
+from tests.e2e.house import House
+
+from tradewind_runtime import endpoints
+from tradewind_runtime.lake import Lake
+
+pytestmark = [pytest.mark.e2e, pytest.mark.server, pytest.mark.timeout(900)]
+
+ASKED = """\
+version: 1
+pipeline: asked
+params:
+  rounds: {type: integer, default: 10}
+sources:
+  patients:
+    sample: {name: breast_cancer}
+train: {estimator: sklearn.HistGradientBoostingClassifier, label: target, params: {max_iter: "{params.rounds}"}}
+promote: {model: asked, when: {roc_auc: {min: 0.5}}, approval: human}
+deploy: {canary: [100]}
+"""
+DAYS = """\
+version: 1
+pipeline: days
+schedule: {cron: "@daily", start: 2013-01-01, end: 2013-01-31}
+sources:
+  sales:
+    objects: {uri: "FOLDER/{window.date}.csv", format: csv}
+    time: at
+transform:
+  sql: {query: "select at, amount, amount * 2 as twice from sales where at >= '{window.start}' and at < '{window.end}'"}
+split: {time: at, train: 12h, valid: 6h, test: 6h}
+"""
+
+
+def lake_of(house: House) -> Lake:
+    return Lake((house.folder / ".tradewind/lake").as_uri())
+
+
+def registered(house: House, rounds: int) -> str:
+    """Register a version and give the rollout that waits for a person."""
+    known = {run["dag_run_id"] for run in house.airflow.runs("asked__rollout")}
+    state, tasks = house.run("asked", f"rounds{rounds}", rounds=rounds)
+    assert (state, tasks["register"]) == ("success", "success"), tasks
+    run_id = house.airflow.await_run("asked__rollout", known)
+    house.until(lambda: house.waits("asked__rollout", run_id, "approve"), "the question")
+    return run_id
+
+
+def test_a_version_waits_for_a_person_and_a_newer_one_supersedes_it(house: House) -> None:
+    house.write("asked.yaml", ASKED)
+    house.until(lambda: house.dag("asked"), "the DAG")
+    for dag_id in ("asked", "asked__rollout"):
+        house.airflow.unpause(dag_id)
+    older, newer = registered(house, 10), registered(house, 20)
+    assert endpoints.latest(lake_of(house).documents, "asked") is None
+
+    house.answer("asked__rollout", newer, "approve", "Approve")
+    assert house.airflow.follow("asked__rollout", newer, lambda _: None) == "success"
+    served = endpoints.latest(lake_of(house).documents, "asked")
+    assert served is not None
+    assert served.stable == house.airflow.told("asked", "rounds20", "register")["facts"]["digest"]
+
+    house.answer("asked__rollout", older, "approve", "Approve")
+    assert house.airflow.follow("asked__rollout", older, lambda _: None) == "success"
+    states = {task["task_id"]: task["state"] for task in house.airflow.tasks("asked__rollout", older)}
+    assert (states["confirm"], states["canary_100"], states["promote"]) == ("skipped", "skipped", "skipped")
+    assert endpoints.latest(lake_of(house).documents, "asked") == served
+
+
+def test_a_rejected_version_is_not_rolled_out(house: House) -> None:
+    before = endpoints.latest(lake_of(house).documents, "asked")
+    run_id = registered(house, 30)
+    house.answer("asked__rollout", run_id, "approve", "Reject")
+    assert house.airflow.follow("asked__rollout", run_id, lambda _: None) == "success"
+    states = {task["task_id"]: task["state"] for task in house.airflow.tasks("asked__rollout", run_id)}
+    assert (states["confirm"], states["canary_100"], states["release"]) == ("skipped", "skipped", "success")
+    assert endpoints.latest(lake_of(house).documents, "asked") == before
+
+
+def test_backfills_in_any_order_and_twice(house: House) -> None:
+    """Each day's rows are there once, however often and in which order its window is done."""
+    folder = house.folder / "landing"
+    folder.mkdir()
+    days = [date(2013, 1, 1) + timedelta(days=n) for n in range(4)]
+    for day in days:
+        rows = "".join(f"{day}T{hour:02}:00:00Z,{hour + day.day}\n" for hour in range(24))
+        (folder / f"{day}.csv").write_text("at,amount\n" + rows)
+    house.write("days.yaml", DAYS.replace("FOLDER", folder.as_uri()))
+    house.until(lambda: house.dag("days"), "the DAG")
+    house.airflow.unpause("days")
+
+    wanted = Counter({str(day): 24 for day in days})
+    house.backfill("days", days[0], days[-1], backwards=True)
+    assert features(house) == wanted
+    version = lake_of(house).table("days/sales_raw").version()
+    house.backfill("days", days[1], days[2], backwards=False)
+    assert features(house) == wanted
+    assert lake_of(house).table("days/sales_raw").version() == version  # nothing was read again
+
+
+def features(house: House) -> Counter[str]:
+    """Rows of each day; each is right."""
+    rows = lake_of(house).table("days/features").snapshot().to_arrow().to_pylist()
+    assert all(row["twice"] == 2 * row["amount"] for row in rows)
+    return Counter(str(row["at"].date()) for row in rows)
