@@ -158,7 +158,7 @@ def _judge(config: IngestConfig, rows: int, bad_before: int, bad: list[Bad]) -> 
         retryable=False,
         got=examples,
         expected=f"at most {limit:g}" if limit >= 1 else f"at most {limit:.1%}",
-        fix="name the columns' types as they are sent, or raise max_bad: such rows then go to quarantine, with a reason",
+        fix="name the columns' types as they are sent, or raise max_bad: the rows then go to quarantine, with a reason",
         path=f"sources.{config.name}.max_bad",
     )
 
