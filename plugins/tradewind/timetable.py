@@ -15,7 +15,7 @@ from pendulum import instance
 
 
 class CronUntil(CronDataIntervalTimetable):
-    """A cron's data intervals, none of which starts after `end`."""
+    """A cron's data intervals, none of which starts at `end` or later."""
 
     def __init__(self, cron: str, timezone: Any, end: datetime) -> None:
         super().__init__(cron, timezone)
@@ -25,7 +25,8 @@ class CronUntil(CronDataIntervalTimetable):
         self, *, last_automated_data_interval: DataInterval | None, restriction: TimeRestriction
     ) -> DagRunInfo | None:
         """The next run, unless the schedule is over."""
-        latest = min(self.end, restriction.latest) if restriction.latest else self.end
+        last = self.end.subtract(microseconds=1)
+        latest = min(last, restriction.latest) if restriction.latest else last
         return super().next_dagrun_info(
             last_automated_data_interval=last_automated_data_interval, restriction=restriction._replace(latest=latest)
         )

@@ -24,7 +24,7 @@ train:
 promote: {model: slow, when: {roc_auc: {min: 0.5}}}
 deploy:
   canary: [50, 100]
-  stage: {min_requests: 50, min_time: 20s, max_time: 2m}
+  stage: {min_requests: 50, min_time: 20s, max_time: 40s}
   abort: {latency_ratio: 1000, shift: 1}
 defaults: {retry_delay: 1s}
 """

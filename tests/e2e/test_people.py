@@ -28,14 +28,17 @@ deploy: {canary: [100]}
 DAYS = """\
 version: 1
 pipeline: days
-schedule: {cron: "@daily", start: 2013-01-01, end: 2013-01-31}
+schedule: {cron: "@daily", start: 2013-01-01, end: 2013-01-04, catchup: true}
 sources:
   sales:
     objects: {uri: "FOLDER/{window.date}.csv", format: csv}
-    time: at
+    time: sold
 transform:
-  sql: {query: "select at, amount, amount * 2 as twice from sales where at >= '{window.start}' and at < '{window.end}'"}
-split: {time: at, train: 12h, valid: 6h, test: 6h}
+  sql:
+    query: >-
+      select sold, amount, amount * 2 as many from sales
+      where sold >= '{window.start}' and sold < '{window.end}'
+split: {time: sold, train: 12h, valid: 6h, test: 6h}
 """
 
 
@@ -84,29 +87,35 @@ def test_a_rejected_version_is_not_rolled_out(house: House) -> None:
     assert endpoints.latest(lake_of(house).documents, "asked") == before
 
 
-def test_backfills_in_any_order_and_twice(house: House) -> None:
+def test_scheduled_runs_use_their_window_and_backfills_redo_them_in_any_order_and_twice(house: House) -> None:
     """Each day's rows are there once, however often and in which order its window is done."""
     folder = house.folder / "landing"
     folder.mkdir()
     days = [date(2013, 1, 1) + timedelta(days=n) for n in range(4)]
     for day in days:
         rows = "".join(f"{day}T{hour:02}:00:00Z,{hour + day.day}\n" for hour in range(24))
-        (folder / f"{day}.csv").write_text("at,amount\n" + rows)
-    house.write("days.yaml", DAYS.replace("FOLDER", folder.as_uri()))
+        (folder / f"{day}.csv").write_text("sold,amount\n" + rows)
+    yaml = DAYS.replace("FOLDER", folder.as_uri())
+    house.write("days.yaml", yaml)
     house.until(lambda: house.dag("days"), "the DAG")
     house.airflow.unpause("days")
+    house.until(lambda: len(house.airflow.runs("days")) == 4, "the runs of all days of the schedule")
+    for run in house.airflow.runs("days"):
+        assert house.airflow.follow("days", run["dag_run_id"], lambda _: None) == "success"
+    assert features(house, times=2) == Counter({str(day): 24 for day in days})
 
-    wanted = Counter({str(day): 24 for day in days})
-    house.backfill("days", days[0], days[-1], backwards=True)
-    assert features(house) == wanted
+    house.write("days.yaml", yaml.replace("* 2", "* 3") + "description: thrice\n")
+    house.until(lambda: (house.dag("days") or {}).get("description") == "thrice", "the changed DAG")
     version = lake_of(house).table("days/sales_raw").version()
+    house.backfill("days", days[0], days[-1], backwards=True)
+    assert features(house, times=3) == Counter({str(day): 24 for day in days})
     house.backfill("days", days[1], days[2], backwards=False)
-    assert features(house) == wanted
+    assert features(house, times=3) == Counter({str(day): 24 for day in days})
     assert lake_of(house).table("days/sales_raw").version() == version  # nothing was read again
 
 
-def features(house: House) -> Counter[str]:
+def features(house: House, *, times: int) -> Counter[str]:
     """Rows of each day; each is right."""
     rows = lake_of(house).table("days/features").snapshot().to_arrow().to_pylist()
-    assert all(row["twice"] == 2 * row["amount"] for row in rows)
-    return Counter(str(row["at"].date()) for row in rows)
+    assert all(row["many"] == times * row["amount"] for row in rows)
+    return Counter(str(row["sold"].date()) for row in rows)

@@ -12,8 +12,8 @@ from pendulum import datetime as at
 from tradewind.timetable import CronUntil
 
 
-def test_the_last_interval_starts_at_the_end_at_the_latest() -> None:
-    timetable = CronUntil("0 0 * * *", "UTC", datetime(2013, 12, 31, tzinfo=UTC))
+def test_the_last_interval_starts_before_the_end() -> None:
+    timetable = CronUntil("0 0 * * *", "UTC", datetime(2014, 1, 1, tzinfo=UTC))
     back = decode_timetable(encode_timetable(timetable))
     assert isinstance(back, CronUntil)
     assert back.serialize() == timetable.serialize()

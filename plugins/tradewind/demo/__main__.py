@@ -39,9 +39,8 @@ def demo(say: Say) -> int:
     """Start the stack, tell the story, ask everyone what happened; 0 where all is as promised."""
     project = project_root()
     say.heading("the stack")
-    up = subprocess.run([sys.executable, "-m", "tradewind.cli", "dev", "up", "--with", "slack"], check=False)
-    if up.returncode:
-        return up.returncode
+    if code := _up():
+        return code
     place = home(project)
     given = {id: Connection.parse(id, text) for id, text in connections(place).items()}
     airflow = Airflow(given_url(place), USER, credentials(place / "run").airflow_password)
@@ -78,6 +77,16 @@ def demo(say: Say) -> int:
         "The stack stays up: look around, then `make down`."
     )
     return 0 if ok else 1
+
+
+def _up() -> int:
+    """Start the stack; its exit code. Ctrl-C reaches it too, and it stops what it has started: wait for that."""
+    process = subprocess.Popen([sys.executable, "-m", "tradewind.cli", "dev", "up", "--with", "slack"])
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue
 
 
 def given_url(place: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from airflow.sdk import (
     DAG,
@@ -44,7 +45,7 @@ def _dag(plan: Plan, part: PlanDag, code: Path | None, text: str) -> DAG:
         dag_id=part.dag_id,
         description=plan.description,
         schedule=_schedule(part.schedule),
-        start_date=_time(part.schedule.start) or EPOCH,
+        start_date=_midnight(part.schedule.start, part.schedule.timezone) or EPOCH,
         catchup=part.schedule.catchup,
         params=_params(part),
         tags=["tradewind", part.flow, *plan.tags],
@@ -61,7 +62,7 @@ def _dag(plan: Plan, part: PlanDag, code: Path | None, text: str) -> DAG:
         for upstream in step.upstream:
             tasks[upstream] >> tasks[step.id]
         if step.kind == "release":
-            tasks[step.id].as_teardown(setups=tasks[part.steps[0].id])
+            tasks[step.id].as_teardown(setups=tasks[part.steps[0].id], on_failure_fail_dagrun=True)
     return dag
 
 
@@ -69,7 +70,7 @@ def _schedule(schedule: Schedule) -> Any:
     """A cron's data intervals, what others have updated, and what wakes the DAG besides."""
     wakes: list[Any] = [AssetAny(*map(_asset, schedule.assets))] if schedule.assets else []
     if schedule.cron is not None:
-        timetable = _cron(schedule.cron, schedule.timezone, _time(schedule.end))
+        timetable = _cron(schedule.cron, schedule.timezone, _midnight(schedule.end, schedule.timezone))
         return AssetOrTimeSchedule(timetable=timetable, assets=wakes[0]) if wakes else timetable
     if schedule.after:
         wakes.append(AssetAll(*map(_asset, schedule.after)))
@@ -93,11 +94,8 @@ def _asset(uri: str) -> Asset:
     return Asset(uri=uri, name=uri)
 
 
-def _time(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    value = datetime.fromisoformat(text)
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
+def _midnight(day: str | None, timezone: str) -> datetime | None:
+    return None if day is None else datetime.fromisoformat(day).replace(tzinfo=ZoneInfo(timezone))
 
 
 def _params(part: PlanDag) -> dict[str, Param]:

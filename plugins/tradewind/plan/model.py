@@ -16,8 +16,8 @@ class Schedule(Frozen):
 
     cron: str | None = None
     timezone: str = "UTC"
-    start: str | None = Field(None, description="ISO date or time.")
-    end: str | None = None
+    start: str | None = Field(None, description="First day, at whose midnight in the zone it begins.")
+    end: str | None = Field(None, description="Day at whose midnight it is over.")
     catchup: bool = False
     after: tuple[str, ...] = Field((), description="Assets, all of which must have been updated.")
     assets: tuple[str, ...] = Field((), description="Assets, each of which wakes it.")

@@ -17,7 +17,7 @@ def schedule_of(block: Block | None, assets: tuple[str, ...]) -> Schedule:
     """
     if block is None:
         return Schedule(assets=assets)
-    # `end` is the last day on which an interval starts; Airflow's end_date is a moment.
+    # `end` is the last day on which an interval starts; the plan's is the moment after it.
     end = (block.end + timedelta(days=1)).isoformat() if block.end else None
     return Schedule(
         cron=block.cron,

@@ -12,6 +12,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskDeferred
 
 from tradewind.operators.pin import PinOperator, lease_name
+from tradewind.operators.release import ReleaseOperator
 from tradewind.plan.model import Plan, PlanDag, PlanStep, Schedule
 from tradewind.plan.request import Run
 from tradewind_runtime import leases, retraining
@@ -36,10 +37,14 @@ def plan(tmp_path: Path) -> Plan:
 
 
 class TaskInstance:
-    """Knows how other runs have ended."""
+    """Knows how other runs, or the run's tasks, have ended."""
 
     def __init__(self, states: dict[str, str]) -> None:
         self.states = states
+
+    def get_task_states(self, *, dag_id: str, run_ids: list[str]) -> dict[str, dict[str, str]]:
+        assert dag_id == "p"
+        return {run_ids[0]: self.states}
 
     def get_dagrun_state(self, *, dag_id: str, run_id: str) -> str:
         assert dag_id == "p"
@@ -132,3 +137,18 @@ def test_a_run_waits_for_the_lease_and_passes_over_one_that_has_ended(plan: Plan
     held = leases.current(Documents(plan.lake), lease_name(plan, "train"))
     assert held is not None
     assert held.run == "r2"
+
+
+@pytest.mark.parametrize("end", ["success", "failed", "skipped"])
+def test_the_last_task_gives_the_lease_back_and_a_cancelled_run_has_failed(plan: Plan, end: str) -> None:
+    pin(plan, "r1", params={"window_start": "2013-06-01T00:00:00Z", "window_end": "2013-06-02T00:00:00Z"})
+    step = PlanStep(id="release", kind="release", every_run=True)
+    operator = ReleaseOperator(plan=plan, flow="train", step=step, task_id="release")
+    states = {"pin": "success", "transform": end, "release": "running"}
+    found = {"params": {}, "run_id": "r1", "dag": SimpleNamespace(dag_id="p"), "ti": TaskInstance(states)}
+    if end == "failed":
+        with pytest.raises(AirflowFailException, match="see transform"):
+            operator.execute(found)
+    else:
+        assert operator.execute(found) == {"released": True}
+    assert leases.current(Documents(plan.lake), lease_name(plan, "train")) is None

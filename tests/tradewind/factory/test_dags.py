@@ -1,0 +1,34 @@
+"""DAGs of a plan: when they run."""
+
+from __future__ import annotations
+
+import pytest
+from airflow.timetables.base import DagRunInfo, TimeRestriction
+from pendulum import datetime as at
+from pendulum import instance
+from tests.tradewind.plan.small import plan
+
+from tradewind.factory import dags_of
+
+
+def runs(zone: str) -> list[DagRunInfo]:
+    """All runs of a schedule of two days, as Airflow's scheduler asks for them."""
+    schedule = {"cron": "@daily", "start": "2013-06-01", "end": "2013-06-02", "catchup": True, "timezone": zone}
+    text = plan(schedule=schedule, monitor={"then": "alert"}).model_dump_json()
+    dag = dags_of(text, file="/bundle/p.py")["p"]
+    assert dag.start_date is not None
+    limits = TimeRestriction(earliest=instance(dag.start_date), latest=None, catchup=True)
+    found: list[DagRunInfo] = []
+    while len(found) < 9:
+        last = found[-1].data_interval if found else None
+        new = dag.timetable.next_dagrun_info(last_automated_data_interval=last, restriction=limits)
+        if new is None:
+            break
+        found.append(new)
+    return found
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Zurich", "America/New_York"])
+def test_a_schedule_runs_from_its_first_to_its_last_day_of_its_own_zone(zone: str) -> None:
+    days = [info.data_interval.start.in_timezone(zone) for info in runs(zone)]
+    assert days == [at(2013, 6, day, tz=zone) for day in (1, 2)]
