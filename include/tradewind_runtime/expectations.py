@@ -8,7 +8,6 @@ order) gets them all, but only the columns that it names. One about the table's 
 from __future__ import annotations
 
 import difflib
-import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -50,8 +49,6 @@ from pydantic.v1 import ValidationError as ArgumentError  # great_expectations s
 from tradewind_runtime.contract.checks import Expectation
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.datadocs import alone, leading_to
-
-logging.getLogger("great_expectations").setLevel(logging.WARNING)
 
 Reach = Literal["row", "all", "columns"]
 #: Rows of the checked table, in chunks: all columns, or those that are named.

@@ -80,11 +80,11 @@ def take(
     return mine
 
 
-def union(requests: Iterable[RetrainRequest]) -> Window | None:
-    """The smallest window that holds all of theirs."""
+def union(windows: Iterable[Window]) -> Window | None:
+    """The smallest window that holds them all."""
     whole: Window | None = None
-    for request in requests:
-        whole = request.window if whole is None else whole.union(request.window)
+    for window in windows:
+        whole = window if whole is None else whole.union(window)
     return whole
 
 

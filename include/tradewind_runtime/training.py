@@ -129,7 +129,7 @@ class TrainContext:
             valid: rows to stop early by.
             label: the column to predict.
             task: binary, multiclass or regression.
-            features: columns to learn from; all numeric ones but the label by default.
+            features: columns to learn from; all but the label by default, and these must then be numbers.
             exclude: columns not to learn from.
             rest: `params`, `seed`, `threads` and the like.
         """

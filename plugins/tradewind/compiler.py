@@ -12,6 +12,7 @@ from tradewind.plan.build import build
 from tradewind.plan.code import ROOTS, UserCode
 from tradewind.profile import Profile
 from tradewind.spec import Loaded, load_all
+from tradewind.spec.folders import NAMES as DEFAULTS
 from tradewind_runtime.contract.errors import Problem
 
 PIPELINES = "dags/pipelines"
@@ -37,7 +38,8 @@ def inputs(project: Path, profile: str) -> list[Path]:
     tops = (PIPELINES, *ROOTS)
     found = (path for top in tops for path in (project / top).rglob("*") if path.is_file())
     files = [path for path in found if "__pycache__" not in path.parts]
-    return sorted([*files, project / "profiles" / f"{profile}.yaml"])
+    shared = [folder / name for folder in (project, project / "dags") for name in DEFAULTS]
+    return sorted([*files, *shared, project / "profiles" / f"{profile}.yaml"])
 
 
 def version_of(project: Path, files: Iterable[Path]) -> str:

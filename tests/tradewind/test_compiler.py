@@ -65,7 +65,16 @@ def test_compiling_again_gives_the_same_bytes(project: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "edited", ["dags/pipelines/right.yaml", "include/models/m.py", "profiles/local.yaml", "include/models/new.py"]
+    "edited",
+    [
+        "dags/pipelines/right.yaml",
+        "dags/pipelines/defaults.yaml",
+        "dags/defaults.yaml",
+        "defaults.yaml",
+        "include/models/m.py",
+        "profiles/local.yaml",
+        "include/models/new.py",
+    ],
 )
 def test_whatever_decides_the_stubs_is_a_new_version(project: Path, edited: str) -> None:
     def version() -> str:

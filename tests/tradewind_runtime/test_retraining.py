@@ -30,7 +30,7 @@ def test_asked_once_taken_once_by_one_run(documents):
     assert retraining.take(documents, "p", "run2") == []
     assert retraining.waiting(documents, "p") == []
     assert retraining.take(documents, "p", "run1") == taken  # a retry
-    whole = retraining.union(taken)
+    whole = retraining.union(one.window for one in taken)
     assert whole is not None
     assert (whole.start.month, whole.end.month) == (6, 9)
     assert retraining.union([]) is None

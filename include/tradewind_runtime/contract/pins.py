@@ -46,6 +46,7 @@ class PinConfig(Frozen):
     requests: tuple[str, ...] = ()
     backfill: bool = False
     train: Literal["always", "asked"] = Field("always", description="The verdict says whether this run trains.")
+    asked: bool = Field(False, description="A person asks this run to train.")
 
 
 class IngestConfig(Frozen):

@@ -9,7 +9,7 @@ from tradewind_runtime.contract.refs import Window
 
 
 class RandomSplit(Frozen):
-    """By a hash of the row's position: the same rows on each run."""
+    """By a hash of the row's content: the same rows on each run."""
 
     valid: float = Field(0.2, gt=0, lt=1, description="Share of the rows for validation.")
     test: float = Field(0.2, gt=0, lt=1, description="Share of the rows for the test.")

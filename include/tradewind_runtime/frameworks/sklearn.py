@@ -20,7 +20,16 @@ FILE = "model.skops"
 TRUSTED = (
     "numpy.dtype",
     "sklearn.tree._tree.Tree",
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.metrics._dist_metrics.EuclideanDistance64",
+    "sklearn.multiclass._ConstantPredictor",
+    "sklearn.neighbors._ball_tree.BallTree",
+    "sklearn.neighbors._kd_tree.KDTree",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+    "sklearn.utils._bunch.Bunch",
 )
 
 
@@ -49,7 +58,7 @@ def save(model: Any, folder: Path) -> None:
     import skops.io
 
     content = _canonical(skops.io.dumps(model))
-    _check(content, "TW552", "use estimators of scikit-learn alone; a step of your own class cannot be saved")
+    _check(content, "TW552", "use another estimator of scikit-learn; a step of your own class cannot be saved")
     (folder / FILE).write_bytes(content)
 
 
@@ -93,7 +102,7 @@ def _check(content: bytes, code: str, fix: str) -> None:
             "the model holds types that are not loaded",
             retryable=False,
             got=", ".join(unknown),
-            expected="types of scikit-learn and NumPy",
+            expected="types of scikit-learn that hold numbers alone",
             fix=fix,
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time
@@ -106,6 +107,7 @@ def _judge(context: StepContext, config: CheckConfig, rows: Snapshot) -> tuple[l
     """Ask all expectations, keep the data docs, stop where the suite fails."""
     if not config.expectations:
         return [], {}
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)  # importing it, it tells of its own internals
     from tradewind_runtime.expectations import Suite  # Great Expectations takes seconds to import
 
     suite = Suite(config.source, config.expectations, rows.schema)

@@ -31,13 +31,22 @@ def run(context: StepContext) -> StepOutcome:
         assert pins is not None, "a document that was created can be read"
     else:
         context.log.info("this run has its pins already, of %s", pins.created.isoformat())
-    asked = config.train == "always" or bool(pins.requests) or pins.champion is None
+    refusal = _refusal(config, pins)
     context.log.info("window %s to %s; champion %s", pins.window.start, pins.window.end, pins.champion or "none yet")
     return StepOutcome(
         facts={"pins": pins.model_dump(mode="json"), "path": path},
         metrics={"sources": len(pins.sources), "requests": len(pins.requests)},
-        verdict=Verdict(passed=asked, reasons=() if asked else ("a champion serves, and no retraining was asked for",)),
+        verdict=Verdict(passed=refusal is None, reasons=() if refusal is None else (refusal,)),
     )
+
+
+def _refusal(config: PinConfig, pins: Pins) -> str | None:
+    """Why this run trains nothing; None where it does."""
+    if pins.backfill:
+        return "a backfill makes tables, and trains nothing"
+    if config.train == "always" or config.asked or pins.requests or pins.champion is None:
+        return None
+    return "a champion serves, and no retraining was asked for"
 
 
 def _pins(context: StepContext, config: PinConfig) -> Pins:

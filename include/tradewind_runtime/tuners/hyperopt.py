@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from hyperopt.base import JOB_STATE_DONE, Domain, Trials
 from tradewind_runtime.contract.train import Choice, FloatRange, Hyperopt, IntRange, LogRange
 
 logging.getLogger("hyperopt").setLevel(logging.WARNING)  # it tells of each proposal
-_ALGORITHMS = {"tpe": tpe.suggest, "random": rand.suggest, "anneal": anneal.suggest}
+_ALGORITHMS = {"random": rand.suggest, "anneal": anneal.suggest}
 
 
 def tuner(spec: Hyperopt) -> HyperoptTuner:
@@ -28,12 +29,15 @@ class HyperoptTuner:
         self._spec = spec
         self._domain = Domain(lambda _: 0.0, {name: _expression(name, one) for name, one in spec.space.items()})
         self._trials = Trials()
+        # By itself TPE draws the first 20 by chance, which would be all of a short sweep.
+        learning = partial(tpe.suggest, n_startup_jobs=min(20, max(3, spec.trials // 3)))
+        self._suggest = _ALGORITHMS.get(spec.algorithm, learning)
 
     def ask(self, index: int) -> dict[str, Any]:
         """Parameters, as plain JSON values."""
         seed = int(np.random.SeedSequence([self._spec.seed, index]).generate_state(1)[0] % 2**31)
         self._trials.refresh()
-        proposal = _ALGORITHMS[self._spec.algorithm]([index], self._domain, self._trials, seed)[0]
+        proposal = self._suggest([index], self._domain, self._trials, seed)[0]
         found = {name: values[0] for name, values in proposal["misc"]["vals"].items()}
         return {name: _plain(self._spec.space[name], found[name]) for name in self._spec.space}
 

@@ -54,7 +54,7 @@ def _tree(dag: Any) -> Any:
     from rich.tree import Tree
 
     when = dag.schedule.cron or ""
-    after = ", ".join(dag.schedule.assets)
+    after = ", ".join((*dag.schedule.after, *dag.schedule.assets))
     title = f"[bold]{dag.dag_id}[/bold]  " + "  ".join(
         part for part in (when, f"after {after}" if after else "") if part
     )

@@ -103,7 +103,7 @@ def _params(part: PlanDag) -> dict[str, Param]:
     found = {}
     for name, schema in part.params.items():
         rest = {key: value for key, value in schema.items() if key != "default"}
-        found[name] = Param(schema.get("default"), section="Pipeline", **rest)
+        found[name] = Param(schema.get("default"), **({"section": "Pipeline"} | rest))
     if part.flow == "rollout":
         return found
     for name, title in (("window_start", "Window's start"), ("window_end", "Window's end")):

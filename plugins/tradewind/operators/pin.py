@@ -122,19 +122,34 @@ class PinOperator(LeasedOperator):
         del run
         if (given := _params_window(context)) is not None:
             return given
-        if (asked := retraining.union(requests)) is not None:
+        if (asked := retraining.union(request.window for request in requests)) is not None:
             return asked
-        if run_type(context) == "asset_triggered" and self.plan.dag(self.flow).schedule.cron is not None:
-            raise AirflowSkipException("nothing is asked for: an earlier run took the requests")
+        if run_type(context) == "asset_triggered":
+            if (updated := self._updated(context)) is not None:
+                return updated
+            if self._windowed:
+                raise AirflowSkipException("nothing is asked for: an earlier run took the requests")
         start, end = context.get("data_interval_start"), context.get("data_interval_end")
         if start is not None and end is not None and start < end:
             return Window(start=start, end=end)
-        if not any(step.windowed for step in self.plan.dag(self.flow).steps if step.kind != "pin"):
+        if not self._windowed:
             now = datetime.now(UTC)  # no step asks for it
             return Window(start=now - timedelta(days=1), end=now)
         raise AirflowFailException(
             "TW220: this run has no window: give window_start and window_end when triggering, or a schedule in the YAML"
         )
+
+    @property
+    def _windowed(self) -> bool:
+        """Whether any step asks what the run is about."""
+        return any(step.windowed for step in self.plan.dag(self.flow).steps if step.kind != "pin")
+
+    def _updated(self, context: Context) -> Window | None:
+        """The windows of the runs that have updated the tables which this DAG comes after, as one."""
+        after = self.plan.dag(self.flow).schedule.after
+        events = context.get("triggering_asset_events") or {}
+        extras = [event.extra for asset, found in events.items() if asset.uri in after for event in found]
+        return retraining.union(Window.model_validate(extra["window"]) for extra in extras if "window" in extra)
 
 
 def _params_window(context: Context) -> Window | None:

@@ -37,6 +37,7 @@ class StepTask:
     step: PlanStep
     code: Path | None
     links: Mapping[str, str] = {}
+    outlets: list[Any]
     if TYPE_CHECKING:
         log: Any
 
@@ -53,8 +54,9 @@ class StepTask:
             raise AirflowSkipException(reason)
 
     def told(self, result: StepResult, context: Context) -> dict[str, Any]:
-        """The summary that the task shows; links go to its Details tab."""
+        """The summary that the task shows; links go to its Details tab, and the window with the assets' events."""
         self.show(result.links, context)
+        self.announce(context)
         verdict = result.verdict.model_dump(mode="json") if result.verdict else None
         outputs = {name: output.model_dump(mode="json") for name, output in result.outputs.items()}
         body = {
@@ -70,6 +72,13 @@ class StepTask:
         if result.metrics:
             self.log.info("metrics: %s", ", ".join(f"{name}={value:g}" for name, value in result.metrics.items()))
         return {name: value for name, value in body.items() if value}
+
+    def announce(self, context: Context) -> None:
+        """Who comes after a table or a model is told what this run was about."""
+        pins = self.run_of(context).pins()
+        for asset in self.outlets:
+            if pins is not None:
+                context["outlet_events"][asset].extra = {"window": pins.window.model_dump(mode="json")}
 
     def show(self, links: Mapping[str, str], context: Context) -> None:
         """Links for the Details tab, which Airflow asks for when the task has ended."""

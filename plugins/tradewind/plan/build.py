@@ -77,4 +77,4 @@ def _dag(builder: StepBuilder, flow: Flow, schedule: Schedule, steps: Iterable[P
 
 def _own_schedule(pipeline: Pipeline, cron: str | None) -> Schedule:
     """A second DAG's cron, within the pipeline's own first and last day."""
-    return schedule_of(pipeline.schedule, ()).model_copy(update={"cron": cron, "assets": ()})
+    return schedule_of(pipeline.schedule, ()).model_copy(update={"cron": cron, "assets": (), "after": ()})

@@ -16,6 +16,9 @@ from tradewind_runtime.contract.refs import DatasetRef, Output, Window
 from tradewind_runtime.contract.request import CodeRef, StepRequest, StepResult
 from tradewind_runtime.documents import Documents
 
+#: Doing one of these anew is to ask for a training, also where `train: {when: asked}`.
+TRAINING = frozenset({"tune", "train"})
+
 
 def run_key(flow: Flow, run_id: str) -> str:
     """A run's name in the lake: Airflow's run id, told apart by flow, safe in a path."""
@@ -94,7 +97,8 @@ class Run:
         """
         pins = self.pins()
         window = window or (pins.window if pins else None)
-        body = fill(step.config | dict(config or {}), self.params, window)
+        asked = {"asked": True} if step.kind == "pin" and self.refresh & TRAINING else {}
+        body = fill(step.config | asked | dict(config or {}), self.params, window)
         fresh = step.every_run or step.id in self.refresh
         archive = self.plan.code_archive
         return StepRequest(

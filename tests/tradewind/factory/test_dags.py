@@ -28,6 +28,13 @@ def runs(zone: str) -> list[DagRunInfo]:
     return found
 
 
+def test_a_param_says_under_which_heading_it_stands() -> None:
+    params = {"a": {"type": "integer", "default": 1}, "b": {"type": "integer", "default": 1, "section": "Training"}}
+    dag = dags_of(plan(params=params).model_dump_json(), file="/bundle/p.py")["p"]
+    sections = [dag.params.get_param(name).schema["section"] for name in ("a", "b")]
+    assert sections == ["Pipeline", "Training"]
+
+
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Zurich", "America/New_York"])
 def test_a_schedule_runs_from_its_first_to_its_last_day_of_its_own_zone(zone: str) -> None:
     days = [info.data_interval.start.in_timezone(zone) for info in runs(zone)]

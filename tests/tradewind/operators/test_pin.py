@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk.definitions.asset import AssetUniqueKey
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskDeferred
 
 from tradewind.operators.pin import PinOperator, lease_name
@@ -102,6 +103,29 @@ def test_requests_of_a_run_that_failed_are_taken_by_the_next(plan: Plan) -> None
         pin(plan, "r2", kind="asset_triggered", states={"r1": "running"})
     pin(plan, "r3", kind="asset_triggered", states={"r1": "failed"})
     assert window(plan, "r3").start == day(3)
+
+
+def updated(*days: tuple[int, int]) -> dict[Any, list[Any]]:
+    """What Airflow tells of the events that have started a run."""
+    events = [
+        SimpleNamespace(extra={"window": Window(start=day(first), end=day(last)).model_dump(mode="json")})
+        for first, last in days
+    ]
+    return {AssetUniqueKey("features", "tradewind://table/other/features"): events}
+
+
+def test_a_run_after_others_tables_is_about_the_windows_of_their_runs(plan: Plan) -> None:
+    dag = plan.dags[0].model_copy(update={"schedule": Schedule(after=("tradewind://table/other/features",))})
+    after = plan.model_copy(update={"dags": (dag,)})
+    pin(after, "r1", kind="asset_triggered", triggering_asset_events=updated((3, 4), (5, 6)))
+    assert (window(after, "r1").start, window(after, "r1").end) == (day(3), day(6))
+
+
+def test_who_does_training_anew_asks_for_it(plan: Plan) -> None:
+    for anew in (frozenset({"transform"}), frozenset({"train"})):
+        run = Run(plan, "train", "r1", Documents(plan.lake), refresh=anew)
+        request = run.request(PIN, window=Window(start=day(1), end=day(2)))
+        assert request.config.get("asked", False) is ("train" in anew)
 
 
 def test_a_backfill_takes_no_requests(plan: Plan) -> None:

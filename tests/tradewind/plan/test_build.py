@@ -33,6 +33,13 @@ def test_drift_wakes_the_training_and_a_version_its_rollout() -> None:
     assert found.dag("rollout").schedule.assets == found.dag("train").step("register").outlets
 
 
+def test_only_the_training_comes_after_others_tables() -> None:
+    found = plan(schedule={"after": ["tradewind://table/other/features"]}, monitor={"then": "alert"})
+    assert {dag.flow: dag.schedule.after for dag in found.dags if dag.schedule.after} == {
+        "train": ("tradewind://table/other/features",)
+    }
+
+
 def test_the_same_text_gives_the_same_plan_and_it_survives_json() -> None:
     found = plan()
     assert found.digest == plan().digest

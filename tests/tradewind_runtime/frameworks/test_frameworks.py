@@ -7,7 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xgboost
-from sklearn.linear_model import LogisticRegression
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import StackingClassifier, VotingClassifier
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from tests.tradewind_runtime.learnable import rows
@@ -70,6 +74,25 @@ def test_an_estimator_answers_the_same_after_loading(name, task, tmp_path):
     assert loaded.shape == ((300, 3) if task == "multiclass" else (300,))
     np.testing.assert_array_equal(loaded, own.astype(float))
     np.testing.assert_array_equal(loaded, wrapped)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        CalibratedClassifierCV(RidgeClassifier(), cv=2),
+        KNeighborsClassifier(algorithm="kd_tree"),
+        KNeighborsClassifier(algorithm="ball_tree"),
+        MLPClassifier((4,), max_iter=300, random_state=1),
+        StackingClassifier([("a", LogisticRegression())], cv=2),
+        VotingClassifier([("a", LogisticRegression())], voting="soft"),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_other_estimators_of_scikit_learn_are_saved_too(model, tmp_path):
+    x, y = context("binary").valid.numpy()
+    fitted = model.fit(np.nan_to_num(x), y)
+    loaded = framework("sklearn").load(files(fitted, tmp_path)).predict(np.nan_to_num(x))
+    np.testing.assert_array_equal(loaded, fitted.predict_proba(np.nan_to_num(x))[:, 1])
 
 
 def test_early_stopping_keeps_the_best_trees(tmp_path):

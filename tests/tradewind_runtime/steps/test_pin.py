@@ -51,8 +51,9 @@ def test_a_run_keeps_its_pins_whatever_it_is_asked_again(lake_uri, tmp_path):
 
 def test_a_backfill_consumes_nothing(lake_uri):
     ingest(lake_uri, IRIS, {"iris": "1"})
-    _, pins = pin(lake_uri, PinConfig(sources={"flights": IRIS}, backfill=True))
+    result, pins = pin(lake_uri, PinConfig(sources={"flights": IRIS}, backfill=True))
     assert pins.sources == {"flights": None}
+    assert not result.verdict.passed  # and trains nothing
     assert ingest(lake_uri, IRIS, pins.sources["flights"], run="r2").metrics["rows"] == 0
 
 
@@ -82,6 +83,8 @@ def test_a_run_that_trains_when_asked_trains_without_a_champion(lake_uri, monkey
     result, pins = pin(lake_uri, config, run="r2", mlflow_uri="sqlite://")
     assert (pins.champion, pins.champion_version) == found
     assert not result.verdict.passed
+    asked = config.model_copy(update={"asked": True})
+    assert pin(lake_uri, asked, run="r2", mlflow_uri="sqlite://")[0].verdict.passed
     with pytest.raises(StepError, match="TW512"):
         pin(lake_uri, config, run="r3")
 
