@@ -14,7 +14,14 @@ from hyperopt.base import JOB_STATE_DONE, Domain, Trials
 from tradewind_runtime.contract.train import Choice, FloatRange, Hyperopt, IntRange, LogRange
 
 logging.getLogger("hyperopt").setLevel(logging.WARNING)  # it tells of each proposal
-_ALGORITHMS = {"random": rand.suggest, "anneal": anneal.suggest}
+#: TPE's first trials, by chance. By itself it has 20, which would be all of a short sweep; were it a share of `trials`,
+#: a longer sweep would not take over a shorter one's.
+BY_CHANCE = 6
+_ALGORITHMS = {
+    "tpe": partial(tpe.suggest, n_startup_jobs=BY_CHANCE),
+    "random": rand.suggest,
+    "anneal": anneal.suggest,
+}
 
 
 def tuner(spec: Hyperopt) -> HyperoptTuner:
@@ -29,9 +36,7 @@ class HyperoptTuner:
         self._spec = spec
         self._domain = Domain(lambda _: 0.0, {name: _expression(name, one) for name, one in spec.space.items()})
         self._trials = Trials()
-        # By itself TPE draws the first 20 by chance, which would be all of a short sweep.
-        learning = partial(tpe.suggest, n_startup_jobs=min(20, max(3, spec.trials // 3)))
-        self._suggest = _ALGORITHMS.get(spec.algorithm, learning)
+        self._suggest = _ALGORITHMS[spec.algorithm]
 
     def ask(self, index: int) -> dict[str, Any]:
         """Parameters, as plain JSON values."""
