@@ -31,7 +31,7 @@ CODES: dict[str, str] = {
     "TW126": "A sweep that goes the wrong way for its metric.",
     "TW127": "An estimator for another task.",
     "TW128": "A column that the source does not have, or that may not be used here.",
-    "TW129": "A table's name that is taken.",
+    "TW129": "A table's or param's name that is taken.",
     "TW130": "A param that is not declared.",
     "TW131": "A word in braces that stands for nothing here.",
     "TW132": "A param without a default in a pipeline that starts by itself.",

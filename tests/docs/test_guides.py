@@ -10,16 +10,13 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.docs.pages import DOCS, ROOT, fences, name, pages, site, spans
+from tests.docs.pages import DOCS, fences, name, pages, site, spans
 
 from tradewind.errors import TradewindError
 from tradewind.spec import load_text
 from tradewind.spec.folders import merge
 from tradewind.spec.nodes import Mapping, parse, plain
 from tradewind.spec.pipeline import Pipeline
-from tradewind_runtime import endpoints
-from tradewind_runtime.endpoints import moves
-from tradewind_runtime.lake import Lake
 
 GUIDES = DOCS / "guides"
 #: What a team does every week.
@@ -45,22 +42,6 @@ monitor: {then: retrain}
 def python() -> dict[Path, list[str]]:
     found = {page: [body for kind, body in fences(page.read_text()) if kind == "python"] for page in pages()}
     return {page: bodies for page, bodies in found.items() if bodies}
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project whose endpoint has served two versions."""
-    (tmp_path / "profiles").mkdir()
-    (tmp_path / "profiles/local.yaml").write_text((ROOT / "profiles/local.yaml").read_text())
-    monkeypatch.setenv("TRADEWIND_PROJECT", str(tmp_path))
-    for variable in ("TRADEWIND_HOME", "TRADEWIND_PROFILE"):
-        monkeypatch.delenv(variable, raising=False)
-    documents = Lake((tmp_path / ".tradewind/lake").as_uri()).documents
-    for number, digest in enumerate(("a" * 64, "b" * 64)):
-        moves.promote(
-            documents, "flight-delays", digest, expected=number, by="rollout", reason="served", version=str(number + 1)
-        )
-    return tmp_path
 
 
 def done(page: str) -> dict[str, Any]:
@@ -95,13 +76,6 @@ def test_every_part_of_the_context_is_told() -> None:
     )
     assert {part for part in parts if f"`ctx.{part}" not in text} == set()
     assert {form for form in forms if f"`.{form}()`" not in text} == set()
-
-
-def test_going_back_at_once_goes_back(project: Path) -> None:
-    done("rollout")
-    now = endpoints.latest(Lake((project / ".tradewind/lake").as_uri()).documents, "flight-delays")
-    assert now is not None
-    assert (now.number, now.stable, now.model_versions) == (3, "a" * 64, {"a" * 64: "1"})
 
 
 def test_the_index_is_what_the_guide_says() -> None:

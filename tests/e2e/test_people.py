@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from datetime import date, timedelta
 
@@ -87,6 +88,20 @@ def test_a_rejected_version_is_not_rolled_out(house: House) -> None:
     assert endpoints.latest(lake_of(house).documents, "asked") == before
 
 
+def test_a_person_goes_back_to_an_older_version_at_once(house: House) -> None:
+    """To the one that was superseded and never served, by the form of the rollout's DAG."""
+    body = {"dag_run_id": "back", "logical_date": None, "conf": {"version": "1", "at_once": True}}
+    house.airflow.call("POST", "/dags/asked__rollout/dagRuns", json=body)
+    house.until(lambda: house.waits("asked__rollout", "back", "approve"), "the question")
+    house.answer("asked__rollout", "back", "approve", "Approve")
+    assert house.airflow.follow("asked__rollout", "back", lambda _: None) == "success"
+    served = endpoints.latest(lake_of(house).documents, "asked")
+    assert served is not None
+    assert (served.canary, served.by) == (None, "asked__rollout/back")
+    assert served.stable == house.airflow.told("asked", "rounds10", "register")["facts"]["digest"]
+    assert house.airflow.told("asked__rollout", "back", "promote")["facts"]["replaced"] == "2"
+
+
 def test_scheduled_runs_use_their_window_and_backfills_redo_them_in_any_order_and_twice(house: House) -> None:
     """Each day's rows are there once, however often and in which order its window is done."""
     folder = house.folder / "landing"
@@ -119,3 +134,18 @@ def features(house: House, *, times: int) -> Counter[str]:
     rows = lake_of(house).table("days/features").snapshot().to_arrow().to_pylist()
     assert all(row["many"] == times * row["amount"] for row in rows)
     return Counter(str(row["sold"].date()) for row in rows)
+
+
+def test_a_pipeline_after_anothers_table_has_the_window_of_its_run(house: House) -> None:
+    """The one that the test before has left."""
+    schedule = 'schedule: {after: ["tradewind://table/days/features"]}'
+    yaml = (house.folder / "dags/pipelines/days.yaml").read_text().replace("pipeline: days", "pipeline: following")
+    house.write("following.yaml", re.sub(r"schedule: .*", schedule, yaml))
+    house.until(lambda: house.dag("following"), "the DAG")
+    house.airflow.unpause("following")
+    window = {"window_start": "2013-01-02T00:00:00Z", "window_end": "2013-01-04T00:00:00Z"}
+    assert house.run("days", "once more", **window)[0] == "success"
+    run_id = house.airflow.await_run("following", set())
+    assert house.airflow.follow("following", run_id, lambda _: None) == "success"
+    rows = lake_of(house).table("following/features").snapshot().to_arrow().to_pylist()
+    assert Counter(str(row["sold"].date()) for row in rows) == {"2013-01-02": 24, "2013-01-03": 24}

@@ -76,3 +76,4 @@ class SelectConfig(Frozen):
     registry: str = "mlflow"
     endpoint: str
     again: bool = Field(False, description="A person asks for what was rolled back before.")
+    wanted: str | None = Field(None, description="The version that a person asks for, whatever was served before.")

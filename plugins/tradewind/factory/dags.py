@@ -23,6 +23,8 @@ from tradewind.plan.model import Plan, PlanDag, Schedule, table_asset
 #: A DAG without a first day: Airflow wants one, and no run is made before it.
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
+_VERSION = "Which version to roll out, also an older one. Empty: the newest that has passed the gate."
+_AT_ONCE = "All requests, with no canary before: to go back from a version that does harm."
 _WINDOW = "What the run is about. Empty: the retrain requests that wait, else the run's own data interval."
 
 
@@ -99,13 +101,16 @@ def _midnight(day: str | None, timezone: str) -> datetime | None:
 
 
 def _params(part: PlanDag) -> dict[str, Param]:
-    """The pipeline's own, then what every run has."""
+    """The pipeline's own, then what every run of the flow has."""
     found = {}
     for name, schema in part.params.items():
         rest = {key: value for key, value in schema.items() if key != "default"}
         found[name] = Param(schema.get("default"), **({"section": "Pipeline"} | rest))
     if part.flow == "rollout":
-        return found
+        return {
+            "version": Param(None, type=["null", "string"], title="Version", description=_VERSION),
+            "at_once": Param(False, type="boolean", title="At once", description=_AT_ONCE),
+        }
     for name, title in (("window_start", "Window's start"), ("window_end", "Window's end")):
         found[name] = Param(
             None, type=["null", "string"], format="date-time", title=title, section="Window", description=_WINDOW

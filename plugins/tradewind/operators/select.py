@@ -20,7 +20,8 @@ class SelectOperator(StepOperator):
 
     def do(self, run: Run, context: Context) -> StepResult:
         """Ask the registry and the endpoint."""
-        result = self.launch(run, self.request(run, config={"again": run_type(context) == "manual"}))
+        by_hand = {"again": run_type(context) == "manual", "wanted": context["params"].get("version")}
+        result = self.launch(run, self.request(run, config=by_hand))
         if result.verdict is not None and not result.verdict.passed:
             raise AirflowSkipException("; ".join(result.verdict.reasons))
         return result

@@ -19,6 +19,8 @@ from tradewind_runtime.endpoints import moves
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+FULL = 100  # percent
+
 
 class StageOperator(LeasedOperator):
     """Moves an endpoint one stage on. Its task ends when the stage is judged; a bad one goes back at once."""
@@ -56,6 +58,8 @@ class StageOperator(LeasedOperator):
     def _begin(self, context: Context) -> dict[str, Any]:
         run = self.run_of(context)
         self.skip_unless_wanted(run)
+        if context["params"].get("at_once") and int(self.step.config["weight"]) < FULL:
+            return {"stage": self.step.config["weight"], "judgement": "passed over: at once was asked for"}
         candidate, weight, by = self._candidate(run), int(self.step.config["weight"]), self._by(run)
         now = endpoints.latest(run.documents, self._endpoint)
         mine = [g for g in endpoints.generations(run.documents, self._endpoint) if g.by == by]

@@ -25,9 +25,6 @@ from tradewind_runtime.launchers.process import Launch, environment_digest
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-#: Parameters that every run of a pipeline has, besides the pipeline's own.
-RUN_PARAMS = frozenset({"window_start", "window_end", "refresh"})
-
 
 class StepTask:
     """What every operator of a step does, wherever the step's process runs."""
@@ -45,7 +42,7 @@ class StepTask:
         """The run, as the plan sees it."""
         params = dict(context["params"])
         refresh = params.get("refresh") or []
-        own = {name: value for name, value in params.items() if name not in RUN_PARAMS}
+        own = {name: params[name] for name in self.plan.dag(self.flow).params if name in params}
         return Run(self.plan, self.flow, str(context["run_id"]), documents_of(self.plan), own, frozenset(refresh))
 
     def skip_unless_wanted(self, run: Run) -> None:

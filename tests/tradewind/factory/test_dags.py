@@ -35,6 +35,11 @@ def test_a_param_says_under_which_heading_it_stands() -> None:
     assert sections == ["Pipeline", "Training"]
 
 
+def test_a_rollout_s_form_asks_for_a_version() -> None:
+    dag = dags_of(plan().model_dump_json(), file="/bundle/p.py")["p__rollout"]
+    assert {name: dag.params[name] for name in dag.params} == {"version": None, "at_once": False}
+
+
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Zurich", "America/New_York"])
 def test_a_schedule_runs_from_its_first_to_its_last_day_of_its_own_zone(zone: str) -> None:
     days = [info.data_interval.start.in_timezone(zone) for info in runs(zone)]

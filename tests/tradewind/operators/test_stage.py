@@ -98,6 +98,19 @@ def test_stages_give_shares_and_a_retry_adopts_its_own(plan: Plan, documents: Do
     assert (now(documents).stable, now(documents).canary, now(documents).replaced) == (NEW, None, OLD)
 
 
+def test_at_once_passes_over_the_canary(plan: Plan, documents: Documents) -> None:
+    serve_old(documents)
+    operator, context = stage(plan, 10)
+    context["params"] = {"at_once": True}
+    assert operator.execute(context)["stage"] == 10
+    assert now(documents).number == 1
+    operator, context = stage(plan, 100)
+    context["params"] = {"at_once": True}
+    with pytest.raises(TaskDeferred):
+        operator.execute(context)
+    assert (now(documents).number, now(documents).stable) == (2, NEW)
+
+
 def test_a_bad_stage_goes_back_and_is_not_begun_again(plan: Plan, documents: Documents) -> None:
     serve_old(documents)
     begin(plan, 10)

@@ -78,6 +78,20 @@ def checked_sources(view: View) -> Iterator[Problem]:
 
 
 @rule
+def param_names(view: View) -> Iterator[Problem]:
+    """Every run has some params of its own, in the same form."""
+    for name in view.names("params"):
+        if name in ("window_start", "window_end", "refresh"):
+            yield view.at("params", name).problem(
+                "TW129",
+                f"a param cannot be called {name!r}: every run has one of that name",
+                at=view.at("params", name).key,
+                got=name,
+                fix="choose another name",
+            )
+
+
+@rule
 def table_names(view: View) -> Iterator[Problem]:
     """Every source gives tables named after it, and the pipeline has some of its own."""
     sources = view.names("sources")
