@@ -123,7 +123,7 @@ def _params(part: PlanDag) -> dict[str, Param]:
             examples=steps,
             title="Do anew",
             section="Window",
-            description="Steps to do again although they have a result.",
+            description="Steps to do again although they have a result; `train` also asks for a training.",
         )
     return found
 

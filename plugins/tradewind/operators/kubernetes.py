@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
 
-from tradewind.operators.links import LINKS
+from tradewind.operators.links import links_of
 from tradewind.operators.step import StepTask, fail
 from tradewind.plan.model import Flow, Plan, PlanStep
 from tradewind.plan.request import Run
@@ -39,7 +39,6 @@ class PodStepOperator(StepTask, KubernetesPodOperator):
     """
 
     ui_color = "#e8f0fe"
-    operator_extra_links = LINKS
 
     def __init__(self, *, plan: Plan, flow: Flow, step: PlanStep, code: Path | None = None, **kwargs: Any) -> None:
         settings = PodSettings.model_validate(plan.kubernetes)
@@ -64,6 +63,7 @@ class PodStepOperator(StepTask, KubernetesPodOperator):
             log_pod_spec_on_failure=False,
             **kwargs,
         )
+        self.operator_extra_links = links_of(step.kind)
         self.plan = plan
         self.flow = flow
         self.step = step

@@ -40,6 +40,13 @@ class ResultLink(BaseOperatorLink):
 
 
 LINKS = tuple(ResultLink(title) for title in TITLES)
+#: What each kind of step may leave: a task of another kind would show an empty link for each title.
+_LEFT = {"check": ("Data docs",), "register": ("MLflow run", "Model version"), "monitor": ("Drift report",)}
+
+
+def links_of(kind: str) -> tuple[ResultLink, ...]:
+    """The links of a task of this kind."""
+    return tuple(ResultLink(title) for title in _LEFT.get(kind, ()))
 
 
 def addresses(links: Mapping[str, str], dag_id: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from tradewind.operators.connections import connection_text
-from tradewind.operators.links import LINKS, addresses
+from tradewind.operators.links import addresses, links_of
 from tradewind.plan.model import Flow, Plan, PlanStep
 from tradewind.plan.request import Run
 from tradewind_runtime.connections import Connection as StepConnection
@@ -115,10 +115,10 @@ class StepOperator(StepTask, BaseOperator):
     """
 
     ui_color = "#e8f4f8"
-    operator_extra_links = LINKS
 
     def __init__(self, *, plan: Plan, flow: Flow, step: PlanStep, code: Path | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.operator_extra_links = links_of(step.kind)
         self.plan = plan
         self.flow = flow
         self.step = step
