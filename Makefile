@@ -17,8 +17,8 @@ up: setup ## Start the local stack: Airflow, Kafka, S3, MLflow, the model server
 down: ## Stop the local stack; no process is left
 	@if [ -x .venv/bin/tradewind ]; then .venv/bin/tradewind dev down; else echo "nothing was set up"; fi
 
-test: setup ## All tests, with real servers
-	.venv/bin/python -m pytest $(ARGS)
+test: setup ## All tests, with real servers, on two workers: one of them waits for Airflow most of the time
+	.venv/bin/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 lint: setup ## Style, types, layers, the Dockerfile and the examples
 	.venv/bin/ruff check .

@@ -22,10 +22,8 @@ def site() -> dict[str, object]:
 
 
 def pages() -> list[Path]:
-    """The readme and all pages of the site; what it leaves out speaks of what is not there yet."""
-    left_out = str(site().get("exclude_docs", "")).split()
-    found = [page for page in sorted(DOCS.rglob("*.md")) if page.relative_to(DOCS).as_posix() not in left_out]
-    return [ROOT / "README.md", *found]
+    """The readme and all pages of the site."""
+    return [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 
 
 def name(page: Path) -> str:

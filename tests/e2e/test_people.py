@@ -90,8 +90,7 @@ def test_a_rejected_version_is_not_rolled_out(house: House) -> None:
 
 def test_a_person_goes_back_to_an_older_version_at_once(house: House) -> None:
     """To the one that was superseded and never served, by the form of the rollout's DAG."""
-    body = {"dag_run_id": "back", "logical_date": None, "conf": {"version": "1", "at_once": True}}
-    house.airflow.call("POST", "/dags/asked__rollout/dagRuns", json=body)
+    house.trigger("asked__rollout", "back", version="1", at_once=True)
     house.until(lambda: house.waits("asked__rollout", "back", "approve"), "the question")
     house.answer("asked__rollout", "back", "approve", "Approve")
     assert house.airflow.follow("asked__rollout", "back", lambda _: None) == "success"
@@ -144,7 +143,7 @@ def test_a_pipeline_after_anothers_table_has_the_window_of_its_run(house: House)
     house.until(lambda: house.dag("following"), "the DAG")
     house.airflow.unpause("following")
     window = {"window_start": "2013-01-02T00:00:00Z", "window_end": "2013-01-04T00:00:00Z"}
-    assert house.run("days", "once more", **window)[0] == "success"
+    assert house.run("days", "once_more", **window)[0] == "success"
     run_id = house.airflow.await_run("following", set())
     assert house.airflow.follow("following", run_id, lambda _: None) == "success"
     rows = lake_of(house).table("following/features").snapshot().to_arrow().to_pylist()

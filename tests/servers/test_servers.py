@@ -34,7 +34,7 @@ def _consume(broker: Kafka) -> list[bytes]:
 def test_kafka_keeps_messages_over_a_kill_and_other_ports(tmp_path):
     folder = tmp_path / "a b"
     running = start(Kafka.at(folder))
-    producer = Producer({"bootstrap.servers": running.server.address})
+    producer = Producer({"bootstrap.servers": running.server.address, "enable.idempotence": True})  # in order
     for word in (b"one", b"two"):
         producer.produce("words", word, partition=0)
     assert producer.flush(20) == 0

@@ -17,6 +17,10 @@ class DemoError(Exception):
     """Something was not as the demo promises."""
 
 
+class BusyError(DemoError):
+    """Airflow could not, just now: two of its own requests can stand in each other's way on SQLite."""
+
+
 @dataclass
 class Airflow:
     """A client with a login of its own."""
@@ -36,7 +40,10 @@ class Airflow:
         self._client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
     @retry(
-        retry=retry_if_exception_type(httpx.TransportError), stop=stop_after_delay(60), wait=wait_fixed(1), reraise=True
+        retry=retry_if_exception_type((httpx.TransportError, BusyError)),
+        stop=stop_after_delay(60),
+        wait=wait_fixed(1),
+        reraise=True,
     )
     def call(self, method: str, path: str, **options: Any) -> Any:
         """One request to the API.
@@ -49,8 +56,9 @@ class Airflow:
             self._login()
             answer = self._client.request(method, f"/api/v2{path}", **options)
         if answer.is_error:
+            kind = BusyError if answer.is_server_error else DemoError
             msg = f"Airflow answers {answer.status_code} to {method} {path}: {answer.text[:500]}"
-            raise DemoError(msg)
+            raise kind(msg)
         return answer.json() if answer.content else None
 
     def dag_ids(self) -> set[str]:
@@ -65,12 +73,16 @@ class Airflow:
         """Let it run by its schedule and its assets."""
         self.call("PATCH", f"/dags/{dag_id}", params={"update_mask": "is_paused"}, json={"is_paused": False})
 
-    def trigger(self, dag_id: str, run_id: str, conf: dict[str, Any]) -> bool:
-        """Start a run of that id; False where there is one already."""
+    def trigger(self, dag_id: str, run_id: str, conf: dict[str, Any], *, at: str | None = None) -> bool:
+        """Start a run of that id, with a logical date or none; False where there is one already."""
         if self.run(dag_id, run_id) is not None:
             return False
-        body = {"dag_run_id": run_id, "logical_date": None, "conf": conf}
-        self.call("POST", f"/dags/{dag_id}/dagRuns", json=body)
+        body = {"dag_run_id": run_id, "logical_date": at, "conf": conf}
+        try:
+            self.call("POST", f"/dags/{dag_id}/dagRuns", json=body)
+        except DemoError:
+            if self.run(dag_id, run_id) is None:  # else it was made by a call whose answer was lost
+                raise
         return True
 
     def run(self, dag_id: str, run_id: str) -> dict[str, Any] | None:

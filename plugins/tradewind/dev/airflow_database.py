@@ -7,10 +7,6 @@ from __future__ import annotations
 
 import sys
 
-#: Seconds that a part waits while another writes: the usual five are too few for SQLite on a busy machine, and then a
-#: click in the web UI fails.
-PATIENT = {"timeout": 60}
-
 
 def make(pool: str) -> None:
     """Bring the database to this Airflow's version; one slot, so that heavy steps take turns."""

@@ -80,12 +80,7 @@ class AirflowPart(Server, ABC):
                 "simple_auth_manager_passwords_file": self.folder / "passwords.json",
                 "hostname_callable": "socket.gethostname",
             },
-            "database": {
-                "sql_alchemy_conn": f"sqlite:///{self.folder / 'airflow.db'}", **dict.fromkeys(
-                    ("sql_alchemy_connect_args", "sql_alchemy_connect_args_async"),
-                    "tradewind.dev.airflow_database.PATIENT",
-                ),
-            },
+            "database": {"sql_alchemy_conn": f"sqlite:///{self.folder / 'airflow.db'}"},
             "api": {
                 "base_url": self.url, "host": ports.LOOPBACK, "port": self.ports["airflow"], "workers": 1,
                 "secret_key": self.credentials.api_secret,
