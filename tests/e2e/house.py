@@ -18,7 +18,7 @@ import httpx
 import psutil
 from tests.servers.model_server import PYTHON as SERVING
 
-from tradewind.demo.airflow import Airflow, DemoError, ticks
+from tradewind.demo.airflow import ENDED, Airflow, DemoError, ticks
 from tradewind.dev import ports
 from tradewind.dev.credentials import credentials
 from tradewind.dev.servers.airflow import USER
@@ -100,11 +100,26 @@ class House:
             "dag_id": dag_id, "from_date": f"{first}T00:00:00Z", "to_date": f"{last}T00:00:00Z",
             "run_backwards": backwards, "reprocess_behavior": "completed", "max_active_runs": 2,
         }  # fmt: skip
-        made = self.airflow.call("POST", "/backfills", json=body)
+        for _ in ticks(PATIENCE):
+            try:
+                made = self.airflow.call("POST", "/backfills", json=body)
+                break
+            except DemoError:  # on SQLite the scheduler can get in between: half of the runs are made, then error 503
+                self._cancel_backfills(dag_id)
+        else:
+            raise AssertionError(f"no backfill within {PATIENCE} s")
         path = f"/backfills/{made['id']}"
         self.until(lambda: self.airflow.call("GET", path)["completed_at"], "the backfill's end")
         ended = [run for run in self.airflow.runs(dag_id) if run["run_type"] == "backfill"]
         assert {run["state"] for run in ended} == {"success"}, ended
+
+    def _cancel_backfills(self, dag_id: str) -> None:
+        """Those that are not done; until none of their runs is left."""
+        found = self.airflow.call("GET", "/backfills", params={"dag_id": dag_id})["backfills"]
+        for backfill in found:
+            if not backfill["completed_at"]:
+                self.airflow.call("PUT", f"/backfills/{backfill['id']}/cancel")
+        self.until(lambda: all(run["state"] in ENDED for run in self.airflow.runs(dag_id)), "the end of cancelled runs")
 
     def kill(self, part: str) -> None:
         """A part of the stack, by SIGKILL; its supervisor starts it again."""

@@ -146,5 +146,5 @@ def test_a_pipeline_after_anothers_table_has_the_window_of_its_run(house: House)
     assert house.run("days", "once_more", **window)[0] == "success"
     run_id = house.airflow.await_run("following", set())
     assert house.airflow.follow("following", run_id, lambda _: None) == "success"
-    rows = lake_of(house).table("following/features").snapshot().to_arrow().to_pylist()
+    rows = lake_of(house).table("following/sales").snapshot().to_arrow().to_pylist()
     assert Counter(str(row["sold"].date()) for row in rows) == {"2013-01-02": 24, "2013-01-03": 24}
