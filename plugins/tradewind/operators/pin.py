@@ -47,7 +47,11 @@ class LeasedOperator(StepOperator):
         return self.leased(context, super().execute)
 
     def leased(self, context: Context, then: Callable[[Context], dict[str, Any]]) -> dict[str, Any]:
-        """Do something under the lease. A run that is skipped gives it back at once."""
+        """Do something under the lease.
+
+        A run that is skipped gives it back at once, and so does one whose first task fails: the last one, which
+        would, is then not begun.
+        """
         documents = documents_of(self.plan)
         name = lease_name(self.plan, self.flow)
         holder, run_id = str(context["dag"].dag_id), str(context["run_id"])
@@ -57,8 +61,11 @@ class LeasedOperator(StepOperator):
             self.defer(trigger=trigger, method_name="resume")
         try:
             return then(context)
-        except AirflowSkipException:
-            release_lease(self.plan, self.flow, documents, context)
+        except TaskDeferred:
+            raise
+        except BaseException as error:
+            if isinstance(error, AirflowSkipException) or self.step.id == self.plan.dag(self.flow).steps[0].id:
+                release_lease(self.plan, self.flow, documents, context)
             raise
 
     def resume(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -84,16 +91,6 @@ def _state(context: Context, dag_id: str, run_id: str) -> str:
 
 class PinOperator(LeasedOperator):
     """Pins a run's inputs, once."""
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Take the lease and pin. One that fails gives it back: the last task, which does, is then not begun."""
-        try:
-            return super().execute(context)
-        except TaskDeferred:
-            raise
-        except BaseException:
-            release_lease(self.plan, self.flow, documents_of(self.plan), context)
-            raise
 
     def do(self, run: Run, context: Context) -> StepResult:
         """Decide the window, then ask every source for its end."""

@@ -8,6 +8,9 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from tradewind.operators.pin import release_lease
 from tradewind.operators.step import StepOperator
+from tradewind.plan.request import Run
+from tradewind_runtime import endpoints
+from tradewind_runtime.endpoints import moves
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -21,11 +24,25 @@ class ReleaseOperator(StepOperator):
     """
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Release what this run holds; nothing where it holds nothing."""
-        released = release_lease(self.plan, self.flow, self.run_of(context).documents, context)
-        if failed := self._failed(context):
-            raise AirflowFailException(f"the run has failed: see {', '.join(failed)}")
+        """Release what this run holds; nothing where it holds nothing.
+
+        A canary of a rollout that has failed is withdrawn first: nobody would judge it any more.
+        """
+        run, failed = self.run_of(context), self._failed(context)
+        why = f"the run has failed: see {', '.join(failed)}"
+        if failed and self.flow == "rollout":
+            with self.explained(context):
+                self._withdraw(run, why)
+        released = release_lease(self.plan, self.flow, run.documents, context)
+        if failed:
+            raise AirflowFailException(why)
         return {"released": released}
+
+    def _withdraw(self, run: Run, why: str) -> None:
+        endpoint = str(self.plan.model)
+        now = endpoints.latest(run.documents, endpoint)
+        if now is not None and now.canary is not None and now.by == run.author:
+            moves.abort_canary(run.documents, endpoint, expected=now.number, by=run.author, reason=why)
 
     def _failed(self, context: Context) -> list[str]:
         dag_id, run_id = str(context["dag"].dag_id), str(context["run_id"])

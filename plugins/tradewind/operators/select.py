@@ -1,12 +1,16 @@
-"""The first task of a rollout: is there a version to roll out, and is it still the one?"""
+"""The first task of a rollout: is there a version to roll out, and is it still the one?
+
+The last one to ask, before traffic goes anywhere, asks under the endpoint's lease: whoever waits for another rollout
+then rolls out what is newest, and not what was so when it began to wait.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from tradewind.operators.pin import run_type
+from tradewind.operators.pin import LeasedOperator, run_type
 from tradewind.operators.step import StepOperator
 from tradewind.plan.request import Run
 from tradewind_runtime.contract.request import StepResult
@@ -15,8 +19,14 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class SelectOperator(StepOperator):
+class SelectOperator(LeasedOperator):
     """Skips the rest of the rollout where there is nothing to roll out, or something newer."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Ask, under the lease where no person is asked afterwards."""
+        if any(step.kind == "approve" and self.step.id in step.upstream for step in self.plan.dag(self.flow).steps):
+            return StepOperator.execute(self, context)
+        return super().execute(context)
 
     def do(self, run: Run, context: Context) -> StepResult:
         """Ask the registry and the endpoint."""

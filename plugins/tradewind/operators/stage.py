@@ -60,7 +60,7 @@ class StageOperator(LeasedOperator):
         self.skip_unless_wanted(run)
         if context["params"].get("at_once") and int(self.step.config["weight"]) < FULL:
             return {"stage": self.step.config["weight"], "judgement": "passed over: at once was asked for"}
-        candidate, weight, by = self._candidate(run), int(self.step.config["weight"]), self._by(run)
+        candidate, weight, by = self._candidate(run), int(self.step.config["weight"]), run.author
         now = endpoints.latest(run.documents, self._endpoint)
         mine = [g for g in endpoints.generations(run.documents, self._endpoint) if g.by == by]
         if now is not None and mine and now.by != by:
@@ -92,7 +92,9 @@ class StageOperator(LeasedOperator):
 
     @staticmethod
     def _there(now: endpoints.EndpointGeneration, digest: str, weight: int) -> bool:
-        return now.stable == digest or (now.canary == digest and now.weight >= weight)
+        if now.stable == digest:
+            return now.canary is None  # else another one's, which was left behind
+        return now.canary == digest and now.weight >= weight
 
     def _wait(self, run: Run, *, replayed: bool = False) -> None:
         now = endpoints.latest(run.documents, self._endpoint)
@@ -124,12 +126,12 @@ class StageOperator(LeasedOperator):
 
     def _go_back(self, run: Run, reasons: str) -> None:
         now = endpoints.latest(run.documents, self._endpoint)
-        if now is None or now.by != self._by(run):
+        if now is None or now.by != run.author:
             return
         if now.canary is not None:
-            moves.abort_canary(run.documents, self._endpoint, expected=now.number, by=self._by(run), reason=reasons)
+            moves.abort_canary(run.documents, self._endpoint, expected=now.number, by=run.author, reason=reasons)
         elif now.replaced is not None:
-            moves.rollback(run.documents, self._endpoint, expected=now.number, by=self._by(run), reason=reasons)
+            moves.rollback(run.documents, self._endpoint, expected=now.number, by=run.author, reason=reasons)
 
     def _fail(self, run: Run, code: str, message: str) -> NoReturn:
         """Leave the reason where messages are made from, and fail for good."""
@@ -142,9 +144,6 @@ class StageOperator(LeasedOperator):
         if not isinstance(found, ModelRef):
             raise AirflowFailException("TW211: this run has selected no version; clear the task 'select'")
         return found
-
-    def _by(self, run: Run) -> str:
-        return f"{self.plan.dag(self.flow).dag_id}/{run.run_id}"
 
     @property
     def _endpoint(self) -> str:

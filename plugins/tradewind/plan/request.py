@@ -47,6 +47,11 @@ class Run:
         """Where its documents lie."""
         return f"runs/{self.plan.pipeline}/{self.key}"
 
+    @property
+    def author(self) -> str:
+        """Who moves an endpoint, as its generations say."""
+        return f"{self.plan.dag(self.flow).dag_id}/{self.run_id}"
+
     def pins(self) -> Pins | None:
         """What it stands on, once its first step is done."""
         return self.documents.get_model(Pins.path(self.plan.pipeline, self.key), Pins)

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
+from tradewind.operators.release import ReleaseOperator
 from tradewind.operators.stage import StageOperator
 from tradewind.plan.model import Plan, PlanDag, PlanStep
 from tradewind.plan.request import Run
-from tradewind_runtime import endpoints
+from tradewind_runtime import endpoints, leases
 from tradewind_runtime.contract.refs import ModelRef
 from tradewind_runtime.contract.request import StepResult
 from tradewind_runtime.documents import Documents
@@ -154,3 +155,35 @@ def test_one_that_another_writer_overtakes_fails_for_good(
     operator, context = stage(plan, 10)
     with pytest.raises(AirflowFailException, match="TW567"):
         operator.execute(context)
+
+
+def test_going_back_to_the_stable_one_removes_a_canary_that_was_left_behind(plan: Plan, documents: Documents) -> None:
+    moves.promote(documents, "m", NEW, expected=0, by="somebody", reason="first")
+    moves.promote(documents, "m", OLD, expected=1, by="a run that is gone", reason="10 %", weight=10)
+    begin(plan, 10)
+    assert (now(documents).number, now(documents).stable, now(documents).canary) == (3, NEW, None)
+
+
+def released(plan: Plan, states: dict[str, str]) -> None:
+    instance = SimpleNamespace(get_task_states=lambda *, dag_id, run_ids: {run_ids[0]: states})
+    context: Any = {"params": {}, "run_id": "r1", "dag": SimpleNamespace(dag_id="p__rollout"), "ti": instance}
+    last = PlanStep(id="release", kind="release", every_run=True)
+    ReleaseOperator(plan=plan, flow="rollout", step=last, task_id="release").execute(context)
+
+
+def test_the_canary_of_a_rollout_that_is_cancelled_goes(plan: Plan, documents: Documents) -> None:
+    serve_old(documents)
+    begin(plan, 10)
+    with pytest.raises(AirflowFailException, match="see canary_10"):
+        released(plan, {"select": "success", "canary_10": "failed", "release": "running"})
+    assert (now(documents).stable, now(documents).canary) == (OLD, None)
+    assert now(documents).reason == "the run has failed: see canary_10"
+    assert leases.current(documents, "endpoint-m") is None
+
+
+def test_the_canary_of_another_is_left_alone(plan: Plan, documents: Documents) -> None:
+    serve_old(documents)
+    moves.promote(documents, "m", "c" * 64, expected=1, by="a person", reason="10 %", weight=10)
+    with pytest.raises(AirflowFailException):
+        released(plan, {"select": "failed"})
+    assert now(documents).canary == "c" * 64
