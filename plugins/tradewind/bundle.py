@@ -11,7 +11,8 @@ from typing import Any
 
 from airflow.dag_processing.bundles.base import BaseDagBundle
 
-from tradewind.compiler import compile_project, inputs, signature, version_of
+from tradewind.compiler import compile_project, inputs, same_files, signature, version_of
+from tradewind.git import history_of
 from tradewind.profile import load_profile
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ class PipelineBundle(BaseDagBundle):
         self.profile = profile or os.environ.get("TRADEWIND_PROFILE") or "local"
         self._seen: tuple[Any, ...] = ()
         self._current: str | None = self.version
+        self._history: Path | None = None
 
     def initialize(self) -> None:
         """Compile, unless this version has been; a task's process finds it compiled."""
@@ -43,6 +45,7 @@ class PipelineBundle(BaseDagBundle):
             from tradewind.factory import warm
 
             warm()
+            self._history = history_of(self.project)
             self.refresh()
         elif not self.path.is_dir():
             self._compile_again(self.version)
@@ -53,7 +56,7 @@ class PipelineBundle(BaseDagBundle):
         if self.version is not None:
             return
         files = inputs(self.project, self.profile)
-        seen = tuple(signature(files))
+        seen = tuple(signature([*files, *([self._history] if self._history else [])]))
         if seen == self._seen and self._current is not None and self.path.is_dir():
             return
         version = version_of(self.project, files)
@@ -73,7 +76,7 @@ class PipelineBundle(BaseDagBundle):
     def _compile_again(self, version: str) -> None:
         """Another machine's version: a folder has no past, so it must be what is there now."""
         now = version_of(self.project, inputs(self.project, self.profile))
-        if now != version:
+        if not same_files(now, version):
             where = f"version {version} of the bundle {self.name!r} is not on this machine"
             msg = f"{where}, and {self.project} has moved on to {now}"
             raise RuntimeError(msg)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tradewind
+from tradewind import git
 from tradewind.plan.build import build
 from tradewind.plan.code import ROOTS, UserCode
 from tradewind.profile import Profile
@@ -43,11 +44,24 @@ def inputs(project: Path, profile: str) -> list[Path]:
 
 
 def version_of(project: Path, files: Iterable[Path]) -> str:
-    """The digest of those files, by name and content, and of the compiler itself."""
+    """The digest of those files, by name and content, and of the compiler itself; in Git, with the commit.
+
+    The commit is a part of it, so that a machine without Git compiles the same from it.
+    """
     total = hashlib.sha256(_compiler_digest().encode())
     for path in files:
         total.update(f"{path.relative_to(project).as_posix()}\0{_digest(path)}\0".encode())
-    return total.hexdigest()[:20]
+    return ".".join(part for part in (total.hexdigest()[:20], commit_of(project)) if part)
+
+
+def commit_of(project: Path) -> str:
+    """The commit that a project's pipelines and user code are of; empty outside Git."""
+    return git.commit_of(project, "dags", "profiles", *ROOTS, *DEFAULTS)
+
+
+def same_files(version: str, other: str) -> bool:
+    """Whether two versions are of the same files, committed or not."""
+    return version.partition(".")[0] == other.partition(".")[0]
 
 
 def compile_project(project: Path, out: Path, profile: Profile, *, version: str) -> list[Compiled]:
@@ -60,7 +74,7 @@ def compile_project(project: Path, out: Path, profile: Profile, *, version: str)
     (out / "code" / f"{code.digest}.tar.gz").write_bytes(code.archive)
     compiled = []
     for loaded in load_all(pipeline_files(project)):
-        stub = (out / loaded.path.relative_to(project / PIPELINES)).with_suffix(".py")
+        stub = out / f"{loaded.path.relative_to(project / PIPELINES)}.py"  # a.yaml and a.yml are two
         source = loaded.path.relative_to(project).as_posix()
         text, problems = _text(loaded, source, profile, code, version)
         stub.parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +90,8 @@ def _text(
     errors = tuple(problem for problem in loaded.problems if problem.severity == "error")
     if loaded.pipeline is None or errors:
         return _error_stub(source, loaded.text, errors), errors
-    plan = build(loaded.pipeline, profile, code, file=source, text=loaded.text, commit=version)
+    digest, _, known = version.partition(".")
+    plan = build(loaded.pipeline, profile, code, file=source, text=loaded.text, commit=known or digest)
     depth = len(Path(source).relative_to(PIPELINES).parts) - 1
     return _stub(source, loaded.text, plan.model_dump_json(), depth), ()
 

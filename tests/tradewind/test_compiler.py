@@ -52,6 +52,14 @@ def test_a_wrong_file_becomes_a_stub_that_says_so_and_no_other_is_disturbed(proj
     assert "right" in {getattr(value, "dag_id", None) for value in scope.values()}
 
 
+def test_files_that_differ_in_their_ending_only_are_two_pipelines(project: Path, tmp_path: Path) -> None:
+    (project / "dags/pipelines/right.yml").write_text(RIGHT.replace("right", "other"))
+    stubs = compiled(project, tmp_path / "out")
+    assert len(set(stubs.values())) == 3
+    assert "pipeline: right" in stubs["dags/pipelines/right.yaml"].read_text()
+    assert "pipeline: other" in stubs["dags/pipelines/right.yml"].read_text()
+
+
 def test_a_stub_has_the_words_that_airflow_looks_for(project: Path, tmp_path: Path) -> None:
     for stub in compiled(project, tmp_path / "out").values():
         text = stub.read_text().lower()

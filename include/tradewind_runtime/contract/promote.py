@@ -78,7 +78,7 @@ class RegisterConfig(Frozen):
     description: str = ""
     owner: str = ""
     yaml: str = Field("", description="The pipeline's text, kept with the version.")
-    commit: str = Field("", description="The commit or bundle version that it came from.")
+    commit: str = Field("", description="The commit that it came from; outside Git, a digest of the project's files.")
 
 
 class PromoteConfig(Frozen):

@@ -36,6 +36,7 @@ def plan_of(path: Path, profile: str | None) -> Any:
     Raises:
         TradewindError: all problems of the YAML, or of the profile.
     """
+    from tradewind.compiler import commit_of
     from tradewind.plan.build import build
     from tradewind.plan.code import UserCode
     from tradewind.profile import load_profile, project_root
@@ -45,9 +46,8 @@ def plan_of(path: Path, profile: str | None) -> Any:
     project = project_root(path.parent)
     pipeline = load(path, root=project)
     file = path.relative_to(project).as_posix() if path.is_relative_to(project) else str(path)
-    return build(
-        pipeline, load_profile(profile, project=project), UserCode.of(project), file=file, text=path.read_text()
-    )
+    settings, code = load_profile(profile, project=project), UserCode.of(project)
+    return build(pipeline, settings, code, file=file, text=path.read_text(), commit=commit_of(project))
 
 
 def _tree(dag: Any) -> Any:

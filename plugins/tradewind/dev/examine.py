@@ -89,10 +89,11 @@ def _java(machine: Machine) -> Iterator[Finding]:
 def _memory(_: Machine) -> Iterator[Finding]:
     found = f"{memory.total() / memory.GIB:.1f} GB"
     try:
-        budget = memory.budget()
+        memory.suffices()
     except TradewindError as error:
         yield Finding("memory", "missing", found, error.problems[0].fix or "")
     else:
+        budget = memory.budget()
         yield Finding(
             "memory", "ok", f"{found}: Kafka's heap {budget.kafka_heap_mb} MB, {budget.parallelism} tasks at a time"
         )

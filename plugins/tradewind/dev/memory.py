@@ -30,8 +30,8 @@ def total() -> int:
     return min([int(psutil.virtual_memory().total), *limits])
 
 
-def budget(memory: int | None = None) -> Budget:
-    """Heaps and workers for this much memory.
+def suffices(memory: int | None = None) -> None:
+    """Whether the whole stack has room.
 
     Raises:
         TradewindError: TW311 below 4 GB. (A machine sold with 4 has a little less: 5 % are forgiven.)
@@ -43,6 +43,11 @@ def budget(memory: int | None = None) -> Budget:
                     expected="4 GB or more",
                     fix="use `tradewind run`, which needs no server, or start less: `tradewind dev up --only mlflow`")
         )  # fmt: skip
+
+
+def budget(memory: int | None = None) -> Budget:
+    """Heaps and workers for this much memory."""
+    memory = memory or total()
     if memory < 7 * GIB:
         return Budget(memory, kafka_heap_mb=256, parallelism=2, spark_memory="1g")
     return Budget(memory, kafka_heap_mb=512, parallelism=4, spark_memory=None)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tradewind.dev.files import write_private
-from tradewind.dev.memory import budget
+from tradewind.dev.memory import budget, suffices
 from tradewind.dev.servers.base import Server
 from tradewind.dev.servers.s3 import S3
 from tradewind.dev.stack import Stack, assign_ports, expand, load, recorded_ports
@@ -60,9 +60,12 @@ class Ascent:
         """Start what is not running, start again what has changed, and wait until all are healthy.
 
         Raises:
-            TradewindError: TW310 where a part ends or takes too long; what this `up` started is stopped then.
+            TradewindError: TW311 where the whole stack has no room; TW310 where a part ends or takes too long, and
+                what this `up` started is stopped then.
         """
         wanted = expand(names if names is not None else self.profile.stack)
+        if not set(expand(self.profile.stack)) - set(wanted):
+            suffices()
         means = budget()
         alive = {name for name, state in self.supervisor.states().items() if state in _ALIVE}
         if not alive:

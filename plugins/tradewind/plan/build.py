@@ -22,7 +22,7 @@ def build(pipeline: Pipeline, profile: Profile, code: UserCode, *, file: str, te
         code: the user code of the same version.
         file: the YAML's path in the project.
         text: the YAML itself, which a registered model carries.
-        commit: the bundle version or commit.
+        commit: the one in Git, else a digest of the project's files.
     """
     runners = (profile.runner, *profile.runners.values())
     return Plan(

@@ -60,16 +60,22 @@ class UserCode:
         """The digest of a file and of all user files that it imports, directly or not.
 
         Args:
-            entry: a path in the project, such as include/models/flight_delays.py.
+            entry: a path in the project, such as spark_jobs/flight_features.py, or MODULE:FUNCTION of include/models.
+
+        Raises:
+            FileNotFoundError: where there is no such file.
         """
         seen: dict[str, str] = {}
-        todo = [entry]
+        module, function, _ = entry.partition(":")
+        todo = list(self._files_of(ROOTS[0], module)) if function else [entry]
         while todo:
             name = todo.pop()
             if name in seen or name not in self.files:
                 continue
             seen[name] = hashlib.sha256(self.files[name]).hexdigest()
             todo += self._imports(name)
+        if not seen:
+            raise FileNotFoundError(entry)
         return digest(seen)
 
     def _imports(self, name: str) -> Iterator[str]:
@@ -99,8 +105,3 @@ class UserCode:
         for depth in range(1, len(parts) + 1):
             stem = "/".join((base, *parts[:depth]))
             yield from (name for name in (f"{stem}.py", f"{stem}/__init__.py") if name in self.files)
-
-
-def function_file(function: str) -> str:
-    """The file of `module:function` of include/models."""
-    return f"include/models/{function.partition(':')[0].replace('.', '/')}.py"

@@ -18,6 +18,7 @@ from tradewind.dev.files import whole
 from tradewind.dev.servers.airflow import ApiServer
 from tradewind.dev.servers.s3 import S3
 from tradewind.dev.stack import assign_ports, expand, load
+from tradewind.dev.up import Ascent
 from tradewind.profile import Profile
 from tradewind_runtime import caches, java
 from tradewind_runtime.contract.errors import StepError, TradewindError
@@ -115,7 +116,24 @@ def test_memory():
     assert memory.budget(16 * GIB).parallelism > memory.budget(4 * GIB).parallelism
     assert memory.budget(4 * GIB).spark_memory
     with pytest.raises(TradewindError, match=r"(?s)TW311.*3\.0 GB.*4 GB"):
-        memory.budget(3 * GIB)
+        memory.suffices(3 * GIB)
+
+
+def test_a_small_machine_starts_less(tmp_path, monkeypatch):
+    class ReachedError(Exception):
+        """What comes after the look at the memory."""
+
+    def load(*_):
+        raise ReachedError
+
+    monkeypatch.setattr(memory, "total", lambda: 3 * GIB)
+    monkeypatch.setattr("tradewind.dev.up.load", load)
+    profile = Profile.model_validate({"profile": "local", "stack": ["airflow", "mlflow"]})
+    ascent = Ascent(tmp_path, tmp_path / ".tradewind", profile, lambda *_: None)
+    with pytest.raises(TradewindError, match="TW311"):
+        ascent.run()
+    with pytest.raises(ReachedError):
+        ascent.run(["mlflow"])
 
 
 def test_secrets_are_made_once_and_private(tmp_path):

@@ -165,7 +165,7 @@ def test_going_back_to_the_stable_one_removes_a_canary_that_was_left_behind(plan
 
 
 def released(plan: Plan, states: dict[str, str]) -> None:
-    instance = SimpleNamespace(get_task_states=lambda *, dag_id, run_ids: {run_ids[0]: states})
+    instance = SimpleNamespace(get_task_states=lambda **which: {which["run_ids"][0]: states})
     context: Any = {"params": {}, "run_id": "r1", "dag": SimpleNamespace(dag_id="p__rollout"), "ti": instance}
     last = PlanStep(id="release", kind="release", every_run=True)
     ReleaseOperator(plan=plan, flow="rollout", step=last, task_id="release").execute(context)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tradewind.plan.code import UserCode, function_file
+from tradewind.plan.code import UserCode
 
 
 @pytest.fixture
@@ -34,15 +34,37 @@ def test_the_archive_is_the_same_for_the_same_files_and_holds_them_all(project: 
 
 @pytest.mark.parametrize("edited", ["flights.py", "shared/encode.py", "shared/tables.py", "shared/__init__.py"])
 def test_an_edit_within_the_closure_changes_it(project: Path, edited: str) -> None:
-    entry = function_file("flights:train")
+    entry = "flights:train"
     before = UserCode.of(project).closure(entry)
     path = project / "include" / "models" / edited
     path.write_text(path.read_text() + "\nC = 3\n")
     assert UserCode.of(project).closure(entry) != before
 
 
+@pytest.mark.parametrize(
+    ("entry", "edited"),
+    [
+        ("shared:train", "shared/__init__.py"),
+        ("shared.encode:train", "shared/encode.py"),
+        ("shared.encode:train", "shared/__init__.py"),
+        ("shared.encode:train", "shared/tables.py"),
+    ],
+)
+def test_a_function_may_be_in_a_package(project: Path, entry: str, edited: str) -> None:
+    before = UserCode.of(project).closure(entry)
+    path = project / "include" / "models" / edited
+    path.write_text(path.read_text() + "\nC = 3\n")
+    assert UserCode.of(project).closure(entry) != before
+
+
+@pytest.mark.parametrize("entry", ["missing:train", "spark_jobs/missing.py"])
+def test_what_is_not_there_has_no_closure(project: Path, entry: str) -> None:
+    with pytest.raises(FileNotFoundError):
+        UserCode.of(project).closure(entry)
+
+
 def test_an_edit_elsewhere_retrains_nothing(project: Path) -> None:
-    entry = function_file("flights:train")
+    entry = "flights:train"
     before = UserCode.of(project)
     (project / "include" / "models" / "other.py").write_text("B = 2\n")
     (project / "spark_jobs" / "job.py").write_text("X = 2\n")
@@ -53,4 +75,4 @@ def test_an_edit_elsewhere_retrains_nothing(project: Path) -> None:
 
 def test_a_file_that_does_not_parse_still_has_a_closure(project: Path) -> None:
     (project / "include" / "models" / "flights.py").write_text("def (:\n")
-    assert UserCode.of(project).closure(function_file("flights:train"))
+    assert UserCode.of(project).closure("flights:train")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from tradewind.plan.code import function_file
 from tradewind.plan.model import PlanStep, model_asset, table_asset
 from tradewind.plan.steps import StepBuilder
 from tradewind_runtime.contract.checks import CheckConfig
@@ -72,7 +71,7 @@ def _transform(builder: StepBuilder) -> PlanStep:
     if spec.transform and spec.transform.spark:
         entry = spec.transform.spark.job
     elif spec.transform and spec.transform.python:
-        entry = function_file(spec.transform.python.function)
+        entry = spec.transform.python.function
     return builder.step(
         "transform",
         TransformConfig(transform=spec.transform, split=spec.split),
@@ -93,7 +92,7 @@ def _model(builder: StepBuilder, block: Train) -> Iterator[PlanStep]:
     fit = partial(
         step,
         config=TrainConfig(train=block, split=spec.split, tune=spec.tune),
-        entry=function_file(block.function) if block.function else None,
+        entry=block.function,
         resources=block.resources.model_dump(mode="json"),
     )
     features = {"features": "transform.features"}
