@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -31,8 +32,8 @@ PROFILE = """\
 profile: local
 environments: {{steps: {{python: {python}}}, serving: {{python: {serving}}}}}
 settings: {{threads: 1}}
-stack: [airflow, serving]
-ports: {{airflow: {airflow}, serving: {port}}}
+stack: [airflow, serving, slack]
+ports: {{airflow: {airflow}, serving: {port}, slack: {slack}}}
 """
 PATIENCE = 120  # seconds; a commit takes some 5 on an idle machine
 
@@ -125,6 +126,11 @@ class House:
         """A part of the stack, by SIGKILL; its supervisor starts it again."""
         psutil.Process(int((self.folder / ".tradewind/run/parts" / f"{part}.pid").read_text())).kill()
 
+    def messages(self) -> list[dict[str, Any]]:
+        """What came to the Slack receiver."""
+        kept = self.folder / ".tradewind/slack/messages.jsonl"
+        return [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
+
     @property
     def serving(self) -> str:
         """The model server's address."""
@@ -163,8 +169,12 @@ def opened(folder: Path) -> Iterator[House]:
     shutil.copytree(ROOT / "include/models", folder / "include/models")
     (folder / "dags/pipelines").mkdir(parents=True)
     (folder / "profiles").mkdir()
-    free = ports.choose({"airflow": None, "serving": None})  # not the usual ones, which others may be taking
-    profile = PROFILE.format(python=sys.executable, serving=SERVING, airflow=free["airflow"], port=free["serving"])
+    free = ports.choose(
+        {"airflow": None, "serving": None, "slack": None}
+    )  # not the usual ones, which others may be taking
+    profile = PROFILE.format(
+        python=sys.executable, serving=SERVING, airflow=free["airflow"], port=free["serving"], slack=free["slack"]
+    )
     (folder / "profiles/local.yaml").write_text(profile)
     home = folder / ".tradewind"
     try:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from threading import Event
 
 import psutil
+import pyarrow as pa
 from tests.e2e.house import House, mentions
+
+from tradewind.demo.client import Answers, requests
+from tradewind_runtime import endpoints
+from tradewind_runtime.endpoints import EndpointGeneration
+from tradewind_runtime.lake import Lake
 
 SLOW = """\
 version: 1
@@ -88,8 +97,8 @@ def attempts(house: House, rounds: int) -> int:
     return len(marks.read_text().splitlines()) if marks.exists() else 0
 
 
-def roll_out(house: House, run_id: str) -> str:
-    """The end of the rollout that a run's new version has started."""
+def rollout_of(house: House, run_id: str) -> str:
+    """The rollout that a run's new version has started."""
     wanted = house.airflow.told("slow", run_id, "register")["facts"]["version"]
     found: list[str] = []
 
@@ -100,4 +109,45 @@ def roll_out(house: House, run_id: str) -> str:
         return bool(found)
 
     house.until(selected, f"a rollout of version {wanted}")
-    return house.airflow.follow("slow__rollout", found[0], lambda _: None, timeout=300)
+    return found[0]
+
+
+def roll_out(house: House, run_id: str) -> str:
+    """The end of that rollout."""
+    return house.airflow.follow("slow__rollout", rollout_of(house, run_id), lambda _: None, timeout=300)
+
+
+def lake_of(house: House) -> Lake:
+    """Where its tables and models lie."""
+    return Lake((house.folder / ".tradewind/lake").as_uri())
+
+
+def served(house: House) -> EndpointGeneration:
+    """What the endpoint should serve now."""
+    found = endpoints.latest(lake_of(house).documents, "slow")
+    assert found is not None
+    return found
+
+
+@contextmanager
+def traffic(house: House) -> Iterator[Answers]:
+    """Users who ask all the time and try again when nobody answers."""
+    rows = lake_of(house).table("slow/patients").snapshot().to_arrow()
+    rows = rows.drop_columns([name for name in rows.column_names if name.startswith("_") or name == "target"])
+    rows = rows.add_column(0, "id", pa.array([f"p{n}" for n in range(rows.num_rows)]))
+    total, stop = Answers(), Event()
+
+    def send() -> None:
+        while not stop.is_set():
+            some = requests(rows, url=house.serving, endpoint="slow", batch=3, parallel=2, until=stop)
+            total.rows, total.failed = total.rows + some.rows, total.failed + some.failed
+            total.error = some.error or total.error
+            time.sleep(0.1)
+
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(send)
+        try:
+            yield total
+        finally:
+            stop.set()
+            sending.result(60)

@@ -12,7 +12,7 @@ from tests.e2e.house import ROOT, House, named
 
 pytestmark = [pytest.mark.e2e, pytest.mark.server, pytest.mark.timeout(900)]
 
-ENDED = 'schedule: {cron: "@daily", start: 2013-01-01, end: 2013-12-31}'
+ENDED = 'schedule: {cron: "@daily", start: 2013-01-01, end: 2013-12-31}\nalerts: {slack: {channel: "#ml"}}'
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -71,10 +71,15 @@ def test_a_changed_pipeline_changes(house: House) -> None:
     print(f"a changed YAML is a changed DAG after {seconds:.0f} s")
 
 
-def test_a_failed_check_shows_its_data_docs_also_after_the_schedule_s_end(house: House) -> None:
+def test_a_failed_check_is_told_of_and_shows_its_data_docs_also_after_the_schedule_s_end(house: House) -> None:
     house.airflow.unpause("steady")
     state, tasks = house.run("steady", "wrong")
     assert (state, tasks["check_patients"], tasks["train"]) == ("failed", "failed", "upstream_failed")
+    house.until(house.messages, "a message of the failure")
+    (message,) = house.messages()
+    assert message["channel"] == "#ml"
+    assert "steady" in str(message)
+    assert "check_patients" in str(message)
     assert "fa-times" in house.shown(house.links("steady", "wrong", "check_patients")["Data docs"]).text
 
 
