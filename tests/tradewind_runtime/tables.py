@@ -35,9 +35,9 @@ def span(first, last):
     return Replace("time", START + timedelta(hours=first), START + timedelta(hours=last))
 
 
-def ingested(lake, source, positions, *, committed=None, before=None, refused=(), stage="ingest"):
+def ingested(lake, source, positions, *, name="p/t", committed=None, before=None, refused=(), stage="ingest"):
     """Rows and refused rows at these positions; of Kafka where something is committed."""
-    table, bad = lake.table("p/t_raw"), lake.table("p/t_quarantine")
+    table, bad = lake.table(f"{name}_raw"), lake.table(f"{name}_quarantine")
     rows = pa.table({"_source": [source] * len(positions), "_position": list(positions)}, schema=ORIGIN)
     topic, _, partition = source.rpartition("-")
     moves = {} if committed is None else {f"kafka:{topic}:{partition}": Advance(before, committed)}

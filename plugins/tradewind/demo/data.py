@@ -84,8 +84,8 @@ class Given:
     broken: int = 0
 
 
-def given(spans: Iterable[Span], *, kafka: str | Mapping[str, str], topic: str = TOPIC) -> dict[str, Given]:
-    """What each source was given, by the producer's own books: the markers of its windows, the files behind its objects.
+def given_to(spans: Iterable[Span], *, kafka: str | Mapping[str, str], topic: str = TOPIC) -> dict[str, Given]:
+    """What each source was given, by the producer's own books: its windows' markers, the files behind its objects.
 
     Nothing of it is asked of the lake, which is to be held against it.
 

@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, TopicPartition
 from obstore.store import from_url
 
 from tradewind.demo import flights
-from tradewind.demo.data import Given, arrive, given
+from tradewind.demo.data import Given, arrive, given_to
 from tradewind_runtime.connections import Connection, store_options
 
 APRIL, MIDDLE, END = (datetime(2013, 4, day, tzinfo=UTC) for day in (1, 3, 5))
@@ -61,9 +61,8 @@ def test_months_and_their_weather() -> None:
 
 def test_rows_of_objects_are_counted_in_what_they_are_made_of() -> None:
     counted = {path: flights.rows(path, make() or b"") for path, make in flights.objects(APRIL, END).items()}
-    assert counted == {
-        "weather/2013-03.csv": 2227, "weather/2013-04.csv": 2159, "planes/planes.parquet": 3322, "airports/airports.csv": 1458,
-    }  # fmt: skip
+    weather = {"weather/2013-03.csv": 2227, "weather/2013-04.csv": 2159}
+    assert counted == weather | {"planes/planes.parquet": 3322, "airports/airports.csv": 1458}
 
 
 @pytest.fixture
@@ -84,7 +83,7 @@ def test_done_twice_nothing_arrives_twice(kafka_broker: str, s3: Connection) -> 
     wanted = [m.content for span in ((APRIL, MIDDLE), (MIDDLE, END)) for m in flights.messages(*span)]
     assert sorted(contents(kafka_broker, "twice")) == sorted(wanted)
     assert second.late > 0
-    books = given([(APRIL, MIDDLE), (MIDDLE, END)], kafka=kafka_broker, topic="twice")
+    books = given_to([(APRIL, MIDDLE), (MIDDLE, END)], kafka=kafka_broker, topic="twice")
     assert books["flights"].rows + books["flights"].broken == len(wanted)
     assert books["flights"].broken == first.broken + second.broken
     store = from_url("s3://landing", **store_options(s3))
