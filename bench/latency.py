@@ -92,8 +92,8 @@ def _steps() -> dict[str, Any]:
 
 
 def _gaps() -> dict[str, Any] | None:
-    from tradewind.demo.__main__ import given_url
     from tradewind.demo.airflow import Airflow
+    from tradewind.demo.play import given_url
     from tradewind.dev.credentials import credentials
     from tradewind.dev.servers.airflow import USER
     from tradewind.profile import home, project_root

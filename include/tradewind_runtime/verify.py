@@ -1,4 +1,8 @@
-"""Whether all that a source has given is in the lake, once: rows and refused rows against committed positions."""
+"""Whether the lake holds what a source gave once, and nothing that it does not answer for.
+
+Rows and refused rows are held against committed positions. What a source has given is not asked of it: an offset
+without a row may be lost, or may never have held a message, so it is counted and judged by who knows.
+"""
 
 from __future__ import annotations
 
@@ -26,20 +30,22 @@ class Verified(Frozen):
 
 
 _COUNTS = """
-with good as (select _source as source, _position as position from rows),
-     bad as (select distinct source, position from refused),
-     every_one as (select *, 1 as good, 0 as bad from good union all select *, 0, 1 from bad)
-select source, sum(good)::bigint, sum(bad)::bigint, count(*)::bigint - count(distinct position)::bigint,
-       min(position), max(position)
-from every_one group by source order by source
+with seen as (select _source as source, _position as position, true as kept from rows
+              union all select source, position, false from refused)
+select source, count(*) filter (kept), count(distinct position) filter (not kept),
+       count(*) filter (kept) - count(distinct position) filter (kept),
+       count(*), count(distinct position), min(position), max(position)
+from seen group by source order by source
 """
 
 
 def verify_table(lake: Lake, name: str) -> list[Verified]:
     """A line for each partition or object of an ingested table (`<source>_raw`).
 
-    `gaps` are positions below the committed one that hold no row: markers of transactions and compacted
-    messages of Kafka, which are no loss; a row beyond the committed position, or twice, is an error.
+    `gaps` are offsets of Kafka, from the first row on, that hold neither a row nor a refused one: markers of
+    transactions and compacted messages leave some, which are no loss. A row beyond the committed position, or
+    twice, is an error. An object has no committed position, and an earlier version of it may have been refused
+    where the one in place is good: of objects, only rows can be there twice.
     """
     table = lake.table(name)
     if "_source" not in table.snapshot().schema.names:
@@ -63,10 +69,11 @@ def _refused(rows: pa.Table) -> pa.Table:
 
 
 def _line(lake: Lake, name: str, source: str, *counts: int) -> Verified:
-    rows, quarantined, doubles, first, last = counts
+    rows, quarantined, doubled_rows, all_told, places, first, last = counts
     topic, _, partition = source.rpartition("-")
     committed = lake.table(name).position(f"kafka:{topic}:{partition}")
-    gaps = committed - first - rows - quarantined + doubles if committed is not None else 0
+    doubles = doubled_rows if committed is None else all_told - places
+    gaps = 0 if committed is None else max(committed - first - places, 0)
     beyond = committed is not None and last >= committed
     return Verified(
         table=name,
@@ -77,6 +84,6 @@ def _line(lake: Lake, name: str, source: str, *counts: int) -> Verified:
         first=first,
         last=last,
         committed=committed,
-        gaps=max(gaps, 0),
-        ok=doubles == 0 and not beyond and gaps >= 0,
+        gaps=gaps,
+        ok=doubles == 0 and not beyond,
     )

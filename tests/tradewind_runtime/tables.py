@@ -5,10 +5,13 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 
-from tradewind_runtime.lake import Lake
+from tradewind_runtime import quarantine
+from tradewind_runtime.lake import Advance, Lake
+from tradewind_runtime.quarantine import Bad
 from tradewind_runtime.replacing import Replace
 
 SCHEMA = pa.schema([("time", pa.timestamp("us", "UTC")), ("n", pa.int64())])
+ORIGIN = pa.schema([("_source", pa.string()), ("_position", pa.int64())])
 START = datetime(2013, 1, 1, tzinfo=UTC)
 
 
@@ -30,3 +33,14 @@ def new_lake():
 
 def span(first, last):
     return Replace("time", START + timedelta(hours=first), START + timedelta(hours=last))
+
+
+def ingested(lake, source, positions, *, name="p/t", committed=None, before=None, refused=(), stage="ingest"):
+    """Rows and refused rows at these positions; of Kafka where something is committed."""
+    table, bad = lake.table(f"{name}_raw"), lake.table(f"{name}_quarantine")
+    rows = pa.table({"_source": [source] * len(positions), "_position": list(positions)}, schema=ORIGIN)
+    topic, _, partition = source.rpartition("-")
+    moves = {} if committed is None else {f"kafka:{topic}:{partition}": Advance(before, committed)}
+    table.commit(table.stage(rows.to_batches(), ORIGIN), schema=ORIGIN, positions=moves)
+    no = quarantine.to_arrow([Bad(source, at, "no", b"") for at in refused], stage)
+    bad.commit(bad.stage(no.to_batches(), quarantine.SCHEMA), schema=quarantine.SCHEMA)

@@ -24,6 +24,7 @@ from tradewind_runtime.connections import Connection, store_options
 
 TOPIC, BUCKET = "flights", "landing"
 PARTITIONS = 2
+Span = tuple[datetime, datetime]  # the second not included
 WAIT = 60.0  # seconds that a broker may take
 
 
@@ -63,19 +64,52 @@ def arrive(
         topic: that the flights go to.
         on_progress: called with how many messages have been produced so far.
     """
-    settings = {"bootstrap.servers": kafka} if isinstance(kafka, str) else dict(kafka)
+    settings = _settings(kafka)
     objects = _land(s3, start, end)
     _topics(settings, topic)
     # Taking the id first ends a killed run's transaction: else a reader would wait for it.
     producer = _producer(settings, f"tradewind-demo-{topic}")
-    known = _marker(settings, topic, name)
+    known = _markers(settings, topic).get(name)
     if known is not None:
         return Counts(**known, objects=objects, new=False)
     counts = _produce(producer, topic, name, flights.messages(start, end), on_progress)
     return Counts(**counts, objects=objects, new=True)
 
 
+@dataclass(frozen=True)
+class Given:
+    """What a source was given: rows, and what cannot be read."""
+
+    rows: int
+    broken: int = 0
+
+
+def given_to(spans: Iterable[Span], *, kafka: str | Mapping[str, str], topic: str = TOPIC) -> dict[str, Given]:
+    """What each source was given, by the producer's own books: its windows' markers, the files behind its objects.
+
+    Nothing of it is asked of the lake, which is to be held against it.
+
+    Args:
+        spans: whose data has arrived.
+        kafka: the broker's address, or a client's settings.
+        topic: that the flights went to.
+    """
+    sent: Counter[str] = Counter()
+    for counts in _markers(_settings(kafka), topic).values():
+        sent.update(counts)
+    landed: Counter[str] = Counter()
+    for path, make in {path: make for span in spans for path, make in flights.objects(*span).items()}.items():
+        if (content := make()) is not None:
+            landed[path.partition("/")[0]] += flights.rows(path, content)
+    objects = {source: Given(rows) for source, rows in landed.items()}
+    return {"flights": Given(sent["flights"] + sent["late"], sent["broken"])} | objects
+
+
 # Kafka ----------------------------------------------------------------------------------------------------------
+
+
+def _settings(kafka: str | Mapping[str, str]) -> dict[str, str]:
+    return {"bootstrap.servers": kafka} if isinstance(kafka, str) else dict(kafka)
 
 
 def _topics(settings: Mapping[str, str], topic: str) -> None:
@@ -129,13 +163,13 @@ def _put(producer: Producer, topic: str, key: str, content: bytes) -> None:
         return
 
 
-def _marker(settings: Mapping[str, str], topic: str, name: str) -> dict[str, int] | None:
-    """What a window brought when it arrived, or None where it has not."""
+def _markers(settings: Mapping[str, str], topic: str) -> dict[str, dict[str, int]]:
+    """What each window that has arrived brought when it did, by its name."""
     consumer = Consumer({
         **settings, "group.id": "tradewind-demo", "enable.auto.commit": False, "isolation.level": "read_committed",
         "enable.partition.eof": True, "auto.offset.reset": "earliest",
     })  # fmt: skip
-    found: dict[str, int] | None = None
+    found: dict[str, dict[str, int]] = {}
     try:
         consumer.assign([TopicPartition(f"{topic}.windows", 0, 0)])
         while True:
@@ -147,8 +181,7 @@ def _marker(settings: Mapping[str, str], topic: str, name: str) -> dict[str, int
                 if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's public name for it
                     return found
                 raise KafkaException(error)
-            if message.key() == name.encode():
-                found = json.loads(message.value() or b"null")
+            found[(message.key() or b"").decode()] = json.loads(message.value() or b"{}")
     finally:
         consumer.close()
 
@@ -161,13 +194,8 @@ def _land(s3: Connection, start: datetime, end: datetime) -> int:
     _bucket(s3)
     store = from_url(f"s3://{BUCKET}", **store_options(s3))
     assert isinstance(store, S3Store)
-    wanted: dict[str, Callable[[], bytes | None]] = {
-        f"weather/{month}.csv": lambda month=month: flights.weather(month)  # type: ignore[misc]
-        for month in flights.months(start, end)
-    }
-    wanted |= {"planes/planes.parquet": flights.planes, "airports/airports.csv": flights.airports}
     new = 0
-    for path, content in wanted.items():
+    for path, content in flights.objects(start, end).items():
         if not _there(store, path) and (body := content()) is not None:
             obstore.put(store, path, body)
             new += 1

@@ -7,10 +7,10 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import pandas as pd
@@ -93,6 +93,21 @@ def planes() -> bytes:
 def airports() -> bytes:
     """All airports, as CSV."""
     return (folder() / "airports.csv").read_bytes()
+
+
+def objects(start: datetime, end: datetime) -> dict[str, Callable[[], bytes | None]]:
+    """What lies in the store once the window [start, end) has arrived, by path; each is made when it is asked for."""
+    months_of: dict[str, Callable[[], bytes | None]] = {
+        f"weather/{month}.csv": partial(weather, month) for month in months(start, end)
+    }
+    return months_of | {"planes/planes.parquet": planes, "airports/airports.csv": airports}
+
+
+def rows(path: str, content: bytes) -> int:
+    """How many an object holds."""
+    if path.endswith(".parquet"):
+        return int(pq.read_metadata(io.BytesIO(content)).num_rows)
+    return len(content.splitlines()) - 1
 
 
 def months(start: datetime, end: datetime) -> list[str]:

@@ -39,6 +39,11 @@ class Chapter:
         return Window(start=_day(self.start), end=_day(self.end))
 
     @property
+    def arrival(self) -> tuple[datetime, datetime]:
+        """When the flights leave that arrive for it: from the first to before the second."""
+        return _day(self.since), _day(self.end)
+
+    @property
     def conf(self) -> dict[str, Any]:
         """As a person would type it into the trigger form."""
         return {"window_start": f"{self.start}T00:00:00+00:00", "window_end": f"{self.end}T00:00:00+00:00"}

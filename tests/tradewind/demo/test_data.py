@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, TopicPartition
 from obstore.store import from_url
 
 from tradewind.demo import flights
-from tradewind.demo.data import arrive
+from tradewind.demo.data import Given, arrive, given_to
 from tradewind_runtime.connections import Connection, store_options
 
 APRIL, MIDDLE, END = (datetime(2013, 4, day, tzinfo=UTC) for day in (1, 3, 5))
@@ -59,6 +59,12 @@ def test_months_and_their_weather() -> None:
     assert flights.weather("2014-04") is None
 
 
+def test_rows_of_objects_are_counted_in_what_they_are_made_of() -> None:
+    counted = {path: flights.rows(path, make() or b"") for path, make in flights.objects(APRIL, END).items()}
+    weather = {"weather/2013-03.csv": 2227, "weather/2013-04.csv": 2159}
+    assert counted == weather | {"planes/planes.parquet": 3322, "airports/airports.csv": 1458}
+
+
 @pytest.fixture
 def s3(s3_server: Any) -> Connection:
     return Connection.parse("s3_default", s3_server.connections()["s3_default"])
@@ -77,8 +83,12 @@ def test_done_twice_nothing_arrives_twice(kafka_broker: str, s3: Connection) -> 
     wanted = [m.content for span in ((APRIL, MIDDLE), (MIDDLE, END)) for m in flights.messages(*span)]
     assert sorted(contents(kafka_broker, "twice")) == sorted(wanted)
     assert second.late > 0
+    books = given_to([(APRIL, MIDDLE), (MIDDLE, END)], kafka=kafka_broker, topic="twice")
+    assert books["flights"].rows + books["flights"].broken == len(wanted)
+    assert books["flights"].broken == first.broken + second.broken
     store = from_url("s3://landing", **store_options(s3))
     names = {str(item["path"]) for batch in obstore.list(store) for item in batch}
+    assert (books["weather"], books["planes"], books["airports"]) == (Given(2227 + 2159), Given(3322), Given(1458))
     assert names >= {"weather/2013-03.csv", "weather/2013-04.csv", "planes/planes.parquet", "airports/airports.csv"}
 
 
