@@ -124,6 +124,7 @@ def test_a_failed_run_and_none_at_all_are_red(said: FakeAirflow, lake: Lake) -> 
 def retrained(said: FakeAirflow, *, passed: bool | None) -> None:
     """By drift; None: nothing was trained, and so nothing was judged."""
     said.run(PIPELINE, "drifted", type="asset_triggered")
+    said.told[PIPELINE, "drifted", "pin"] = {"facts": {"window": "2013-06"}}
     if passed is not None:
         verdict = {"passed": passed, "reasons": [] if passed else ["roc_auc 0.5 is less than 0.6"]}
         said.told[PIPELINE, "drifted", "evaluate"] = {"verdict": verdict, "facts": {"digest": NEW}}
@@ -147,6 +148,13 @@ def test_a_challenger_that_the_gate_refuses_is_shown_as_it_is(said: FakeAirflow,
     found = by_name(closing(said, lake)._retraining())
     assert all(line.ok for line in found.values())
     assert found["the challenger at the gate"].answer == "refused: roc_auc 0.5 is less than 0.6"
+
+
+def test_a_run_that_found_the_requests_taken_is_no_retraining(said: FakeAirflow, lake: Lake) -> None:
+    rolled_out(lake, OLD, "r1", 100)
+    retrained(said, passed=False)
+    said.run(PIPELINE, "late", type="asset_triggered")
+    assert all(line.ok for line in closing(said, lake)._retraining())
 
 
 def test_no_retraining_is_red(said: FakeAirflow, lake: Lake) -> None:
