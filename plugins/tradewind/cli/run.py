@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -19,7 +19,7 @@ def command(
     refresh: Annotated[list[str] | None, typer.Option(help="A step to do anew although it has a result.")] = None,
     profile: Annotated[str | None, typer.Option(help="Of profiles/; TRADEWIND_PROFILE or local by default.")] = None,
     run_id: Annotated[str | None, typer.Option(help="A name for the run; the time by default.")] = None,
-    format: Annotated[str, typer.Option(help="text or json.")] = "text",
+    format: Annotated[Literal["text", "json"], typer.Option(help="text or json.")] = "text",
 ) -> None:
     """Run a pipeline up to registration: no scheduler, no retries, no approvals.
 
