@@ -13,9 +13,8 @@ from tradewind.plan.code import ROOTS, UserCode
 from tradewind.profile import Profile
 from tradewind.spec import Loaded, load_all
 from tradewind.spec.folders import NAMES as DEFAULTS
+from tradewind.spec.folders import PIPELINES, pipeline_files
 from tradewind_runtime.contract.errors import Problem
-
-PIPELINES = "dags/pipelines"
 
 
 @dataclass(frozen=True)
@@ -25,12 +24,6 @@ class Compiled:
     source: str  # its path in the project
     stub: Path
     problems: tuple[Problem, ...]
-
-
-def pipeline_files(project: Path) -> list[Path]:
-    """The YAML files of a project, in order; shared defaults are not pipelines."""
-    found = (path for pattern in ("*.yaml", "*.yml") for path in (project / PIPELINES).rglob(pattern))
-    return sorted(path for path in found if path.stem != "defaults")
 
 
 def inputs(project: Path, profile: str) -> list[Path]:
