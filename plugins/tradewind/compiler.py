@@ -14,7 +14,7 @@ from tradewind.profile import Profile
 from tradewind.spec import Loaded, load_all
 from tradewind.spec.folders import NAMES as DEFAULTS
 from tradewind.spec.folders import PIPELINES, pipeline_files
-from tradewind_runtime.contract.errors import Problem
+from tradewind_runtime.contract.errors import Problem, TradewindError
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,10 @@ def _text(
     errors = tuple(problem for problem in loaded.problems if problem.severity == "error")
     if loaded.pipeline is None or errors:
         return _error_stub(source, loaded.text, errors), errors
-    plan = build(loaded.pipeline, profile, code, file=source, text=loaded.text, commit=version)
+    try:
+        plan = build(loaded.pipeline, profile, code, file=source, text=loaded.text, commit=version, node=loaded.node)
+    except TradewindError as error:
+        return _error_stub(source, loaded.text, error.problems), error.problems
     depth = len(Path(source).relative_to(PIPELINES).parts) - 1
     return _stub(source, loaded.text, plan.model_dump_json(), depth), ()
 

@@ -44,6 +44,7 @@ CODES: dict[str, str] = {
     "TW148": "A pipeline that waits for itself.",
     "TW149": "A pipeline that waits for what none makes.",
     "TW150": "A secret in the text.",
+    "TW160": "An environment that the profile does not have.",
 }
 
 

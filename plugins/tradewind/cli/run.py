@@ -64,11 +64,11 @@ def command(
 
 
 def _plan(path: Path, profile: str | None) -> tuple[Any, dict[str, str]]:
-    from tradewind.cli.plan import plan_of
+    from tradewind.cli.plan import planned
     from tradewind.dev.stack import connections
     from tradewind.profile import home, project_root
 
-    plan = plan_of(path, profile)
+    _, plan = planned(path, profile)
     return plan, connections(home(project_root(path.parent)))
 
 
