@@ -27,15 +27,17 @@ def command(
     """
     from rich.console import Console
 
+    from tradewind.cli.params import params_of
+    from tradewind.cli.plan import planned
     from tradewind.plan.code import UserCode
     from tradewind.plan.request import Run
     from tradewind.profile import project_root
-    from tradewind.runner import LocalRun, StepReport, parse_params
+    from tradewind.runner import LocalRun, StepReport
 
     console = Console(stderr=format == "json")
-    plan, connections = _plan(pipeline, profile)
-    declared = {name: schema.get("default") for name, schema in plan.dag("train").params.items()}
-    params = declared | _known(parse_params(param or []), declared)
+    spec, plan = planned(pipeline, profile)
+    params = params_of(spec.params, param or ())
+    connections = _connections(pipeline)
     name = run_id or f"run__{datetime.now(UTC):%Y%m%dT%H%M%S}"
     documents = _documents(plan.lake, plan.lake_connection, connections)
     run = Run(plan, "train", name, documents, params, frozenset(refresh or ()))
@@ -63,13 +65,11 @@ def command(
             console.print("The rollout is pending: it is a DAG of its own (tradewind dev up, then the web UI).")
 
 
-def _plan(path: Path, profile: str | None) -> tuple[Any, dict[str, str]]:
-    from tradewind.cli.plan import planned
+def _connections(path: Path) -> dict[str, str]:
     from tradewind.dev.stack import connections
     from tradewind.profile import home, project_root
 
-    _, plan = planned(path, profile)
-    return plan, connections(home(project_root(path.parent)))
+    return connections(home(project_root(path.parent)))
 
 
 def _documents(lake: str, connection: str | None, connections: dict[str, str]) -> Any:
@@ -82,26 +82,6 @@ def _documents(lake: str, connection: str | None, connections: dict[str, str]) -
         return Documents(lake)
     text = os.environ.get(variable(connection)) or connections[connection]
     return Documents(lake, store_options(Connection.parse(connection, text)))
-
-
-def _known(given: dict[str, Any], declared: dict[str, Any]) -> dict[str, Any]:
-    import difflib
-
-    from tradewind_runtime.contract.errors import Problem, TradewindError
-
-    for name in given:
-        if name not in declared:
-            near = difflib.get_close_matches(name, declared, 1)
-            raise TradewindError(
-                Problem(
-                    code="TW224",
-                    message=f"the pipeline has no param {name!r}",
-                    got=name,
-                    expected=", ".join(declared) or "none",
-                    suggestion=near[0] if near else None,
-                )
-            )
-    return given
 
 
 def _utc_window(window: tuple[datetime, datetime] | None) -> Any:
