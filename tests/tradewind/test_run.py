@@ -53,4 +53,9 @@ def test_what_is_typed_wrongly_is_refused_before_anything_runs(tmp_path: Path) -
     assert [(one["code"], one["got"], one["expected"]) for one in answer["problems"]] == [
         ("TW226", "banana", "integer")
     ]
+    answer = run(tmp_path / "home", "--refresh", "check_row", "--refresh", "pin", pipeline=str(tmp_path / "a.yaml"))
+    assert [(one["code"], one["got"], one["suggestion"]) for one in answer["problems"]] == [
+        ("TW228", "check_row", "check_rows"),
+        ("TW228", "pin", None),
+    ]
     assert not (tmp_path / "lake").exists()

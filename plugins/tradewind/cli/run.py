@@ -30,13 +30,14 @@ def command(
     from tradewind.cli.params import params_of
     from tradewind.cli.plan import planned
     from tradewind.plan.code import UserCode
-    from tradewind.plan.request import Run
+    from tradewind.plan.request import Run, check_refresh
     from tradewind.profile import project_root
     from tradewind.runner import LocalRun, StepReport
 
     console = Console(stderr=format == "json")
     spec, plan = planned(pipeline, profile)
     params = params_of(spec.params, param or ())
+    check_refresh(plan.dag("train"), refresh or ())
     connections = _connections(pipeline)
     name = run_id or f"run__{datetime.now(UTC):%Y%m%dT%H%M%S}"
     documents = _documents(plan.lake, plan.lake_connection, connections)

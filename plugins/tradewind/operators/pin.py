@@ -12,7 +12,7 @@ from tradewind.operators.step import StepOperator, documents_of
 from tradewind.operators.triggers import LeaseTrigger
 from tradewind.plan.holder import PROCESS, process_lives
 from tradewind.plan.model import Plan
-from tradewind.plan.request import Run
+from tradewind.plan.request import Run, check_refresh
 from tradewind_runtime import leases, retraining
 from tradewind_runtime.contract.refs import Window
 from tradewind_runtime.contract.request import StepResult
@@ -87,6 +87,8 @@ class PinOperator(LeasedOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Take the lease and pin. One that fails gives it back: the last task, which does, is then not begun."""
+        with self.explained(context):
+            check_refresh(self.plan.dag(self.flow), self.run_of(context).refresh)
         try:
             return super().execute(context)
         except TaskDeferred:
