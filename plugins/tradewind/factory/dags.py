@@ -118,7 +118,7 @@ def _params(part: PlanDag) -> dict[str, Param]:
     if steps := list(part.refreshable):
         found["refresh"] = Param(
             [],
-            type="array",
+            type=["array", "null"],  # the form gives null where all that was chosen is taken out again
             items={"type": "string", "enum": steps},
             examples=steps,  # from which the form offers several
             title="Do anew",
