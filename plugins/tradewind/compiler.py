@@ -14,9 +14,8 @@ from tradewind.plan.code import ROOTS, UserCode
 from tradewind.profile import Profile
 from tradewind.spec import Loaded, load_all
 from tradewind.spec.folders import NAMES as DEFAULTS
-from tradewind_runtime.contract.errors import Problem
-
-PIPELINES = "dags/pipelines"
+from tradewind.spec.folders import PIPELINES, pipeline_files
+from tradewind_runtime.contract.errors import Problem, TradewindError
 
 
 @dataclass(frozen=True)
@@ -26,12 +25,6 @@ class Compiled:
     source: str  # its path in the project
     stub: Path
     problems: tuple[Problem, ...]
-
-
-def pipeline_files(project: Path) -> list[Path]:
-    """The YAML files of a project, in order; shared defaults are not pipelines."""
-    found = (path for pattern in ("*.yaml", "*.yml") for path in (project / PIPELINES).rglob(pattern))
-    return sorted(path for path in found if path.stem != "defaults")
 
 
 def inputs(project: Path, profile: str) -> list[Path]:
@@ -90,8 +83,13 @@ def _text(
     errors = tuple(problem for problem in loaded.problems if problem.severity == "error")
     if loaded.pipeline is None or errors:
         return _error_stub(source, loaded.text, errors), errors
-    digest, _, known = version.partition(".")
-    plan = build(loaded.pipeline, profile, code, file=source, text=loaded.text, commit=known or digest)
+    digest, _, commit = version.partition(".")
+    try:
+        plan = build(
+            loaded.pipeline, profile, code, file=source, text=loaded.text, commit=commit or digest, node=loaded.node
+        )
+    except TradewindError as error:
+        return _error_stub(source, loaded.text, error.problems), error.problems
     depth = len(Path(source).relative_to(PIPELINES).parts) - 1
     return _stub(source, loaded.text, plan.model_dump_json(), depth), ()
 

@@ -42,7 +42,9 @@ CODES: dict[str, str] = {
     "TW146": "A schedule that is not a cron expression.",
     "TW147": "A schedule that ends before it starts.",
     "TW148": "A pipeline that waits for itself.",
+    "TW149": "A pipeline that waits for what none makes.",
     "TW150": "A secret in the text.",
+    "TW160": "An environment that the profile does not have.",
 }
 
 

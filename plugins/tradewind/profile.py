@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from pydantic import Field, ValidationError
 
+from tradewind.errors import nearest
+from tradewind.plan.kinds import KINDS, RunnerName
 from tradewind_runtime.contract.base import ConnectionId, Frozen
 from tradewind_runtime.contract.errors import Problem, TradewindError
 from tradewind_runtime.launchers.pod import PodSettings
-
-RunnerName = Literal["process", "kubernetes"]
 
 
 class LakeSettings(Frozen):
@@ -61,8 +62,9 @@ class Profile(Frozen):
     ports: dict[str, int] = Field(default_factory=dict, description="Wanted ports of the local stack.")
 
     def runner_of(self, kind: str) -> RunnerName:
-        """Where steps of a kind run."""
-        return self.runners.get(kind, self.runner)
+        """Where steps of a kind run: as is said of it, else by the default, else where it can."""
+        can = KINDS[kind].runners
+        return self.runners.get(kind) or (self.runner if self.runner in can else can[0])
 
 
 def project_root(start: Path | None = None) -> Path:
@@ -103,7 +105,8 @@ def load_profile(name: str | None = None, *, project: Path | None = None) -> Pro
     """`profiles/<name>.yaml`; TRADEWIND_PROFILE or `local` by default. `{project}` and `{home}` are filled in.
 
     Raises:
-        TradewindError: TW302 where there is none, TW303 where it is wrong.
+        TradewindError: TW302 where there is none, TW303 where it is wrong, TW304 where a kind of step cannot do what
+            it asks for.
     """
     root = project or project_root()
     name = name or os.environ.get("TRADEWIND_PROFILE") or "local"
@@ -116,6 +119,38 @@ def load_profile(name: str | None = None, *, project: Path | None = None) -> Pro
     try:
         body = yaml.safe_load(path.read_text())
         whole = Profile.model_validate(body).model_dump()  # with the defaults, which have words in them too
-        return Profile.model_validate(_filled(whole, {"project": str(root), "home": str(home(root))}))
+        profile = Profile.model_validate(_filled(whole, {"project": str(root), "home": str(home(root))}))
     except (yaml.YAMLError, ValidationError) as error:
         raise TradewindError(Problem(code="TW303", message=str(error), file=str(path))) from error
+    if problems := [problem.model_copy(update={"file": str(path)}) for problem in _impossible(profile)]:
+        raise TradewindError(*problems)
+    return profile
+
+
+def _impossible(profile: Profile) -> Iterator[Problem]:
+    """Kinds of steps that there are not, and runners that a kind does not have."""
+    asked: list[tuple[str, str, RunnerName | None]] = [
+        *((f"runners.{kind}", kind, runner) for kind, runner in profile.runners.items()),
+        *((f"kubernetes.resources.{kind}", kind, "kubernetes") for kind in profile.kubernetes.resources),
+        *((f"heavy[{index}]", kind, None) for index, kind in enumerate(profile.heavy)),
+    ]
+    for path, kind, runner in asked:
+        if kind not in KINDS:
+            yield Problem(
+                code="TW304",
+                message=f"there is no kind of step {kind!r}",
+                path=path,
+                got=kind,
+                expected=", ".join(KINDS),
+                suggestion=nearest(kind, KINDS),
+            )
+        elif runner is not None and runner not in KINDS[kind].runners:
+            can = " or ".join(KINDS[kind].runners)
+            yield Problem(
+                code="TW304",
+                message=f"a step of kind {kind!r} does not run on {runner}",
+                path=path,
+                got=runner,
+                expected=can,
+                fix=f"leave it out: it runs on {can}, whatever the others do",
+            )

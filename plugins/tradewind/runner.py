@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -138,20 +138,3 @@ class LocalRun:
 
 def _ended(lease: leases.Lease) -> bool:
     return lease.holder.startswith(PROCESS) and not process_lives(lease.holder)
-
-
-def parse_params(given: Iterable[str]) -> dict[str, Any]:
-    """`name=value` pairs; a value is YAML, so numbers and booleans keep their type.
-
-    Raises:
-        TradewindError: TW223 where there is no `=`.
-    """
-    import yaml
-
-    found: dict[str, Any] = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise TradewindError(Problem(code="TW223", message=f"{text!r} is not NAME=VALUE", got=text))
-        found[name] = yaml.safe_load(value)
-    return found

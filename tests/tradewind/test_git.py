@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tradewind.bundle import PipelineBundle
-from tradewind.cli.plan import plan_of
+from tradewind.cli.plan import planned
 from tradewind.compiler import commit_of, inputs, same_files, version_of
 
 YAML = """\
@@ -81,6 +81,6 @@ def test_the_bundle_follows_a_commit_that_changes_no_file(
 def test_a_run_without_airflow_knows_its_commit_too(project: Path) -> None:
     known = commit(project)
     (project / "dags/pipelines/p.yaml").write_text(YAML + "description: more\n")
-    plan = plan_of(project / "dags/pipelines/p.yaml", "local")
+    _, plan = planned(project / "dags/pipelines/p.yaml", "local")
     steps = {step.id: step for dag in plan.dags for step in dag.steps}
     assert steps["register"].config["commit"] == f"{known}-dirty"

@@ -12,8 +12,8 @@ from typing import Any
 PROJECT = Path(__file__).parents[2]
 
 
-def run(home: Path, *more: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "tradewind.cli", "run", "dags/pipelines/breast_cancer.yaml", "--format", "json"]
+def run(home: Path, *more: str, pipeline: str = "dags/pipelines/breast_cancer.yaml") -> dict[str, Any]:
+    command = [sys.executable, "-m", "tradewind.cli", "run", pipeline, "--format", "json"]
     done = subprocess.run(
         [*command, *more], cwd=PROJECT, env={**os.environ, "TRADEWIND_HOME": str(home)}, capture_output=True, text=True,
         check=False,
@@ -40,3 +40,22 @@ def test_a_param_that_is_not_declared_is_refused(tmp_path: Path) -> None:
     answer = run(tmp_path, "--param", "depth=3")
     assert not answer["ok"]
     assert answer["problems"][0]["code"] == "TW224"
+
+
+def test_what_is_typed_wrongly_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    for name, text in (
+        ("profiles/local.yaml", "profile: local\nlake: {uri: 'file://{project}/lake'}\n"),
+        ("a.yaml", "version: 1\npipeline: a\nparams: {rounds: 9}\nsources: {rows: {sample: {name: iris}}}\n"),
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    answer = run(tmp_path / "home", "--param", "rounds=banana", pipeline=str(tmp_path / "a.yaml"))
+    assert [(one["code"], one["got"], one["expected"]) for one in answer["problems"]] == [
+        ("TW226", "banana", "integer")
+    ]
+    answer = run(tmp_path / "home", "--refresh", "check_row", "--refresh", "pin", pipeline=str(tmp_path / "a.yaml"))
+    assert [(one["code"], one["got"], one["suggestion"]) for one in answer["problems"]] == [
+        ("TW228", "check_row", "check_rows"),
+        ("TW228", "pin", None),
+    ]
+    assert not (tmp_path / "lake").exists()

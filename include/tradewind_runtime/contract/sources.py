@@ -10,6 +10,9 @@ from tradewind_runtime.contract.base import ConnectionId, Frozen, Name
 
 #: The types a column may be given, in Arrow's and Delta's common words.
 ColumnType = Literal["string", "integer", "long", "float", "double", "boolean", "date", "timestamp", "binary"]
+#: What ingestion gives each row besides: where it came from. It says nothing about what the row is about, so no model
+#: learns from it. A Kafka message also has a time of its own.
+PROVENANCE = ("_source", "_position", "_ingested", "_timestamp")
 Columns = Annotated[dict[Name, ColumnType], Field(min_length=1)]
 
 

@@ -9,10 +9,9 @@ import pyarrow.compute as pc
 
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import Window
+from tradewind_runtime.contract.sources import PROVENANCE
 from tradewind_runtime.engines import Job, Output
 
-#: Where a row was ingested from. It says nothing about what the row is about, so no model learns from it.
-PROVENANCE = ("_source", "_position", "_ingested", "_timestamp")
 MOMENT = pa.timestamp("us", "UTC")
 _WIDER = {
     pa.uint8(): pa.int16(),

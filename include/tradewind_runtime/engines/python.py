@@ -9,9 +9,10 @@ from typing import Any
 import pyarrow as pa
 
 from tradewind_runtime.contract.errors import StepError
+from tradewind_runtime.contract.sources import PROVENANCE
 from tradewind_runtime.contract.transform import PythonTransform
 from tradewind_runtime.engines import Job, Output, guarded
-from tradewind_runtime.engines.output import PROVENANCE, refused, stage
+from tradewind_runtime.engines.output import refused, stage
 
 
 def transform(job: Job) -> Output:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from tradewind.plan.model import Plan
+    from tradewind.spec import Pipeline
 
 
 def command(
     pipeline: Annotated[Path, typer.Argument(help="The pipeline's YAML.", exists=True, dir_okay=False)],
     profile: Annotated[str | None, typer.Option(help="Of profiles/; TRADEWIND_PROFILE or local by default.")] = None,
-    format: Annotated[str, typer.Option(help="text or json.")] = "text",
+    format: Annotated[Literal["text", "json"], typer.Option(help="text or json.")] = "text",
 ) -> None:
     """Show the DAGs, steps, inputs and outputs that a YAML stands for.
 
@@ -19,7 +23,7 @@ def command(
     """
     import json
 
-    plan = plan_of(pipeline, profile)
+    _, plan = planned(pipeline, profile)
     if format == "json":
         typer.echo(json.dumps({"ok": True, "plan": plan.model_dump(mode="json")}))
         return
@@ -30,24 +34,29 @@ def command(
         console.print(_tree(dag))
 
 
-def plan_of(path: Path, profile: str | None) -> Any:
-    """The plan of one YAML, under a profile.
+def planned(path: Path, profile: str | None) -> tuple[Pipeline, Plan]:
+    """One YAML and its plan, under a profile.
 
     Raises:
         TradewindError: all problems of the YAML, or of the profile.
     """
     from tradewind.compiler import commit_of
+    from tradewind.errors import TradewindError
     from tradewind.plan.build import build
     from tradewind.plan.code import UserCode
     from tradewind.profile import load_profile, project_root
-    from tradewind.spec import load
+    from tradewind.spec.load import read
 
     path = path.resolve()
     project = project_root(path.parent)
-    pipeline = load(path, root=project)
-    file = path.relative_to(project).as_posix() if path.is_relative_to(project) else str(path)
+    loaded = read(path, root=project)
+    if loaded.pipeline is None:
+        raise TradewindError(*loaded.errors)
     settings, code = load_profile(profile, project=project), UserCode.of(project)
-    return build(pipeline, settings, code, file=file, text=path.read_text(), commit=commit_of(project))
+    file = path.relative_to(project).as_posix() if path.is_relative_to(project) else str(path)
+    return loaded.pipeline, build(
+        loaded.pipeline, settings, code, file=file, text=loaded.text, commit=commit_of(project), node=loaded.node
+    )
 
 
 def _tree(dag: Any) -> Any:

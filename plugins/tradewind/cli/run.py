@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -19,7 +19,7 @@ def command(
     refresh: Annotated[list[str] | None, typer.Option(help="A step to do anew although it has a result.")] = None,
     profile: Annotated[str | None, typer.Option(help="Of profiles/; TRADEWIND_PROFILE or local by default.")] = None,
     run_id: Annotated[str | None, typer.Option(help="A name for the run; the time by default.")] = None,
-    format: Annotated[str, typer.Option(help="text or json.")] = "text",
+    format: Annotated[Literal["text", "json"], typer.Option(help="text or json.")] = "text",
 ) -> None:
     """Run a pipeline up to registration: no scheduler, no retries, no approvals.
 
@@ -27,15 +27,18 @@ def command(
     """
     from rich.console import Console
 
+    from tradewind.cli.params import params_of
+    from tradewind.cli.plan import planned
     from tradewind.plan.code import UserCode
-    from tradewind.plan.request import Run
+    from tradewind.plan.request import Run, check_refresh
     from tradewind.profile import project_root
-    from tradewind.runner import LocalRun, StepReport, parse_params
+    from tradewind.runner import LocalRun, StepReport
 
     console = Console(stderr=format == "json")
-    plan, connections = _plan(pipeline, profile)
-    declared = {name: schema.get("default") for name, schema in plan.dag("train").params.items()}
-    params = declared | _known(parse_params(param or []), declared)
+    spec, plan = planned(pipeline, profile)
+    params = params_of(spec.params, param or ())
+    check_refresh(plan.dag("train"), refresh or ())
+    connections = _connections(pipeline)
     name = run_id or f"run__{datetime.now(UTC):%Y%m%dT%H%M%S}"
     documents = _documents(plan.lake, plan.lake_connection, connections)
     run = Run(plan, "train", name, documents, params, frozenset(refresh or ()))
@@ -63,13 +66,11 @@ def command(
             console.print("The rollout is pending: it is a DAG of its own (tradewind dev up, then the web UI).")
 
 
-def _plan(path: Path, profile: str | None) -> tuple[Any, dict[str, str]]:
-    from tradewind.cli.plan import plan_of
+def _connections(path: Path) -> dict[str, str]:
     from tradewind.dev.stack import connections
     from tradewind.profile import home, project_root
 
-    plan = plan_of(path, profile)
-    return plan, connections(home(project_root(path.parent)))
+    return connections(home(project_root(path.parent)))
 
 
 def _documents(lake: str, connection: str | None, connections: dict[str, str]) -> Any:
@@ -82,26 +83,6 @@ def _documents(lake: str, connection: str | None, connections: dict[str, str]) -
         return Documents(lake)
     text = os.environ.get(variable(connection)) or connections[connection]
     return Documents(lake, store_options(Connection.parse(connection, text)))
-
-
-def _known(given: dict[str, Any], declared: dict[str, Any]) -> dict[str, Any]:
-    import difflib
-
-    from tradewind_runtime.contract.errors import Problem, TradewindError
-
-    for name in given:
-        if name not in declared:
-            near = difflib.get_close_matches(name, declared, 1)
-            raise TradewindError(
-                Problem(
-                    code="TW224",
-                    message=f"the pipeline has no param {name!r}",
-                    got=name,
-                    expected=", ".join(declared) or "none",
-                    suggestion=near[0] if near else None,
-                )
-            )
-    return given
 
 
 def _utc_window(window: tuple[datetime, datetime] | None) -> Any:

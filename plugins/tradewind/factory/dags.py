@@ -115,12 +115,12 @@ def _params(part: PlanDag) -> dict[str, Param]:
         found[name] = Param(
             None, type=["null", "string"], format="date-time", title=title, section="Window", description=_WINDOW
         )
-    steps = [step.id for step in part.steps if not step.every_run]
-    if steps:
+    if steps := list(part.refreshable):
         found["refresh"] = Param(
             [],
-            type="array",
-            examples=steps,
+            type=["array", "null"],  # the form gives null where all that was chosen is taken out again
+            items={"type": "string", "enum": steps},
+            examples=steps,  # from which the form offers several
             title="Do anew",
             section="Window",
             description="Steps to do again although they have a result; `train` also asks for a training.",

@@ -12,7 +12,7 @@ from tradewind.operators.step import StepOperator, documents_of
 from tradewind.operators.triggers import LeaseTrigger
 from tradewind.plan.holder import PROCESS, process_lives
 from tradewind.plan.model import Plan
-from tradewind.plan.request import Run
+from tradewind.plan.request import Run, check_refresh
 from tradewind_runtime import leases, retraining
 from tradewind_runtime.contract.refs import Window
 from tradewind_runtime.contract.request import StepResult
@@ -91,6 +91,12 @@ def _state(context: Context, dag_id: str, run_id: str) -> str:
 
 class PinOperator(LeasedOperator):
     """Pins a run's inputs, once."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Take the lease and pin; a step to do anew that there is not is refused before."""
+        with self.explained(context):
+            check_refresh(self.plan.dag(self.flow), self.run_of(context).refresh)
+        return super().execute(context)
 
     def do(self, run: Run, context: Context) -> StepResult:
         """Decide the window, then ask every source for its end."""

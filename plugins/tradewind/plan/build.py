@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from tradewind.errors import TradewindError
 from tradewind.plan.code import UserCode
+from tradewind.plan.fit import unfit
 from tradewind.plan.flows import monitor, rollout, score, train
 from tradewind.plan.model import Flow, Plan, PlanDag, PlanStep, Schedule, model_asset, retraining_asset
 from tradewind.plan.schedule import schedule_of
 from tradewind.plan.steps import StepBuilder
 from tradewind.profile import Profile
 from tradewind.spec import Pipeline
+from tradewind.spec.nodes import Mapping, Mark
 
 
-def build(pipeline: Pipeline, profile: Profile, code: UserCode, *, file: str, text: str = "", commit: str = "") -> Plan:
+def build(
+    pipeline: Pipeline,
+    profile: Profile,
+    code: UserCode,
+    *,
+    file: str,
+    text: str = "",
+    commit: str = "",
+    node: Mapping | None = None,
+) -> Plan:
     """The plan of one pipeline.
 
     Args:
@@ -23,9 +35,13 @@ def build(pipeline: Pipeline, profile: Profile, code: UserCode, *, file: str, te
         file: the YAML's path in the project.
         text: the YAML itself, which a registered model carries.
         commit: the one in Git, else a digest of the project's files.
+        node: the YAML as it was read, so that a problem has its place.
+
+    Raises:
+        TradewindError: with all that the YAML asks of the profile, and the profile does not have.
     """
     runners = (profile.runner, *profile.runners.values())
-    return Plan(
+    plan = Plan(
         pipeline=pipeline.pipeline,
         profile=profile.profile,
         file=file,
@@ -42,6 +58,9 @@ def build(pipeline: Pipeline, profile: Profile, code: UserCode, *, file: str, te
         model=pipeline.promote.model if pipeline.promote else None,
         dags=tuple(_dags(StepBuilder(pipeline, profile, code, text, commit))),
     )
+    if problems := tuple(unfit(plan, pipeline, node or Mapping(Mark(file, 1, 1)))):
+        raise TradewindError(*problems)
+    return plan
 
 
 def _dags(builder: StepBuilder) -> Iterator[PlanDag]:

@@ -64,6 +64,11 @@ class PlanDag(Frozen):
         """The step of an id."""
         return next(step for step in self.steps if step.id == id)
 
+    @property
+    def refreshable(self) -> tuple[str, ...]:
+        """Steps that a run may be asked to do anew; the others each run does anyway."""
+        return tuple(step.id for step in self.steps if not step.every_run)
+
 
 class Plan(Frozen):
     """All that a pipeline becomes."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tradewind.plan.model import Flow, Plan, PlanStep
+from tradewind.errors import nearest
+from tradewind.plan.model import Flow, Plan, PlanDag, PlanStep
 from tradewind.plan.words import fill
 from tradewind_runtime.contract.base import canonical
 from tradewind_runtime.contract.errors import Problem, TradewindError
@@ -24,6 +25,29 @@ def run_key(flow: Flow, run_id: str) -> str:
     """A run's name in the lake: Airflow's run id, told apart by flow, safe in a path."""
     safe = re.sub(r"[^A-Za-z0-9._+-]", "_", run_id)
     return safe if flow == "train" else f"{flow}.{safe}"
+
+
+def check_refresh(dag: PlanDag, names: Iterable[str]) -> None:
+    """Hold what a person wants done anew against the steps that there are.
+
+    Raises:
+        TradewindError: TW228 for each that is none.
+    """
+    known = dag.refreshable
+    if unknown := [name for name in names if name not in known]:
+        raise TradewindError(
+            *(
+                Problem(
+                    code="TW228",
+                    message=f"{dag.dag_id!r} has no step {name!r} to do anew",
+                    path="refresh",
+                    got=name,
+                    expected=", ".join(known),
+                    suggestion=nearest(name, known),
+                )
+                for name in sorted(unknown)
+            )
+        )
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tradewind.plan.code import UserCode
+from tradewind.plan.kinds import KINDS
 from tradewind.plan.model import PlanStep
 from tradewind.profile import Profile
 from tradewind.spec import Pipeline
@@ -46,6 +47,7 @@ class StepBuilder:
             rest: further fields of `PlanStep`.
         """
         body = config if isinstance(config, dict) else config.model_dump(mode="json", by_alias=True, exclude_none=True)
+        assert rest.get("engine", "python") in KINDS[kind].engines, f"a {kind} does not work on that engine"
         defaults = self.pipeline.defaults.of(kind)
         lake = {"lake": self.profile.lake.connection} if self.profile.lake.connection else {}
         # Where the registry's connection is not given, as in `tradewind run` without the stack, this is it.

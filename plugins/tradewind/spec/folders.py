@@ -11,6 +11,7 @@ from pathlib import Path
 from tradewind.errors import Problem
 from tradewind.spec.nodes import Mapping, parse
 
+PIPELINES = "dags/pipelines"
 NAMES = ("defaults.yaml", "defaults.yml")
 
 #: Blocks that a default may bring in by itself; it only fills in the others.
@@ -24,6 +25,12 @@ _CHOICES: dict[str, tuple[tuple[str, ...], ...]] = {
     "schedule": (("cron", "start", "end", "catchup", "timezone"), ("after",)),
     "tune.hyperopt.space.*": (("int",), ("float",), ("log",), ("choice",)),
 }
+
+
+def pipeline_files(project: Path) -> list[Path]:
+    """The YAML files of a project, in order; shared defaults are not pipelines."""
+    found = (path for pattern in ("*.yaml", "*.yml") for path in (project / PIPELINES).rglob(pattern))
+    return sorted(path for path in found if path.stem != "defaults")
 
 
 def defaults_files(path: Path, root: Path) -> list[Path]:

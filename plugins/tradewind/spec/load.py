@@ -10,7 +10,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from tradewind.errors import Problem, TradewindError
-from tradewind.spec.folders import defaults_files, merge, read_defaults, shown_path
+from tradewind.spec.awaited import Made, tables_of, unmade
+from tradewind.spec.folders import defaults_files, merge, pipeline_files, read_defaults, shown_path
 from tradewind.spec.nodes import Mapping, parse, plain
 from tradewind.spec.pipeline import Pipeline
 from tradewind.spec.places import find
@@ -58,7 +59,9 @@ def load_text(text: str, file: str = "pipeline.yaml", *, root: Path | None = Non
 
 
 def load_all(paths: Iterable[Path], *, root: Path | None = None) -> list[Loaded]:
-    """Every file with its own problems, sorted by path. A name that is used twice is the later file's problem."""
+    """Every file with its own problems, sorted by path. A name that is used twice is the later file's problem; what
+    nobody makes, of the one that waits for it.
+    """
     pipelines: dict[str, Loaded] = {}
     models: dict[str, Loaded] = {}
     found = []
@@ -67,7 +70,9 @@ def load_all(paths: Iterable[Path], *, root: Path | None = None) -> list[Loaded]
         loaded = _unique(loaded, pipelines, ("pipeline",), "TW105", "the pipeline's name")
         loaded = _unique(loaded, models, ("promote", "model"), "TW106", "the model")
         found.append(loaded)
-    return found
+    tables = {name: tables_of(one.pipeline) if one.pipeline else None for name, one in pipelines.items()}
+    whole = _whole({one.path for one in found}, root)
+    return [_awaiting(one, Made(tables, models, one.path in whole)) for one in found]
 
 
 def read(path: Path, *, root: Path | None = None) -> Loaded:
@@ -131,6 +136,21 @@ def _result(loaded: Loaded) -> Pipeline:
     if loaded.pipeline is None:
         raise TradewindError(*loaded.errors)
     return loaded.pipeline
+
+
+def _whole(files: set[Path], root: Path | None) -> set[Path]:
+    """The files of projects all of whose pipelines are among these."""
+    projects = {Path(os.path.abspath(root)) if root else root_of(path) for path in files}
+    return {path for project in projects if files.issuperset(own := pipeline_files(project)) for path in own}
+
+
+def _awaiting(loaded: Loaded, made: Made) -> Loaded:
+    """The file as it is, or with what it waits for in vain."""
+    if loaded.pipeline is None or loaded.node is None:
+        return loaded
+    problems = (*loaded.problems, *unmade(loaded.pipeline, loaded.node, made))
+    wrong = any(problem.severity == "error" for problem in problems)
+    return replace(loaded, pipeline=None if wrong else loaded.pipeline, problems=problems)
 
 
 def _unique(loaded: Loaded, seen: dict[str, Loaded], loc: tuple[str, ...], code: str, what: str) -> Loaded:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
@@ -49,6 +50,11 @@ class Param(Frozen):
         if self.pattern is not None and self.type != "string":
             msg = "pattern is for params of type string"
             raise ValueError(msg)
+        try:
+            re.compile(self.pattern or "")
+        except re.error as error:
+            msg = f"pattern is not a regular expression: {error}"
+            raise ValueError(msg) from error
         for value in self.enum or ():
             self.check(value, "enum's")
         if self.default is not None:
@@ -59,6 +65,17 @@ class Param(Frozen):
     def required(self) -> bool:
         """Whether a run must be given it."""
         return self.default is None and not self.optional
+
+    @property
+    def expects(self) -> str:
+        """What a value must be, for people."""
+        if self.enum is not None:
+            return f"one of {', '.join(map(str, self.enum))}"
+        unit = {"string": " characters", "array": " items"}.get(self.type, "")
+        limits = {"least": self.min, "most": self.max}
+        parts = [f"at {word} {limit:g}{unit}" for word, limit in limits.items() if limit is not None]
+        pattern = () if self.pattern is None else (f"of the pattern {self.pattern}",)
+        return ", ".join((self.type, *parts, *pattern))
 
     @property
     def _bounds(self) -> tuple[str, str] | None:
@@ -73,14 +90,18 @@ class Param(Frozen):
             ValueError: where it does not fit.
         """
         expected = _PYTHON[self.type]
-        strict = self.type not in _FORMATS and self.type != "number"
+        kind = str if self.type in _FORMATS else expected  # a number is no date, though one could be made of it
         try:
-            TypeAdapter(expected).validate_python(value, strict=strict)
+            TypeAdapter(kind).validate_python(value, strict=True)
+            TypeAdapter(expected).validate_python(value, strict=self.type not in _FORMATS)
         except ValidationError as error:
             msg = f"{what} {value!r} is not of type {self.type}"
             raise ValueError(msg) from error
         if self.enum is not None and value not in self.enum:
             msg = f"{what} {value!r} is not one of {list(self.enum)}"
+            raise ValueError(msg)
+        if self.pattern is not None and not re.search(self.pattern, value):
+            msg = f"{what} {value!r} is not of the pattern {self.pattern}"
             raise ValueError(msg)
         size = value if self.type in ("integer", "number") else len(value) if self._bounds else 0
         if (self.min is not None and size < self.min) or (self.max is not None and size > self.max):

@@ -88,8 +88,20 @@ def test_an_empty_folder_is_not_right(project: Path) -> None:
     assert (done.returncode, "no pipelines found" in done.stdout) == (1, True)
 
 
+EXAMPLE = "dags/pipelines/breast_cancer.yaml"
+
+
 @pytest.mark.parametrize(
-    "arguments", [["validate", "nowhere"], ["validate"], ["valdate"], ["validate", ".", "--format", "xml"]]
+    "arguments",
+    [
+        ["validate", "nowhere"],
+        ["validate"],
+        ["valdate"],
+        ["validate", ".", "--format", "xml"],
+        ["plan", EXAMPLE, "--format", "xml"],
+        ["run", EXAMPLE, "--format", "xml"],
+        ["compile", "--out", "nowhere", "--project", "nowhere", "--format", "xml"],
+    ],
 )
 def test_used_wrongly(arguments: list[str]) -> None:
     assert tradewind(*arguments).returncode == 2

@@ -20,6 +20,7 @@ from airflow.sdk import DAG, AssetOrTimeSchedule
 from airflow.serialization.serialized_objects import DagSerialization
 from kubernetes.client import ApiClient
 from tests.restricted import assert_restricted
+from tests.tradewind.plan import small
 
 from tradewind.factory import dags_of
 from tradewind.operators.kubernetes import PodStepOperator
@@ -27,9 +28,10 @@ from tradewind.operators.pin import PinOperator
 from tradewind.operators.step import StepOperator
 from tradewind.plan.build import build
 from tradewind.plan.code import UserCode
+from tradewind.plan.kinds import KINDS
 from tradewind.plan.model import Plan
 from tradewind.plan.request import Run
-from tradewind.profile import load_profile
+from tradewind.profile import Profile, load_profile
 from tradewind.spec import load
 from tradewind_runtime.contract.pins import Pins
 from tradewind_runtime.contract.refs import DatasetRef, ValueRef, Window
@@ -156,6 +158,26 @@ def test_heavy_steps_are_pods_and_light_ones_processes(dags):
     }  # fmt: skip
     assert isinstance(tasks["pin"], PinOperator)
     assert all(task.deferrable for name, task in tasks.items() if name in pods)
+
+
+def test_a_task_runs_where_the_plan_says():
+    """Under a profile that says kubernetes and nothing else."""
+    profile = Profile(profile="cluster", runner="kubernetes", environments={"steps": {"image": "i"}})
+    alerts = {"slack": {"channel": "#ml", "connection": "slack_default", "on": ["promotion", "drift"]}}
+    everything = small.plan(
+        profile, promote=small.BODY["promote"] | {"approval": "human"}, alerts=alerts,
+        tune={"hyperopt": {"space": {"C": {"float": [0, 1]}}}},
+    )  # fmt: skip
+    steps = {f"{dag.dag_id}.{step.id}": step for dag in everything.dags for step in dag.steps}
+    assert {step.kind for step in steps.values()} == KINDS.keys() - {"replay"}
+    tasks = {
+        f"{name}.{task.task_id}": task
+        for name, dag in dags_of(everything.model_dump_json(), file=str(ROOT / "p.py")).items()
+        for task in dag.tasks
+    }
+    pods = {name for name, task in tasks.items() if isinstance(task, PodStepOperator)}
+    assert pods == {name for name, step in steps.items() if step.runner == "kubernetes"}
+    assert {"p.train", "p.check_rows", "p__score.score", "p__rollout.promote"} <= pods
 
 
 def test_a_rollout_starts_no_pod(dags):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from airflow.sdk.exceptions import ParamValidationError
 from airflow.timetables.base import DagRunInfo, TimeRestriction
 from pendulum import datetime as at
 from pendulum import instance
@@ -38,6 +39,16 @@ def test_a_param_says_under_which_heading_it_stands() -> None:
 def test_a_rollout_s_form_asks_for_a_version() -> None:
     dag = dags_of(plan().model_dump_json(), file="/bundle/p.py")["p__rollout"]
     assert {name: dag.params[name] for name in dag.params} == {"version": None, "at_once": False}
+
+
+def test_the_form_offers_the_steps_to_do_anew_and_takes_no_other() -> None:
+    param = dags_of(plan().model_dump_json(), file="/bundle/p.py")["p"].params.get_param("refresh")
+    steps = ["ingest_rows", "check_rows", "transform", "train", "evaluate", "register"]
+    assert (param.schema["examples"], param.value) == (steps, [])
+    assert [param.resolve(chosen) for chosen in (["train", "transform"], None)] == [["train", "transform"], None]
+    for wrong in (["trian"], ["pin"]):
+        with pytest.raises(ParamValidationError, match="is not one of"):
+            param.resolve(wrong)
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Zurich", "America/New_York"])

@@ -149,6 +149,13 @@ def test_a_wrong_window_is_told_and_holds_nobody_up(plan: Plan, params: dict[str
     assert leases.current(Documents(plan.lake), lease_name(plan, "train")) is None
 
 
+def test_a_step_that_there_is_not_is_not_done_anew(plan: Plan) -> None:
+    with pytest.raises(AirflowFailException, match=r"TW228[\s\S]*did you mean: transform"):
+        pin(plan, "r1", params={"refresh": ["trasnform"]}, data_interval_start=day(1), data_interval_end=day(2))
+    assert leases.current(Documents(plan.lake), lease_name(plan, "train")) is None
+    assert Run(plan, "train", "r1", Documents(plan.lake)).pins() is None
+
+
 def test_a_run_waits_for_the_lease_and_passes_over_one_that_has_ended(plan: Plan) -> None:
     wanted = {"params": {"window_start": "2013-06-01T00:00:00Z", "window_end": "2013-06-02T00:00:00Z"}}
     pin(plan, "r1", **wanted)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import yaml
 from tests.tradewind.plan.small import BODY, ids, plan
 
-from tradewind.plan.model import Plan
+from tradewind.plan.model import Plan, table_asset
+from tradewind.spec import load_text
+from tradewind.spec.awaited import tables_of
 
 
 def test_flows_and_their_steps() -> None:
@@ -44,3 +47,9 @@ def test_the_same_text_gives_the_same_plan_and_it_survives_json() -> None:
     found = plan()
     assert found.digest == plan().digest
     assert Plan.model_validate_json(found.model_dump_json()) == found
+
+
+def test_the_tables_that_others_may_wait_for_are_those_that_steps_tell_of() -> None:
+    outlets = {asset for dag in plan().dags for step in dag.steps for asset in step.outlets}
+    made = {table_asset("p", name) for name in tables_of(load_text(yaml.safe_dump(BODY)))}
+    assert made == {asset for asset in outlets if asset.startswith("tradewind://table/")}

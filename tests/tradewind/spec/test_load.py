@@ -70,6 +70,44 @@ def test_a_model_belongs_to_one_pipeline(project: Path) -> None:
     assert [[one.code for one in loaded.problems] for loaded in load_all(paths)] == [[], ["TW106"]]
 
 
+def waiting(*assets: str) -> str:
+    return SMALL.format(name="waits") + f"schedule: {{after: [{', '.join(assets)}]}}\n"
+
+
+def test_a_pipeline_waits_for_what_another_one_makes(project: Path) -> None:
+    made = write(project, "a.yaml", SMALL.format(name="made") + TRAIN + "promote: {model: m}\nscore: {}\n")
+    tables = [f"tradewind://table/made/{name}" for name in ("rows", "features", "predictions")]
+    right = write(project, "b.yaml", waiting(*tables, "tradewind://model/m"))
+    assert [loaded.problems for loaded in load_all([made, right])] == [(), ()]
+
+
+def test_what_a_pipeline_does_not_make_is_an_error(project: Path) -> None:
+    made = write(project, "a.yaml", SMALL.format(name="made"))
+    wrong = write(project, "b.yaml", waiting("tradewind://table/made/rows", "tradewind://table/made/row"))
+    _, loaded = load_all([made, wrong])
+    [problem] = loaded.problems
+    assert (loaded.pipeline, problem.code, problem.severity) == (None, "TW149", "error")
+    assert (problem.line, problem.column, problem.path) == (4, 49, "schedule.after[1]")
+    assert (problem.suggestion, problem.expected) == ("tradewind://table/made/rows", "rows")
+
+
+def test_nobody_waits_in_vain_for_a_pipeline_that_is_wrong_now(project: Path) -> None:
+    made = write(project, "a.yaml", SMALL.format(name="made") + "wrong: key\n")
+    assert load_all([made, write(project, "b.yaml", waiting("tradewind://table/made/other"))])[1].problems == ()
+
+
+def test_what_no_pipeline_of_the_project_makes_is_a_warning(project: Path) -> None:
+    made = write(project, "a.yaml", SMALL.format(name="made") + TRAIN + "promote: {model: model-m}\n")
+    other = write(project, "b.yaml", waiting("tradewind://table/maed/rows", "tradewind://model/model-n"))
+    assert load_all([other])[0].problems == ()  # alone, it cannot be told
+    _, loaded = load_all([made, other])
+    assert loaded.pipeline is not None
+    assert [(one.code, one.severity, one.suggestion) for one in loaded.problems] == [
+        ("TW149", "warning", "tradewind://table/made/rows"),
+        ("TW149", "warning", "tradewind://model/model-m"),
+    ]
+
+
 def test_a_wrong_file_disturbs_no_other(project: Path) -> None:
     right = write(project, "a.yaml", SMALL.format(name="a"))
     wrong = write(project, "b.yaml", "version: [")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tradewind.errors import Problem, nearest
-from tradewind.spec.nodes import Mapping
 from tradewind.spec.places import Place
 from tradewind.spec.rules.view import View, rule
 from tradewind_runtime.contract.promote import METRICS
@@ -103,14 +102,12 @@ def estimator(view: View) -> Iterator[Problem]:
 
 
 @rule
-def known_columns(view: View) -> Iterator[Problem]:
-    """The label is not learned from; and where columns are declared and nothing changes them, they are known."""
-    train, draft = view.draft.train, view.draft
-    if train is None:
-        return
-    for field in ("features", "exclude"):
+def label_apart(view: View) -> Iterator[Problem]:
+    """The label is not learned from."""
+    train = view.draft.train
+    for field in ("features", "exclude") if train else ():
         for index, name in enumerate(getattr(train, field) or ()):
-            if name == train.label:
+            if train is not None and name == train.label:
                 yield view.at("train", field, index).problem(
                     "TW128",
                     f"the label {name!r} is never a feature"
@@ -118,24 +115,3 @@ def known_columns(view: View) -> Iterator[Problem]:
                     got=name,
                     severity="error" if field == "features" else "warning",
                 )
-    if view.given("transform") or len(view.names("sources")) != 1 or len(draft.sources) != 1:
-        return
-    if next(iter(draft.sources.values())).columns is None:
-        return
-    columns = view.at("sources", next(iter(draft.sources)), "columns").node
-    known = list(columns.items) if isinstance(columns, Mapping) else []
-    named = [(view.at("train", "label"), train.label), (view.at("split", "time"), draft.split.time)]
-    named += [
-        (view.at("train", field, index), name)
-        for field in ("features", "exclude")
-        for index, name in enumerate(getattr(train, field) or ())
-    ]
-    for place, column in named:
-        if column is not None and column not in known:
-            yield place.problem(
-                "TW128",
-                f"the source has no column {column!r}",
-                got=column,
-                expected=", ".join(known),
-                suggestion=nearest(column, known),
-            )

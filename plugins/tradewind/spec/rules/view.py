@@ -52,6 +52,17 @@ class View:
         found = plain(self.at(block).node) if self.given(block) else {}
         return sorted(found) if isinstance(found, dict) else []
 
+    def columns(self, table: str) -> dict[str, Any] | None:
+        """The columns of a source, or of `features`, with their types, right or wrong; None where nobody declares them.
+
+        Without a transform, `features` is the only source's table; what a transform gives is not known.
+        """
+        sources = self.names("sources")
+        if table == "features" and table not in sources and len(sources) == 1 and not self.given("transform"):
+            table = sources[0]
+        declared = plain(self.at("sources", table, "columns").node) if self.given("sources", table, "columns") else None
+        return declared if isinstance(declared, dict) else None
+
 
 Rule = Callable[[View], Iterator[Problem]]
 RULES: list[Rule] = []

@@ -1,0 +1,43 @@
+"""What a YAML asks of its profile, and the profile does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tradewind.errors import Problem, nearest
+from tradewind.plan.model import Plan
+from tradewind.spec import Pipeline
+from tradewind.spec.defaults import PARTS
+from tradewind.spec.nodes import Mapping, Path, written
+from tradewind.spec.places import find
+
+
+def unfit(plan: Plan, pipeline: Pipeline, node: Mapping) -> Iterator[Problem]:
+    """Environments that the YAML names for steps which the plan has.
+
+    Args:
+        plan: of the pipeline, under the profile.
+        pipeline: what the YAML says.
+        node: the YAML itself, for the places.
+    """
+    kinds = dict.fromkeys(step.kind for dag in plan.dags for step in dag.steps)
+    asked = {_where(pipeline, kind): pipeline.defaults.of(kind).environment for kind in kinds}
+    for path, name in asked.items():
+        if name is not None and name not in plan.environments:
+            yield find(node, path).problem(
+                "TW160",
+                f"the profile {plan.profile!r} has no environment {name!r}",
+                path=written(path),
+                got=name,
+                expected=", ".join(plan.environments),
+                suggestion=nearest(name, plan.environments),
+                fix=f"environments: {{{name}: {{python: …, image: …}}}} in profiles/{plan.profile}.yaml",
+            )
+
+
+def _where(pipeline: Pipeline, kind: str) -> Path:
+    """Where the environment of a kind of step is said."""
+    own = next((over for block, over in pipeline.defaults.steps.items() if block == PARTS.get(kind, kind)), None)
+    if own is not None and "environment" in own.model_fields_set:
+        return ("defaults", "steps", PARTS.get(kind, kind), "environment")
+    return ("defaults", "environment")
