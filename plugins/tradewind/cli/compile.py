@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,7 +13,7 @@ def command(
     out: Annotated[Path, typer.Option(help="Folder for the compiled DAG files.")],
     project: Annotated[Path | None, typer.Option(help="The project; by default the one around this folder.")] = None,
     profile: Annotated[str | None, typer.Option(help="Of profiles/; TRADEWIND_PROFILE or local by default.")] = None,
-    format: Annotated[str, typer.Option(help="text or json.")] = "text",
+    format: Annotated[Literal["text", "json"], typer.Option(help="text or json.")] = "text",
 ) -> None:
     """Write one DAG file for each YAML of dags/pipelines, with the archive of user code beside them.
 

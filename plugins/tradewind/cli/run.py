@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -19,7 +19,7 @@ def command(
     refresh: Annotated[list[str] | None, typer.Option(help="A step to do anew although it has a result.")] = None,
     profile: Annotated[str | None, typer.Option(help="Of profiles/; TRADEWIND_PROFILE or local by default.")] = None,
     run_id: Annotated[str | None, typer.Option(help="A name for the run; the time by default.")] = None,
-    format: Annotated[str, typer.Option(help="text or json.")] = "text",
+    format: Annotated[Literal["text", "json"], typer.Option(help="text or json.")] = "text",
 ) -> None:
     """Run a pipeline up to registration: no scheduler, no retries, no approvals.
 
@@ -114,19 +114,25 @@ def _utc_window(window: tuple[datetime, datetime] | None) -> Any:
 
 
 def _say(console: Any, report: Any) -> None:
+    from rich.markup import escape
+
     metrics = ", ".join(f"{name}={value:g}" for name, value in report.metrics.items())
-    text = " · ".join(part for part in (report.state, f"{report.seconds:.1f} s", metrics, report.reason) if part)
+    parts = (report.state, f"{report.seconds:.1f} s", metrics, escape(report.reason))
+    text = " · ".join(part for part in parts if part)
     console.print(f"  [green]✓[/green] {text}" if report.state != "skipped" else f"  [yellow]-[/yellow] {text}")
 
 
 def _table(pipeline: str, run: str, reports: list[Any]) -> Any:
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=f"{pipeline}: {run}")
     for column in ("step", "state", "seconds", "what"):
         table.add_column(column, justify="right" if column == "seconds" else "left")
     for report in reports:
-        what = report.reason or ", ".join(f"{name} {value:g}" for name, value in list(report.metrics.items())[:4])
+        what = escape(report.reason) or ", ".join(
+            f"{name} {value:g}" for name, value in list(report.metrics.items())[:4]
+        )
         table.add_row(report.id, report.state, f"{report.seconds:.1f}", what)
     return table
 
