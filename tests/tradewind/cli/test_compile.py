@@ -6,14 +6,19 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.tradewind.cli.conftest import Typed
+from tests.tradewind.cli.conftest import Typed, lay_out
 
 WRONG = "version: 1\npipeline: wrong\nsorces: {}\n"
 
 
-def test_each_yaml_is_a_dag_file_with_the_user_code_beside_it(ran: Path, tmp_path: Path, typed: Typed) -> None:
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    return lay_out(tmp_path / "a project")
+
+
+def test_each_yaml_is_a_dag_file_with_the_user_code_beside_it(project: Path, tmp_path: Path, typed: Typed) -> None:
     out = tmp_path / "build dags"
-    done = typed(ran, "compile", "--out", str(out), "--format", "json")
+    done = typed(project, "compile", "--out", str(out), "--format", "json")
     body = json.loads(done.stdout)
     assert (done.exit_code, body["ok"], body["problems"]) == (0, True, [])
     stub = out / "breast_cancer.py"
@@ -22,7 +27,7 @@ def test_each_yaml_is_a_dag_file_with_the_user_code_beside_it(ran: Path, tmp_pat
     assert body["version"] in stub.read_text()
     [archive] = (out / "code").iterdir()
     assert archive.name.endswith(".tar.gz")
-    text = typed(ran, "compile", "--out", str(out))
+    text = typed(project, "compile", "--out", str(out))
     assert (text.exit_code, text.stdout) == (0, f"1 pipelines compiled to {out}, 0 of them wrong\n")
 
 
@@ -40,5 +45,5 @@ def test_a_wrong_yaml_is_exit_code_1_and_disturbs_no_other(project: Path, tmp_pa
 
 
 @pytest.mark.parametrize("words", [(), ("--out", "x", "--format", "xml")], ids=["no folder", "no such format"])
-def test_used_wrongly(ran: Path, typed: Typed, words: tuple[str, ...]) -> None:
-    assert typed(ran, "compile", *words).exit_code == 2
+def test_used_wrongly(project: Path, typed: Typed, words: tuple[str, ...]) -> None:
+    assert typed(project, "compile", *words).exit_code == 2

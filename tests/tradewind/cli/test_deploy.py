@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.tradewind.cli.conftest import Typed
+from tests.tradewind.cli.conftest import Typed, lay_out
 
 from tradewind_runtime.documents import Documents
 from tradewind_runtime.endpoints import ArmStatus, ReplicaStatus, moves, status_path
@@ -59,6 +59,7 @@ def test_nothing_is_served(served: Path, typed: Typed) -> None:
     assert body["endpoints"] == [{"endpoint": "trains", "generation": None, "replicas": []}]
 
 
-def test_there_is_no_endpoint_yet(ran: Path, typed: Typed) -> None:
-    assert "There is no endpoint yet" in typed(ran, "deploy", "status").stdout
-    assert json.loads(typed(ran, "deploy", "status", "--format", "json").stdout) == {"ok": True, "endpoints": []}
+def test_there_is_no_endpoint_yet(tmp_path: Path, typed: Typed) -> None:
+    project = lay_out(tmp_path / "new")
+    assert "There is no endpoint yet" in typed(project, "deploy", "status").stdout
+    assert json.loads(typed(project, "deploy", "status", "--format", "json").stdout) == {"ok": True, "endpoints": []}

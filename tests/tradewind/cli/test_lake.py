@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from tests.tradewind.cli.conftest import Typed
+from tests.tradewind.cli.conftest import EXAMPLE, Typed, lay_out
 
 from tradewind.errors import TradewindError
 from tradewind_runtime.lake import Advance, Lake
@@ -16,6 +20,24 @@ from tradewind_runtime.lake import Advance, Lake
 RAW = "breast-cancer/patients_raw"
 ROWS = 569  # of the sample
 INGESTED = pa.schema([("word", pa.string()), ("_source", pa.string()), ("_position", pa.int64())])
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which the example has been run once, by the command."""
+    root = lay_out(tmp_path_factory.mktemp("a project"))
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TRADEWIND")}
+    command = [sys.executable, "-m", "tradewind.cli", "run", EXAMPLE, "--run-id", "first", "--format", "json"]
+    done = subprocess.run(command, cwd=root, env=kept, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["ok"]
+    return root
+
+
+@pytest.fixture
+def project(ran: Path, tmp_path: Path) -> Path:
+    """The same, for a test that changes its lake."""
+    return Path(shutil.copytree(ran, tmp_path / "a copy"))
 
 
 def lake(project: Path) -> Lake:
