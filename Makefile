@@ -2,6 +2,9 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down test test-runtime lint bench docs
 
+# One of two workers waits for a server most of the time; modules stay whole and in order.
+WORKERS = -n 2 --dist loadscope --no-loadscope-reorder
+
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
@@ -17,8 +20,8 @@ up: setup ## Start the local stack: Airflow, Kafka, S3, MLflow, the model server
 down: ## Stop the local stack; no process is left
 	@if [ -x .venv/bin/tradewind ]; then .venv/bin/tradewind dev down; else echo "nothing was set up"; fi
 
-test: setup ## All tests, with real servers, on two workers: one of them waits for Airflow most of the time
-	.venv/bin/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
+test: setup ## All tests, with real servers, on two workers
+	.venv/bin/python -m pytest $(WORKERS) $(ARGS)
 
 lint: setup ## Style, types, layers, the Dockerfile and the examples
 	.venv/bin/ruff check .
@@ -35,7 +38,7 @@ bench: setup ## Measure, beside peers; results go to bench/results/
 docs: setup ## Build the documentation into site/
 	.venv/bin/mkdocs build --strict
 
-test-runtime: setup ## The data plane's quick tests where Airflow is not installed
+test-runtime: setup ## The data plane's tests, with real servers, where Airflow is not installed
 	@UV_PROJECT_ENVIRONMENT=.cache/venv-steps .cache/tools/bin/uv sync --quiet --frozen --extra steps --extra dev --group test
 	@! .cache/venv-steps/bin/python -c "import airflow" 2>/dev/null
-	.cache/venv-steps/bin/python -m pytest -m "not server" tests/tradewind_runtime $(ARGS)
+	.cache/venv-steps/bin/python -m pytest $(WORKERS) tests/tradewind_runtime $(ARGS)

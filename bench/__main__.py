@@ -14,10 +14,7 @@ def main() -> int:
     codes = []
     for name in names:
         print(f"\n=== {name}", flush=True)
-        command = [sys.executable, "-m", f"bench.{name}"]
-        if name in ("tuning", "serving"):
-            command += ["--out", f"bench/results/{name}.json"]
-        codes.append(subprocess.run(command, check=False).returncode)
+        codes.append(subprocess.run([sys.executable, "-m", f"bench.{name}"], check=False).returncode)
     return max(codes)
 
 

@@ -1,28 +1,25 @@
 """Drift on a million rows of twenty columns: Tradewind's exact, streamed comparison beside Evidently's own, in one run.
 
-`python bench/drift.py [--rows 1000000] [--columns 20] [--repeat 5]`. Results go to bench/results/drift.json.
+`python -m bench.drift [--rows 1000000] [--columns 20] [--repeat 5]`. Results go to bench/results/drift.json.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import resource
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from bench.results import write
+
 os.environ["DO_NOT_TRACK"] = "1"
-RESULTS = Path(__file__).parent / "results"
 GOAL = 1.0  # seconds
 EVERY = 5  # one column in so many is a text; one in so many of the others moves
 
@@ -115,13 +112,11 @@ def main() -> int:
     slowest = max(mine["compare"]["wall"])
     good = slowest <= GOAL and mine["drifting"] == other["drifting"]
     body = {
-        "benchmark": "drift", "ok": good, "at": datetime.now(UTC).isoformat(timespec="seconds"), "goal_seconds": GOAL,
-        "rows": options.rows, "columns": options.columns, "cores": os.cpu_count(), "python": platform.python_version(),
-        "machine": platform.platform(), "load": os.getloadavg(), "tradewind": mine, "evidently": other,
+        "ok": good, "goal_seconds": GOAL, "rows": options.rows, "columns": options.columns,
+        "tradewind": mine, "evidently": other,
         "cpu_ratio": round(min(other["compare"]["cpu"]) / max(mine["compare"]["cpu"]), 1),
     }  # fmt: skip
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "drift.json").write_text(json.dumps(body, indent=1) + "\n")
+    write("drift", body)
     print(f"slowest of ours {slowest} s (goal {GOAL} s); evidently uses {body['cpu_ratio']} times the processor time")
     return 0 if good else 1
 

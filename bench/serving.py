@@ -1,6 +1,6 @@
 """What the model server adds to a request: p50 and p95 beside a bare FastAPI route that calls the same model.
 
-    python bench/serving.py --out bench/results/serving.json
+    python -m bench.serving [--requests 1000]
 
 One client, one connection, requests one after another, in turns, so that noise of the machine meets both alike.
 """
@@ -10,10 +10,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -23,8 +21,9 @@ import httpx
 import numpy as np
 import xgboost
 
+from bench.results import write
+
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
 PYTHON = ROOT / ".venv-serving" / "bin" / "python"
 FEATURES = tuple(f"f{n}" for n in range(12))
 BARE = """
@@ -58,7 +57,6 @@ def main() -> None:
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--requests", type=int, default=1000)
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2000, len(FEATURES)))
@@ -96,19 +94,8 @@ def main() -> None:
             bare.kill()
             bare.wait()
     found: dict[str, Any] = {name: quantiles(seconds) for name, seconds in taken.items()}
-    result = {
-        "ok": True,
-        "requests": options.requests,
-        "machine": platform.platform(),
-        "cores": os.cpu_count(),
-        "load": os.getloadavg()[0],
-        "results": found,
-        "raw_seconds": taken,
-    }
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(result))
-    print(json.dumps({key: value for key, value in result.items() if key != "raw_seconds"}, indent=1))
+    print(json.dumps(found, indent=1))
+    write("serving", {"ok": True, "requests": options.requests, "results": found, "raw_seconds": taken})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What a sweep adds: 12 trials of half a second on two warm workers, beside a bare pool of two processes.
 
-    python bench/tuning.py --out bench/results/tuning.json
+    python -m bench.tuning [--repeat 3]
 
 A trial sleeps, so that the figure is the sweep's own: asking, requests, results, hand-over. Both begin with their
 workers started and their imports done; starting takes a few seconds, once a sweep, and is told apart.
@@ -13,8 +13,6 @@ import hashlib
 import io
 import json
 import multiprocessing
-import os
-import platform
 import statistics
 import tarfile
 import tempfile
@@ -23,6 +21,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from unittest import mock
+
+from bench.results import write
 
 TRIALS, WORKERS, SECONDS, GOAL = 12, 2, 0.5, 1.1
 FUNCTION = f"""
@@ -122,7 +122,6 @@ def main() -> int:
     """Both, in turn, a few times; exit code 1 where the goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     runs = []
     for _ in range(options.repeat):
@@ -133,20 +132,15 @@ def main() -> int:
     ratio = statistics.median(run["sweep"] / run["bare_pool"] for run in runs)
     body = {
         "ok": ratio <= GOAL,
-        "benchmark": "tuning",
         "trials": TRIALS,
         "workers": WORKERS,
         "seconds": SECONDS,
         "ratio": round(ratio, 3),
         "goal": GOAL,
         "runs": runs,
-        "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()},
     }
-    text = json.dumps(body, indent=1)
-    print(text)
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(text + "\n")
+    print(json.dumps(body, indent=1))
+    write("tuning", body)
     return 0 if body["ok"] else 1
 
 

@@ -1,4 +1,4 @@
-"""Raw results, one JSON a benchmark, each with the machine that it was taken on."""
+"""Raw results, one JSON a benchmark, each with the machine that it was taken on, its load and the date."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+#: Asked when a benchmark begins, since it makes load of its own.
+LOAD = os.getloadavg()[0]
+
 
 def write(name: str, body: dict[str, Any]) -> Path:
     """Keep a benchmark's figures beside this file."""
     machine = {
+        "system": platform.platform(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "airflow": version("apache-airflow"),
-        "load": os.getloadavg()[0],
+        "load": LOAD,
         "taken": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     path = Path(__file__).parent / f"{name}.json"

@@ -160,4 +160,7 @@ def _print(rows: list[dict[str, Any]], format: str, what: str, nothing: str) -> 
                 for value in row.values()
             )
         )
-    Console().print(shown)
+    console = Console(markup=False)  # users' data and Arrow's types have brackets in them
+    if not console.is_terminal:
+        console.width = 10_000  # a pipe has no width to cut a table to
+    console.print(shown)

@@ -95,19 +95,25 @@ def _utc_window(window: tuple[datetime, datetime] | None) -> Any:
 
 
 def _say(console: Any, report: Any) -> None:
+    from rich.markup import escape
+
     metrics = ", ".join(f"{name}={value:g}" for name, value in report.metrics.items())
-    text = " · ".join(part for part in (report.state, f"{report.seconds:.1f} s", metrics, report.reason) if part)
+    parts = (report.state, f"{report.seconds:.1f} s", metrics, escape(report.reason))
+    text = " · ".join(part for part in parts if part)
     console.print(f"  [green]✓[/green] {text}" if report.state != "skipped" else f"  [yellow]-[/yellow] {text}")
 
 
 def _table(pipeline: str, run: str, reports: list[Any]) -> Any:
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=f"{pipeline}: {run}")
     for column in ("step", "state", "seconds", "what"):
         table.add_column(column, justify="right" if column == "seconds" else "left")
     for report in reports:
-        what = report.reason or ", ".join(f"{name} {value:g}" for name, value in list(report.metrics.items())[:4])
+        what = escape(report.reason) or ", ".join(
+            f"{name} {value:g}" for name, value in list(report.metrics.items())[:4]
+        )
         table.add_row(report.id, report.state, f"{report.seconds:.1f}", what)
     return table
 

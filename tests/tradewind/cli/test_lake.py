@@ -1,22 +1,154 @@
-"""`tradewind lake verify`: its exit code says whether anything is there twice."""
+"""`tradewind lake` on the lake that a run of the example left."""
+
+from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
 
-from tests.tradewind_runtime.tables import ingested
-from typer.testing import CliRunner
+import pyarrow as pa
+import pytest
+from tests.tradewind.cli.conftest import EXAMPLE, Typed, lay_out
 
-from tradewind.cli.lake import app
-from tradewind_runtime.lake import Lake
+from tradewind.errors import TradewindError
+from tradewind_runtime.lake import Advance, Lake
+
+RAW = "breast-cancer/patients_raw"
+ROWS = 569  # of the sample
+INGESTED = pa.schema([("word", pa.string()), ("_source", pa.string()), ("_position", pa.int64())])
 
 
-def test_the_command_fails_where_something_is_twice(tmp_path, monkeypatch):
-    monkeypatch.setenv("TRADEWIND_PROJECT", str(tmp_path))
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which the example has been run once, by the command."""
+    root = lay_out(tmp_path_factory.mktemp("a project"))
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TRADEWIND")}
+    command = [sys.executable, "-m", "tradewind.cli", "run", EXAMPLE, "--run-id", "first", "--format", "json"]
+    done = subprocess.run(command, cwd=root, env=kept, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["ok"]
+    return root
+
+
+@pytest.fixture
+def project(ran: Path, tmp_path: Path) -> Path:
+    """The same, for a test that changes its lake."""
+    return Path(shutil.copytree(ran, tmp_path / "a copy"))
+
+
+def lake(project: Path) -> Lake:
+    return Lake((project / ".tradewind/lake").as_uri())
+
+
+def ingest(project: Path, positions: range, committed: int) -> None:
+    """Rows of a Kafka partition, as ingestion writes them; what is committed may say otherwise."""
+    rows = pa.table([["[/a]"] * len(positions), ["words-0"] * len(positions), list(positions)], schema=INGESTED)
+    table = lake(project).table("letters/words_raw")
+    before = table.position("kafka:words:0")
+    table.commit(
+        table.stage(rows.to_batches(), INGESTED), schema=INGESTED,
+        positions={"kafka:words:0": Advance(before, committed)}, metadata={"run": "hand", "rows": len(positions)},
+    )  # fmt: skip
+
+
+def test_tables_are_listed_with_their_rows(ran: Path, typed: Typed) -> None:
+    done = typed(ran, "lake", "ls", "--format", "json")
+    body = json.loads(done.stdout)
+    assert (done.exit_code, body["ok"]) == (0, True)
+    found = {table["table"]: (table["version"], table["rows"], table["files"]) for table in body["tables"]}
+    assert found == {
+        "breast-cancer/features": (1, ROWS, 1),
+        "breast-cancer/patients": (1, ROWS, 1),
+        "breast-cancer/patients_quarantine": (1, 0, 0),
+        RAW: (1, ROWS, 1),
+    }
+    text = typed(ran, "lake", "ls").stdout
+    assert RAW in text
+    assert str(ROWS) in text
+
+
+def test_a_lake_without_tables_says_what_to_do(tmp_path: Path, typed: Typed) -> None:
     (tmp_path / "profiles").mkdir()
-    (tmp_path / "profiles" / "local.yaml").write_text("profile: local\n")
-    lake = Lake((tmp_path / ".tradewind" / "lake").as_uri())
-    ingested(lake, "t-0", [0, 1], committed=2)
-    good = CliRunner().invoke(app, ["verify", "--format", "json"])
-    assert (good.exit_code, json.loads(good.stdout)["ok"]) == (0, True)
-    ingested(lake, "t-0", [1], committed=3, before=2)
-    bad = CliRunner().invoke(app, ["verify", "p/t_raw", "--format", "json"])
-    assert (bad.exit_code, json.loads(bad.stdout)["sources"][0]["doubles"]) == (1, 1)
+    (tmp_path / "profiles/local.yaml").write_text("profile: local\n")
+    assert typed(tmp_path, "lake", "ls").stdout == "There is no table yet: run a pipeline.\n"
+    assert json.loads(typed(tmp_path, "lake", "ls", "--format", "json").stdout) == {"ok": True, "tables": []}
+    done = typed(tmp_path, "lake", "verify")
+    assert (done.exit_code, done.stdout) == (0, "Nothing has been ingested yet.\n")
+
+
+def test_columns_and_first_rows_are_shown(ran: Path, typed: Typed) -> None:
+    body = json.loads(typed(ran, "lake", "show", RAW, "--limit", "2", "--format", "json").stdout)
+    assert (body["ok"], body["table"], body["version"], body["rows"]) == (True, RAW, 1, ROWS)
+    assert {"column": "target", "type": "int64"} in body["columns"]
+    assert [(row["_source"], row["_position"]) for row in body["head"]] == [("breast_cancer", 0), ("breast_cancer", 1)]
+    text = typed(ran, "lake", "show", RAW, "--limit", "2").stdout
+    assert f"{RAW} version 1: {ROWS} rows" in text
+    assert "timestamp[us, tz=UTC]" in text
+    assert f"{body['head'][0]['mean_radius']}" in text, "a pipe gets whole values, however many columns there are"
+
+
+def test_an_older_version_is_shown(ran: Path, typed: Typed) -> None:
+    text = typed(ran, "lake", "show", RAW, "--version", "0").stdout
+    assert f"{RAW} version 0: 0 rows" in text
+    assert "It has no rows." in text
+
+
+def test_a_table_that_is_not_there_is_refused_with_the_nearest(ran: Path, typed: Typed) -> None:
+    for command in ("show", "history"):
+        error = typed(ran, "lake", command, "breast-cancer/patient").exception
+        assert isinstance(error, TradewindError)
+        [problem] = error.problems
+        assert (problem.code, problem.suggestion) == ("TW341", "breast-cancer/patients")
+
+
+def test_commits_are_listed_newest_first_with_their_run(ran: Path, typed: Typed) -> None:
+    body = json.loads(typed(ran, "lake", "history", RAW, "--format", "json").stdout)
+    assert body["ok"]
+    assert [(commit["version"], commit["run"], commit["rows"]) for commit in body["commits"]] == [
+        (1, "first", ROWS),
+        (0, "", ""),
+    ]
+    assert all(datetime.fromisoformat(commit["time"]).tzinfo for commit in body["commits"])
+    assert "first" in typed(ran, "lake", "history", RAW).stdout
+
+
+def test_what_adds_up_is_verified(ran: Path, typed: Typed) -> None:
+    done = typed(ran, "lake", "verify", "--format", "json")
+    body = json.loads(done.stdout)
+    assert (done.exit_code, body["ok"]) == (0, True)
+    [line] = body["sources"]
+    assert (line["table"], line["rows"], line["doubles"], line["ok"]) == (RAW, ROWS, 0, True)
+    text = typed(ran, "lake", "verify", RAW)
+    assert text.exit_code == 0
+    assert "breast_cancer" in text.stdout
+
+
+@pytest.mark.parametrize(
+    ("second", "committed", "doubles"),
+    [(range(2, 5), 5, 1), (range(3, 9), 6, 0)],
+    ids=["a row is there twice", "rows are beyond what is committed"],
+)
+def test_what_does_not_add_up_is_exit_code_1(
+    project: Path, typed: Typed, second: range, committed: int, doubles: int
+) -> None:
+    ingest(project, range(3), 3)
+    assert typed(project, "lake", "verify").exit_code == 0
+    ingest(project, second, committed)
+    done = typed(project, "lake", "verify", "--format", "json")
+    body = json.loads(done.stdout)
+    assert (done.exit_code, body["ok"]) == (1, False)
+    lines = {line["table"]: line for line in body["sources"]}
+    assert {name: line["ok"] for name, line in lines.items()} == {RAW: True, "letters/words_raw": False}
+    assert lines["letters/words_raw"]["doubles"] == doubles
+    text = typed(project, "lake", "verify", "letters/words_raw")
+    assert (text.exit_code, "False" in text.stdout) == (1, True)
+    assert typed(project, "lake", "verify", RAW).exit_code == 0, "the other table is none the worse"
+
+
+def test_rows_with_brackets_are_shown_as_they_are(project: Path, typed: Typed) -> None:
+    ingest(project, range(1), 1)
+    assert "[/a]" in typed(project, "lake", "show", "letters/words_raw").stdout

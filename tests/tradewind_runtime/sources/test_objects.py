@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from obstore.store import S3Store
+from tests.servers import buckets
 from tests.tradewind_runtime.steprun import end_of, ingest, rows
 
 from tradewind_runtime.connections import Connection
@@ -290,21 +291,12 @@ class Bucket:
         )
         self.text = next(iter(server.connections().values()))
         monkeypatch.setenv("AIRFLOW_CONN_S3_DEFAULT", self.text)
-        _create_bucket(server)
+        buckets.make(server, "weather")
 
     def ingest(self, lake, of, run, end=None):
         conn = Connection.parse("s3_default", self.text)
         end = end_of(lake, of, connection=conn) if end is None else end
         return ingest(lake, of, end, connection="s3_default", run=run)
-
-
-def _create_bucket(server):
-    import pyarrow.fs as pafs
-
-    options = {"access_key": server.key, "secret_key": server.secret, "region": "us-east-1", "scheme": "http"}
-    pafs.S3FileSystem(
-        endpoint_override=server.address.removeprefix("http://"), allow_bucket_creation=True, **options
-    ).create_dir("weather")
 
 
 @pytest.mark.server

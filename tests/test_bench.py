@@ -1,0 +1,27 @@
+"""A kept figure can be judged later: by the machine, how busy it was, and when."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from bench import results
+from bench.__main__ import NAMES
+
+
+def test_a_result_says_where_and_when_it_was_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "__file__", str(tmp_path / "__init__.py"))
+    path = results.write("some", {"ok": True})
+    body = json.loads(path.read_text())
+    assert (path, body["ok"]) == (tmp_path / "some.json", True)
+    assert set(body["machine"]) == {"system", "cores", "python", "airflow", "load", "taken"}
+    assert body["machine"]["load"] == results.LOAD
+    assert datetime.fromisoformat(body["machine"]["taken"]) <= datetime.now(UTC)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_benchmark_keeps_its_result_so(name: str) -> None:
+    assert import_module(f"bench.{name}").write is results.write
