@@ -25,6 +25,7 @@ sources:
 train: {estimator: sklearn.HistGradientBoostingClassifier, label: target, params: {max_iter: "{params.rounds}"}}
 promote: {model: asked, when: {roc_auc: {min: 0.5}}, approval: human}
 deploy: {canary: [100]}
+score: {}
 """
 DAYS = """\
 version: 1
@@ -99,6 +100,17 @@ def test_a_person_goes_back_to_an_older_version_at_once(house: House) -> None:
     assert (served.canary, served.by) == (None, "asked__rollout/back")
     assert served.stable == house.airflow.told("asked", "rounds10", "register")["facts"]["digest"]
     assert house.airflow.told("asked__rollout", "back", "promote")["facts"]["replaced"] == "2"
+
+
+def test_the_champion_scores_a_table_by_hand(house: House) -> None:
+    """In a DAG of its own; the champion is the version to which the test before went back."""
+    house.airflow.unpause("asked__score")
+    window = {"window_start": "2013-01-01T00:00:00Z", "window_end": "2013-02-01T00:00:00Z"}
+    assert house.run("asked__score", "scored", **window)[0] == "success"
+    assert house.run("asked__score", "again", **window)[0] == "success"
+    rows = lake_of(house).table("asked/predictions").snapshot().to_arrow()
+    assert rows.num_rows == lake_of(house).table("asked/features").snapshot().count()
+    assert set(rows["_digest"].to_pylist()) == {house.airflow.told("asked", "rounds10", "register")["facts"]["digest"]}
 
 
 def test_scheduled_runs_use_their_window_and_backfills_redo_them_in_any_order_and_twice(house: House) -> None:
