@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -91,9 +91,19 @@ class House:
         return self.state(dag_id, run_id, task_id) in {"awaiting_input", "deferred"}
 
     def answer(self, dag_id: str, run_id: str, task_id: str, choice: str) -> None:
-        """What a person does who clicks on a choice."""
+        """What a person does who clicks on a choice, and again where the question is asked again.
+
+        An answer that comes before the scheduler has heard of the question makes it take the task for lost.
+        """
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
-        self.airflow.call("PATCH", path, json={"chosen_options": [choice], "params_input": {}})
+
+        def answered() -> bool:
+            if self.waits(dag_id, run_id, task_id):
+                with suppress(DemoError):  # it has been, and the task is about to go on
+                    self.airflow.call("PATCH", path, json={"chosen_options": [choice], "params_input": {}})
+            return self.state(dag_id, run_id, task_id) == "success"
+
+        self.until(answered, f"the end of {task_id}")
 
     def backfill(self, dag_id: str, first: date, last: date, *, backwards: bool) -> None:
         """Do the windows of these days, also those that are done; to the end."""
