@@ -8,9 +8,9 @@ from datetime import date, timedelta
 
 import pytest
 from tests.e2e.house import House
+from tests.e2e.slow import lake_of
 
 from tradewind_runtime import endpoints
-from tradewind_runtime.lake import Lake
 
 pytestmark = [pytest.mark.e2e, pytest.mark.server, pytest.mark.timeout(900)]
 
@@ -42,10 +42,6 @@ transform:
       where sold >= '{window.start}' and sold < '{window.end}'
 split: {time: sold, train: 12h, valid: 6h, test: 6h}
 """
-
-
-def lake_of(house: House) -> Lake:
-    return Lake((house.folder / ".tradewind/lake").as_uri())
 
 
 def registered(house: House, rounds: int) -> str:
