@@ -137,7 +137,7 @@ def _cell(text: str) -> str:
 
 def _airflow(values: dict[str, Any], told: dict[tuple[str, ...], str]) -> Iterator[str]:
     yield from _intro(told, ("airflow",))
-    yield "Its values are its own; these are ours:\n\n```yaml"
+    yield "Its values are its own; these are ours:\n\n```text"
     yield yaml.safe_dump(values, sort_keys=False, width=110).rstrip()
     yield "```"
 
