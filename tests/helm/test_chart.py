@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -308,3 +310,24 @@ def test_the_official_charts_values_point_at_what_is_there():
         for item in airflow["secret"]
     }
     assert given == ours["connections"]
+
+
+@pytest.mark.skipif("AIRFLOW_CHART" not in os.environ, reason="AIRFLOW_CHART names no copy of the official chart")
+def test_the_official_chart_takes_what_we_give_it(tmp_path):
+    """Its accounts are those that may start pods, and its pods are restricted but for their writable root."""
+    shutil.copytree(CHART, tmp_path / "tradewind")
+    shutil.copytree(os.environ["AIRFLOW_CHART"], tmp_path / "tradewind" / "charts" / "airflow")
+    with helm_python.Chart.load(tmp_path / "tradewind") as chart:
+        texts = chart.render({}, name="ml", namespace=NAMESPACE)
+    documents = [one for name, text in texts.items() if name.endswith("l") for one in yaml.safe_load_all(text) if one]
+    (binding,) = [d for d in documents if d["kind"] == "RoleBinding" and d["metadata"]["name"] == "ml-launcher"]
+    accounts = set(of_kind(documents, "ServiceAccount"))
+    assert {"ml-scheduler", "ml-triggerer"} <= accounts & {subject["name"] for subject in binding["subjects"]}
+    theirs = [pod for pod in pods(documents).values() if pod["metadata"]["labels"].get("tier") == "airflow"]
+    assert len(theirs) >= 4
+    for pod in theirs:
+        assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
+        assert pod["spec"]["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in containers(pod):
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+            assert container["securityContext"]["allowPrivilegeEscalation"] is False
