@@ -1,7 +1,7 @@
 """docs/reference/chart.md, from the chart's values, their comments and their schema.
 
 python helm/reference.py > docs/reference/chart.md
-"""  # noqa: INP001 - a script, beside what it reads
+"""
 
 from __future__ import annotations
 

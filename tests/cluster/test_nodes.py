@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import socket
 import struct
+from functools import partial
 from typing import Any
 
 import pytest
 from tests.servers.kubernetes import parts
 from tests.servers.kubernetes.cluster import NODES, Cluster
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]  # the first has the cluster built from source
 A, B = NODES
 
 
@@ -24,15 +25,15 @@ def waiting(name: str, *, node: str, namespace: str = "default", **container: An
     }  # fmt: skip
 
 
-def phase(cluster: Cluster, pod: str) -> str:
-    return cluster.kubectl("get", "pod", pod, "--output", "jsonpath={.status.phase}")
+def runs(cluster: Cluster, pod: str) -> bool:
+    return cluster.kubectl("get", "pod", pod, "--output", "jsonpath={.status.phase}") == "Running"
 
 
 def test_a_pod_runs_on_each_node_with_an_address_of_its_own(cluster: Cluster) -> None:
     for node in NODES:
         cluster.apply(waiting(f"on-{node.name}", node=node.name))
     for node in NODES:
-        cluster.until(lambda node=node: phase(cluster, f"on-{node.name}") == "Running", f"a pod on {node.name}")
+        cluster.until(partial(runs, cluster, f"on-{node.name}"), f"a pod on {node.name}")
     found = {pod["spec"]["nodeName"]: pod["status"]["podIP"] for pod in cluster.get("pods")["items"]}
     assert found[A.name].startswith("10.244.0.")
     assert found[B.name].startswith("10.244.1.")
@@ -67,7 +68,7 @@ def test_the_restricted_standard_is_enforced(cluster: Cluster) -> None:
 
 def test_a_node_is_lost_and_comes_back(cluster: Cluster) -> None:
     cluster.apply(waiting("lost", node=B.name))
-    cluster.until(lambda: phase(cluster, "lost") == "Running", "a pod on the node")
+    cluster.until(partial(runs, cluster, "lost"), "a pod on the node")
     cluster.lose(B)
     cluster.until(lambda: not cluster.ready(B.name), "the node is found lost")
     assert cluster.ready(A.name)

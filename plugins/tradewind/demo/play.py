@@ -22,7 +22,7 @@ from tradewind.demo.traffic import Traffic
 from tradewind.dev.credentials import credentials
 from tradewind.dev.memory import GIB
 from tradewind.dev.servers.airflow import USER
-from tradewind.dev.stack import connections
+from tradewind.dev.stack import connections, recorded_ports
 from tradewind.errors import TradewindError
 from tradewind.profile import home, load_profile, project_root
 from tradewind_runtime.connections import Connection
@@ -56,8 +56,10 @@ def _played(say: Say, project: Path) -> list[Line]:
     """The story and what everyone says of it."""
     place = home(project)
     given = {id: Connection.parse(id, text) for id, text in connections(place).items()}
-    airflow = Airflow(given_url(place), USER, credentials(place / "run").airflow_password)
-    lake = Lake(load_profile(project=project).lake.uri)
+    profile = load_profile(project=project)
+    url = f"http://{profile.host}:{recorded_ports(place)['airflow']}"
+    airflow = Airflow(url, USER, credentials(place / "run").airflow_password)
+    lake = Lake(profile.lake.uri)
     traffic = Traffic(lake, given["serving_default"].http(), PIPELINE)
     kafka = given["kafka_default"].extra["bootstrap.servers"]
 
@@ -99,13 +101,6 @@ def _up() -> int:
             return process.wait()
         except KeyboardInterrupt:
             continue
-
-
-def given_url(place: Path) -> str:
-    """Where Airflow listens."""
-    from tradewind.dev.stack import recorded_ports
-
-    return f"http://127.0.0.1:{recorded_ports(place)['airflow']}"
 
 
 def _await_dags(airflow: Airflow) -> None:

@@ -21,8 +21,8 @@ def clean(home: Path, host: str = LOOPBACK) -> dict[str, str]:
     for name in ("PYTHONHOME", "PYTHONDONTWRITEBYTECODE"):  # without bytecode a server takes three times as long
         kept.pop(name, None)
     for name in ("NO_PROXY", "no_proxy"):
-        hosts = [host for host in kept.get(name, "").split(",") if host]
-        kept[name] = ",".join(dict.fromkeys([*hosts, *_SELF, host]))
+        given = [one for one in kept.get(name, "").split(",") if one]
+        kept[name] = ",".join(dict.fromkeys([*given, *_SELF, host]))
     return kept | _QUIET | {"TRADEWIND_CACHE": str(caches.folder())} | _writable_home(home)
 
 

@@ -6,45 +6,31 @@ address that only this machine has.
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 import shutil
-import signal
 import subprocess
 import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
+from tests.servers.authority import Authority
 from tests.servers.kubernetes import parts, programs
-from tests.servers.kubernetes.pki import Authority
+from tests.servers.kubernetes.parts import NODES, Node
 
+from tradewind.dev import processes
 from tradewind.dev.running import Running, start
 from tradewind.dev.servers.base import Server
 
 RUN = Path("/run/tradewind")
 OWN = "tw-nodes"  # an interface without a wire
-
-
-@dataclass(frozen=True)
-class Node:
-    """One of the two."""
-
-    name: str
-    host: str
-    bridge: str
-    subnet: str
-
-
-NODES = (
-    Node("node-a", parts.MASTER, "tw-a", "10.244.0.0/24"),
-    Node("node-b", "10.250.0.2", "tw-b", "10.244.1.0/24"),
-)
 
 
 @dataclass
@@ -124,19 +110,19 @@ class Cluster:
 def opened(folder: Path) -> Iterator[Cluster]:
     """A new cluster in a folder, whose path has no space (containerd's would not bear it)."""
     programs.install()
-    tidy()
-    _make_interface()
     pki = Authority(folder / "pki")
     cluster = Cluster(
         folder, pki.kubeconfig("admin", parts.API, "admin", ["system:masters"]), programs.parts(folder / "bin"), pki
     )
     with ExitStack() as stack:
+        tidy()
         stack.callback(cluster.stop)
+        _make_interface()
         _start_parts(cluster)
         for node in NODES:
             cluster.start_node(node)
         for node in NODES:
-            cluster.until(lambda node=node: cluster.ready(node.name), f"{node.name} is ready")  # type: ignore[misc]
+            cluster.until(partial(cluster.ready, node.name), f"{node.name} is ready")
         yield cluster
 
 
@@ -174,8 +160,7 @@ def _make_dns(cluster: Cluster) -> None:
 
 
 def _make_interface() -> None:
-    for name in ("ip_forward", "conf/all/route_localnet"):
-        Path(f"/proc/sys/net/ipv4/{name}").write_text("1")
+    Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
     _ip("link", "add", OWN, "type", "bridge")
     for node in NODES:
         _ip("address", "add", f"{node.host}/32", "dev", OWN)
@@ -188,7 +173,7 @@ def _import_pause(containerd: parts.Containerd) -> None:
         layer, image = Path(folder) / "layer.tar", Path(folder) / "image.tar"
         with tarfile.open(layer, "w") as archive:
             archive.add(programs.program("pause"), "pause")
-        digest = subprocess.run(["sha256sum", layer], capture_output=True, text=True, check=True).stdout.split()[0]
+        digest = hashlib.sha256(layer.read_bytes()).hexdigest()
         config = {
             "architecture": "amd64", "os": "linux", "config": {"Entrypoint": ["/pause"], "User": "65535:65535"},
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
@@ -222,20 +207,14 @@ def _end_containers(run: Path) -> None:
         except psutil.Error:
             continue
         if any("containerd-shim" in word for word in words[:1]) and str(run / "containerd.sock") in words:
-            for child in [*process.children(recursive=True), process]:
-                _kill(child.pid)
+            for one in processes.tree(process.pid):
+                with suppress(psutil.NoSuchProcess):
+                    one.kill()
     # The deepest first.
     for line in sorted(Path("/proc/mounts").read_text().splitlines(), key=len, reverse=True):
         target = line.split()[1].replace("\\040", " ")
         if target.startswith(str(run)) or f"/{run.name}/kubelet/root" in target:
             subprocess.run(["umount", "--lazy", target], check=False, capture_output=True)
-
-
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
 
 
 def _ip(*words: str, check: bool = True) -> None:

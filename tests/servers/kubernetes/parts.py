@@ -9,23 +9,39 @@ import urllib.error
 import urllib.request
 from abc import ABC
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from tests.servers.kubernetes.pki import Authority, private_key, public_key
+from tests.servers.authority import Authority, private_key, public_key
 from tests.servers.kubernetes.programs import CNI
 
 from tradewind.dev import ports
 from tradewind.dev.servers.base import Server, answer
 
 MASTER = "10.250.0.1"  # this machine, as pods see it
-SERVICES = "10.96.0.0/16"
+SERVICES, PODS = "10.96.0.0/16", "10.244.0.0/16"
 API_SERVICE, DNS_SERVICE = "10.96.0.1", "10.96.0.10"
 DOMAIN = "cluster.local"
 API = f"https://{MASTER}:6443"
 REGISTRY = f"{MASTER}:5000"
 PAUSE = "tradewind.dev/pause:1"
+
+
+@dataclass(frozen=True)
+class Node:
+    """One of the two."""
+
+    name: str
+    host: str
+    bridge: str
+    subnet: str
+
+
+NODES = (
+    Node("node-a", MASTER, "tw-a", "10.244.0.0/24"),
+    Node("node-b", "10.250.0.2", "tw-b", "10.244.1.0/24"),
+)
 
 
 def asked(url: str, authority: Path) -> str | None:
@@ -47,14 +63,6 @@ class Part(Server, ABC):
 
     program: str
     pki: Authority
-
-    @property
-    def authority(self) -> Path:
-        """The certificate of who signs for this cluster."""
-        return self.pki.certificate
-
-    def healthy(self) -> bool:
-        return True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +102,7 @@ class ApiServer(Part):
             self.program, "--etcd-servers", "http://127.0.0.1:2379", "--bind-address", MASTER,
             "--advertise-address", MASTER, "--secure-port", "6443", "--service-cluster-ip-range", SERVICES,
             "--tls-cert-file", f"{at}/apiserver.crt", "--tls-private-key-file", f"{at}/apiserver.key",
-            "--client-ca-file", str(self.authority), "--authorization-mode", "Node,RBAC",
+            "--client-ca-file", str(self.pki.certificate), "--authorization-mode", "Node,RBAC",
             "--enable-admission-plugins", "NodeRestriction", "--allow-privileged=true",
             "--service-account-issuer", f"https://kubernetes.default.svc.{DOMAIN}",
             "--service-account-key-file", f"{at}/sa.pub", "--service-account-signing-key-file", f"{at}/sa.key",
@@ -104,7 +112,7 @@ class ApiServer(Part):
         ]  # fmt: skip
 
     def healthy(self) -> bool:
-        return asked(f"{API}/readyz", self.authority) == "ok"
+        return asked(f"{API}/readyz", self.pki.certificate) == "ok"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,10 +127,13 @@ class Manager(Part):
         return [
             self.program, "--kubeconfig", str(config), "--authentication-kubeconfig", str(config),
             "--authorization-kubeconfig", str(config), "--bind-address", "127.0.0.1",
-            "--root-ca-file", str(self.authority), "--service-account-private-key-file", f"{at}/sa.key",
+            "--root-ca-file", str(self.pki.certificate), "--service-account-private-key-file", f"{at}/sa.key",
             "--use-service-account-credentials", "--leader-elect=false", "--node-monitor-grace-period", "16s",
             "--node-monitor-period", "2s", "--profiling=false",
         ]  # fmt: skip
+
+    def healthy(self) -> bool:
+        return ports.answers(10257)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +149,9 @@ class Scheduler(Part):
             "--authorization-kubeconfig", str(config), "--bind-address", "127.0.0.1", "--leader-elect=false",
         ]  # fmt: skip
 
+    def healthy(self) -> bool:
+        return ports.answers(10259)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Proxy(Part):
@@ -148,10 +162,10 @@ class Proxy(Part):
     def command(self) -> list[str]:
         config = self.pki.kubeconfig("proxy", API, "system:kube-proxy", ["system:node-proxier"])
         return [
-            self.program, "--kubeconfig", str(config), "--proxy-mode", "nftables", "--cluster-cidr", "10.244.0.0/16",
+            self.program, "--kubeconfig", str(config), "--proxy-mode", "nftables", "--cluster-cidr", PODS,
             "--conntrack-max-per-core", "0", "--conntrack-tcp-timeout-established", "0",
             "--conntrack-tcp-timeout-close-wait", "0", "--healthz-bind-address", "127.0.0.1:10256",
-            "--metrics-bind-address", "127.0.0.1:10249", "--hostname-override", "node-a",
+            "--metrics-bind-address", "127.0.0.1:10249", "--hostname-override", NODES[0].name,
         ]  # fmt: skip
 
     def healthy(self) -> bool:
@@ -236,7 +250,6 @@ class Kubelet(Part):
 
     node: str
     containerd: Containerd
-    labels: Mapping[str, str] = field(default_factory=dict)
 
     def prepare(self) -> None:
         super().prepare()
@@ -246,7 +259,7 @@ class Kubelet(Part):
             "address": self.host, "healthzBindAddress": self.host, "readOnlyPort": 0,
             "authentication": {
                 "anonymous": {"enabled": False}, "webhook": {"enabled": True},
-                "x509": {"clientCAFile": str(self.authority)},
+                "x509": {"clientCAFile": str(self.pki.certificate)},
             },
             "authorization": {"mode": "Webhook"},
             "containerRuntimeEndpoint": f"unix://{self.containerd.socket}",
@@ -262,11 +275,10 @@ class Kubelet(Part):
     def command(self) -> list[str]:
         user = f"system:node:{self.node}"
         config = self.pki.kubeconfig(f"kubelet-{self.node}", API, user, ["system:nodes"])
-        labels = ",".join(f"{key}={value}" for key, value in self.labels.items())
         return [
             self.program, "--kubeconfig", str(config), "--config", str(self.folder / "config.json"),
             "--root-dir", str(self.folder / "root"), "--hostname-override", self.node, "--node-ip", self.host,
-            "--cert-dir", str(self.folder / "pki"), *(["--node-labels", labels] if labels else []),
+            "--cert-dir", str(self.folder / "pki"),
         ]  # fmt: skip
 
     def healthy(self) -> bool:

@@ -1,4 +1,4 @@
-"""The programs of a cluster, from source: Kubernetes' own parts in one binary, a registry, the pause container's."""
+"""A cluster's programs, from source: Kubernetes with DNS and a registry in one binary, and the pause container's."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ DEBIAN = {
     "etcd": "etcd-server",
     "containerd": "containerd",
     "runc": "runc",
-    "buildah": "buildah",
-    "debootstrap": "debootstrap",
     "nft": "nftables",
     "iptables": "iptables",
     "ip": "iproute2",
@@ -48,7 +46,8 @@ def install() -> None:
 def program(name: str) -> Path:
     """The binary of a folder here (`node`, `pause`), built once for each state of its source."""
     source = HERE / name
-    state = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(source.iterdir()))).hexdigest()[:16]
+    read = [_LINK.encode(), *(path.read_bytes() for path in sorted(source.iterdir()))]
+    state = hashlib.sha256(b"".join(read)).hexdigest()[:16]
     made = caches.folder() / "cluster" / f"{name}-{state}" / name
     if not made.is_file():
         made.parent.mkdir(parents=True, exist_ok=True)

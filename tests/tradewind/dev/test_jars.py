@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import functools
 import http.server
-import ipaddress
 import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
+from tests.servers.authority import Authority
 
 from tradewind.dev import jars
 from tradewind_runtime import java
@@ -28,43 +22,20 @@ POM = """<project><modelVersion>4.0.0</modelVersion>
 <groupId>a</groupId><artifactId>b</artifactId><version>1</version></project>"""
 
 
-def authority(folder: Path) -> Path:
-    """A certificate that vouches for itself, and its key, in one file."""
-    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "own")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / "own.pem"
-    path.write_bytes(
-        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + made.public_bytes(Encoding.PEM)
-    )
-    return path
-
-
 @pytest.fixture
 def repository(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """A repository of one jar, by HTTPS."""
     (tmp_path / "repo/a/b/1").mkdir(parents=True)
     (tmp_path / "repo/a/b/1/b-1.pom").write_text(POM)
     (tmp_path / "repo/a/b/1/b-1.jar").write_bytes(b"jar")
-    pem = authority(tmp_path)
+    authority = Authority(tmp_path)
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "repo"))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem)
+    context.load_cert_chain(*authority.issue("own", "own", hosts=["127.0.0.1"]))
     server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"https://127.0.0.1:{server.server_address[1]}/", pem
+    yield f"https://127.0.0.1:{server.server_address[1]}/", authority.certificate
     server.shutdown()
     server.server_close()
 

@@ -13,12 +13,12 @@ from typing import Any, ClassVar, Self
 
 from tradewind.dev.ports import LOOPBACK, choose
 
-# Proxies of the environment are passed over: every part is on the loopback.
+# Proxies of the environment are passed over: every part is on this machine.
 _HTTP = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def answer(url: str, *, timeout: float = 3) -> Any:
-    """The JSON (or text) behind a URL of the loopback; None where it does not answer with success."""
+    """The JSON (or text) behind a URL of this machine; None where it does not answer with success."""
     try:
         with _HTTP.open(url, timeout=timeout) as response:
             text = response.read().decode()

@@ -1,4 +1,4 @@
-"""A cluster's own authority, and certificates and kubeconfigs from it."""
+"""An authority of the tests' own: certificates, and kubeconfigs, from it."""
 
 from __future__ import annotations
 
