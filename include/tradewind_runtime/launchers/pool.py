@@ -57,6 +57,12 @@ class _Worker:
     process: Any
     pipe: Connection
     task: _Task | None = None
+    ready: bool = False  # has imported what it is to
+
+    def begin(self) -> None:
+        """Its request is being done, as soon as it is ready."""
+        if self.ready and self.task is not None and self.task.began is None:
+            self.task.began = datetime.now(UTC)
 
 
 @dataclass
@@ -136,10 +142,10 @@ class Pool:
                 continue
             task = self._waiting.popleft()
             task.attempts += 1
-            task.began = task.began or datetime.now(UTC)
             try:
                 worker.pipe.send(task.request.model_dump_json())
                 worker.task = task
+                worker.begin()
             except OSError:  # it died while it had nothing to do
                 task.attempts -= 1
                 self._waiting.appendleft(task)
@@ -154,7 +160,8 @@ class Pool:
         except (EOFError, OSError):
             return self._died(worker, task)
         if answer == _READY:
-            worker.task = task
+            worker.task, worker.ready = task, True
+            worker.begin()
             return None
         result, problems, retryable = answer
         if result is not None:

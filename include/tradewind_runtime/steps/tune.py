@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
+from tradewind_runtime import pruning
 from tradewind_runtime.context import StepContext
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import ValueRef
 from tradewind_runtime.contract.request import StepOutcome, StepRequest
 from tradewind_runtime.contract.sweep import Trial
+from tradewind_runtime.contract.train import TrainConfig
 from tradewind_runtime.launchers.pool import Done, Pool
 from tradewind_runtime.sweeps import Sweep
 from tradewind_runtime.tracking import Summary, Tracker
@@ -48,6 +50,7 @@ def run(context: StepContext) -> StepOutcome:
         except StepError:
             tracker.tell(Summary(failed=True, ended_by="failures"))
             raise
+        _warn(sweep, context.log)
         found = importance(sweep.search, sweep.over.values())
         outcome = _outcome(sweep, found)
         drawn = {f"importance.{name}": value for name, value in found.items()}
@@ -144,6 +147,16 @@ def _too_many(sweep: Sweep) -> StepError:
         got="\n".join(f"trial {trial.index + 1}: {trial.reason}" for trial in failures[:5]),
         fix=f"see the first reason; tune.{sweep.trials.tune.tuner}.max_failures says how many may",
     )
+
+
+def _warn(sweep: Sweep, log: logging.Logger) -> None:
+    """A rule that nobody could be held to is a mistake that no error tells."""
+    if sweep.search.prune is None:
+        return
+    request = sweep.trials.request_of({}, 0)
+    rungs = pruning.folder(request, TrainConfig.model_validate(request.config))
+    if not any(sweep.trials.documents.names(rungs)):
+        log.warning("no trial reported %s, so none could be pruned: ctx.report(step, …)", sweep.search.metric)
 
 
 def _line(sweep: Sweep, trial: Trial, note: str) -> str:

@@ -14,6 +14,7 @@ from tests.tradewind_runtime.steprun import start
 
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.request import StepResult
+from tradewind_runtime.contract.sweep import Rung
 from tradewind_runtime.documents import Documents
 from tradewind_runtime.execute import execute
 
@@ -24,6 +25,7 @@ SPACE = {
     "subsample": {"float": [0.5, 1.0]},
     "grow_policy": {"choice": ["depthwise", "lossguide"]},
 }
+PRUNED = {"prune": {"median": {"warmup": 1, "interval": 2, "trials": 2}}}
 SLOW = """
 import os, pathlib, time
 import xgboost
@@ -31,7 +33,9 @@ import xgboost
 def train(ctx):
     mark = pathlib.Path(ctx.params.pop("folder")) / f"{time.monotonic_ns()}-{os.getpid()}-{os.getppid()}"
     mark.touch()
-    time.sleep(0.25)
+    for step in range(5):
+        time.sleep(0.05)
+        ctx.report(step, roc_auc=ctx.params["eta"])
     return xgboost.train({"objective": "binary:logistic", "nthread": 1, "seed": 1} | ctx.params,
                          ctx.train.dmatrix(), 5)
 """
@@ -84,11 +88,11 @@ def marks(folder: Path):
     return sorted(folder.iterdir())
 
 
-def slow(tmp_path: Path, name: str, tuner: str = "hyperopt"):
+def slow(tmp_path: Path, name: str, tuner: str = "hyperopt", **more):
     root, folder = tmp_path / name, tmp_path / f"{name} marks"
     folder.mkdir()
     ref = store(root, rows(300))
-    body = train_config(function="slow:train", params={"folder": str(folder)}) | {"tune": spec(tuner)}
+    body = train_config(function="slow:train", params={"folder": str(folder)}) | {"tune": spec(tuner, **more)}
     return request(root, "tune", body, inputs={"features": ref}, code=archive(root, slow=SLOW)), folder
 
 
@@ -126,11 +130,11 @@ def test_a_killed_sweep_goes_on_and_loses_no_trial(tmp_path):
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("tuner", ["hyperopt", "optuna"])
-def test_killed_at_random_moments_no_trial_is_lost_or_done_twice(tmp_path, tuner):
+@pytest.mark.parametrize(("tuner", "more"), [("hyperopt", {}), ("optuna", {}), ("optuna", PRUNED)])
+def test_killed_at_random_moments_no_trial_is_lost_or_done_twice(tmp_path, tuner, more):
     """Each kill some random time after the last, as often as it takes."""
     chance = random.Random(tuner)
-    body, folder = slow(tmp_path, "killed", tuner)
+    body, folder = slow(tmp_path, "killed", tuner, **more)
     documents = Documents(body.lake)
     kills = 0
     while documents.get(body.result_path) is None:
@@ -152,8 +156,30 @@ def test_killed_at_random_moments_no_trial_is_lost_or_done_twice(tmp_path, tuner
     result = execute(body)
     assert kills >= 2, "or the test says too little"
     assert len(list(documents.names("results/trial"))) == TRIALS == result.metrics["trials"]
+    if more:
+        rungs = [documents.get_model(path, Rung) for path in documents.names("rungs")]
+        assert sum(rung.stop is not None for rung in rungs) == result.metrics["pruned"] > 0, "each decision once"
+        return
     whole, _ = slow(tmp_path, "whole", tuner)
     assert scores(result) == scores(execute(whole)), "as if nobody had killed it"
+
+
+def test_a_budget_of_time_ends_a_sweep_and_the_result_says_so(tmp_path):
+    body, folder = slow(tmp_path, "short", "optuna", trials=200, budget={"time": "1s", "cost": 10, "price_per_hour": 3})
+    result = execute(body)
+    assert result.facts["ended_by"] == "time"
+    assert 2 <= result.metrics["trials"] == len(marks(folder)) <= 10
+    assert 1 <= result.metrics["seconds"] < 2.5
+    assert result.metrics["cost"] > result.metrics["seconds"] * 3 / 3600, "two trials at a time cost twice"
+
+
+def test_who_prunes_and_reports_nothing_is_told(tmp_path, caplog):
+    tune = spec("optuna", trials=2, metric="brier", direction="minimize", **PRUNED)
+    body, _ = slow(tmp_path, "silent")
+    with caplog.at_level("WARNING"):
+        result = execute(body.model_copy(update={"config": body.config | {"tune": tune}}))
+    assert result.metrics["pruned"] == 0
+    assert "no trial reported brier" in caplog.text
 
 
 @pytest.mark.parametrize("tuner", ["hyperopt", "optuna"])
