@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from tradewind_runtime.contract.sweep import End, Usage
-from tradewind_runtime.contract.tune import Budget
+from tradewind_runtime.contract.sweep import End, Trial, Usage
+from tradewind_runtime.contract.tune import Budget, Search
 
 Span = tuple[datetime, datetime]
 
@@ -26,6 +26,20 @@ def usage(spans: Iterable[Span], price_per_hour: float | None) -> Usage:
         until = end if until is None else max(end, until)
     cost = None if price_per_hour is None else paid * price_per_hour / 3600
     return Usage(seconds=busy, trial_seconds=paid, cost=cost)
+
+
+def used(trials: Iterable[Trial], search: Search, price_per_hour: float | None, running: Iterable[Span] = ()) -> Usage:
+    """What a sweep has used.
+
+    Args:
+        trials: those that are over; of the same parameters they have one result, and so one span.
+        search: whose budget may have a price of its own.
+        price_per_hour: of one trial, if it has none.
+        running: trials that are not over.
+    """
+    spans = {(trial.started, trial.finished) for trial in trials if trial.started and trial.finished}
+    own = search.budget.price_per_hour if search.budget else None
+    return usage([*spans, *running], own or price_per_hour)
 
 
 def spent(budget: Budget, used: Usage) -> End | None:

@@ -118,11 +118,8 @@ class Sweep:
     def usage(self, under_way: Iterable[datetime] = ()) -> Usage:
         """What has been used, with what the trials under way have used so far."""
         now = datetime.now(UTC)
-        # Trials of the same parameters have one result, and so one span.
-        spans = {(trial.started, trial.finished) for trial in self.over.values() if trial.started and trial.finished}
-        budget = self.search.budget
-        own = budget.price_per_hour if budget else None
-        return budgets.usage([*spans, *((start, now) for start in under_way)], own or self.price_per_hour)
+        running = [(start, now) for start in under_way]
+        return budgets.used(self.over.values(), self.search, self.price_per_hour, running)
 
     @property
     def _limit(self) -> int:

@@ -7,13 +7,15 @@ failed. A trial that gave a score has a result, like any step.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 from tradewind_runtime.contract.request import StepRequest, StepResult
-from tradewind_runtime.contract.sweep import Ended, Trial
+from tradewind_runtime.contract.sweep import Begun, Ended, Trial
 from tradewind_runtime.contract.train import TrainConfig
 from tradewind_runtime.contract.tune import Search, Tune
 from tradewind_runtime.documents import Documents
@@ -51,7 +53,7 @@ class Trials:
 
     def begin(self) -> None:
         """Say whose sweep this is."""
-        self.documents.create_model(f"{self.folder}/request.json", self.request)
+        self.documents.create_model(f"{self.folder}/begun.json", Begun(request=self.request, at=datetime.now(UTC)))
 
     def request_of(self, params: dict[str, Any], index: int) -> StepRequest:
         """A trial's request. How many others there are does not matter to it, so a longer sweep takes it over."""
@@ -106,12 +108,19 @@ class Trials:
         """The whole sweep's, once it is over."""
         return self.documents.get_model(self.request.result_path, StepResult)
 
-    def all(self) -> Iterator[Trial]:
-        """Every trial that was proposed, in their order."""
+    def all(self, known: Mapping[int, Trial] = MappingProxyType({})) -> Iterator[Trial]:
+        """Every trial that was proposed, in their order.
+
+        Args:
+            known: those that are over and need not be read again.
+        """
         for index in range(self.search.trials):
-            if (params := self.proposal(index)) is None:
+            if index in known:
+                yield known[index]
+            elif (params := self.proposal(index)) is None:
                 return
-            yield self.outcome(index, params) or Trial(index=index, params=params)
+            else:
+                yield self.outcome(index, params) or Trial(index=index, params=params)
 
     def _failure(self, index: int) -> str:
         return f"{self.folder}/{index:05d}.failed.json"
@@ -133,9 +142,18 @@ def done(index: int, params: dict[str, Any], result: StepResult) -> Trial:
     )
 
 
-def sweeps(documents: Documents, pipeline: str) -> Iterator[Trials]:
-    """The sweeps of a pipeline that the lake has."""
-    for fingerprint in documents.folders(FOLDER):
-        request = documents.get_model(f"{FOLDER}/{fingerprint}/request.json", StepRequest)
-        if request is not None and request.pipeline == pipeline:
-            yield Trials(request, documents)
+def newest(documents: Documents, pipeline: str, run_id: str | None = None) -> Trials | None:
+    """The sweep of a pipeline that was begun last; of a run, also one that it took over from another."""
+    if run_id is not None:
+        pointer = documents.get(f"runs/{pipeline}/{run_id}/results/tune")
+        result = documents.get_model(pointer.decode(), StepResult) if pointer else None
+        if result is not None:
+            begun = _begun(documents, result.fingerprint)
+            return Trials(begun.request, documents) if begun else None
+    found = [begun for name in documents.folders(FOLDER) if (begun := _begun(documents, name)) is not None]
+    mine = [one for one in found if one.request.pipeline == pipeline and run_id in (None, one.request.run_id)]
+    return Trials(max(mine, key=lambda one: one.at).request, documents) if mine else None
+
+
+def _begun(documents: Documents, fingerprint: str) -> Begun | None:
+    return documents.get_model(f"{FOLDER}/{fingerprint}/begun.json", Begun)

@@ -15,6 +15,7 @@ from tradewind_runtime.contract.tune import Prune, Search
 from tradewind_runtime.documents import Documents
 from tradewind_runtime.execute import execute
 from tradewind_runtime.pruning import Pruned, Pruning, Rungs, folder, steps, why_stop
+from tradewind_runtime.trials import newest
 
 ASHA, MEDIAN = {"asha": {"min_steps": 2, "factor": 3}}, {"median": {"warmup": 4, "interval": 5, "trials": 3}}
 #: Rounds are counted where they end. Whatever catches what may go wrong must not catch this.
@@ -160,11 +161,10 @@ def test_a_sweep_that_prunes_does_less_work_and_finds_as_good(tmp_path, tuner, p
 def body_again(result: Any, tmp_path: Path) -> Any:
     """The same request, as a second run has it."""
     documents = Documents((tmp_path / "pruned").as_uri())
-    from tradewind_runtime.contract.request import StepRequest
-
-    found = documents.get_model(f"sweeps/{result.fingerprint}/request.json", StepRequest)
+    found = newest(documents, "p", "r1")
     assert found is not None
-    return found.model_copy(update={"run_id": "again"})
+    assert found.result() == result
+    return found.request.model_copy(update={"run_id": "again"})
 
 
 def test_the_built_in_xgboost_reports_the_sweeps_own_metric(tmp_path):

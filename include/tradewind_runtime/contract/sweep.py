@@ -7,9 +7,17 @@ from typing import Any, Literal
 from pydantic import AwareDatetime, Field
 
 from tradewind_runtime.contract.base import Frozen
+from tradewind_runtime.contract.request import StepRequest
 
 State = Literal["running", "done", "pruned", "failed"]
 End = Literal["trials", "time", "cost"]
+
+
+class Begun(Frozen):
+    """Whose sweep this is, and when it was first tried."""
+
+    request: StepRequest
+    at: AwareDatetime
 
 
 class Trial(Frozen):

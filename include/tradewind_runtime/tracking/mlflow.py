@@ -39,23 +39,23 @@ def board(uri: str, trials: Trials) -> MlflowBoard:
         experiment = experiment_of(client, uri, trials.request.pipeline)
         sweep = trials.request.fingerprint
         found = list(pages(lambda **page: client.search_runs([experiment], f"tags.`{SWEEP}` = '{sweep}'", **page)))
-        parent = next((run for run in found if TRIAL not in run.data.tags), None)
-        if parent is None:
-            parent = _parent(client, experiment, trials)
+        parent = next((run for run in found if TRIAL not in run.data.tags), None) or _create(client, experiment, trials)
+        _describe(client, parent, trials)
         nested = {int(run.data.tags[TRIAL]): run for run in found if TRIAL in run.data.tags}
         return MlflowBoard(uri, trials, client, parent, nested)
 
 
-def _parent(client: MlflowClient, experiment: str, trials: Trials) -> Run:
-    request, search = trials.request, trials.search
-    run = client.create_run(
-        experiment,
-        run_name=f"sweep {request.fingerprint[:12]}",
-        tags={SWEEP: request.fingerprint, "tradewind.pipeline": request.pipeline, "tradewind.run": request.run_id},
-    )
+def _create(client: MlflowClient, experiment: str, trials: Trials) -> Run:
+    request = trials.request
+    tags = {SWEEP: request.fingerprint, "tradewind.pipeline": request.pipeline, "tradewind.run": request.run_id}
+    return client.create_run(experiment, tags=tags, run_name=f"sweep {request.fingerprint[:12]}")
+
+
+def _describe(client: MlflowClient, parent: Run, trials: Trials) -> None:
+    search = trials.search
     params = {"tuner": trials.tune.tuner, "metric": search.metric, "direction": search.direction, "seed": search.seed}
-    client.log_batch(run.info.run_id, params=[Param(name, str(value)) for name, value in params.items()])
-    return run
+    if not parent.data.params:
+        client.log_batch(parent.info.run_id, params=[Param(name, str(value)) for name, value in params.items()])
 
 
 class MlflowBoard:
