@@ -62,6 +62,7 @@ class Trials:
             update={
                 "step": "trial",
                 "id": f"{self.request.id}.{index:04d}",
+                "connections": {use: id for use, id in self.request.connections.items() if use != "registry"},
                 "config": config.model_dump(mode="json", by_alias=True),
             }
         )

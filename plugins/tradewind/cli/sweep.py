@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from itertools import accumulate
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -101,7 +101,6 @@ class _Looking:
         trials = tuple(self._trials.all(self._known))
         self._known = {trial.index: trial for trial in trials if trial.state in ("done", "pruned")}
         search, ended = self._trials.search, self._trials.ended()
-        curve = accumulate(trials, lambda best, trial: best_of((best, trial), search) or best)
         return Shown(
             pipeline=self._trials.request.pipeline,
             run=self._trials.request.run_id,
@@ -110,7 +109,7 @@ class _Looking:
             over=result is not None,
             ended_by=ended.by if ended else "trials" if result else None,
             best=best_of(trials, search),
-            best_so_far=tuple(best.score for best in curve),
+            best_so_far=tuple(_curve(trials, search)),
             trials=trials,
             importance=self._matters(trials),
             usage=used(trials, search, self._price),
@@ -125,6 +124,15 @@ class _Looking:
                 return {}
             self._importance = (count, importance(self._trials.search, trials))
         return self._importance[1]
+
+
+def _curve(trials: tuple[Trial, ...], search: Search) -> Iterator[float | None]:
+    from tradewind_runtime.sweeps import best_of
+
+    best: Trial | None = None
+    for trial in trials:
+        best = best_of([one for one in (best, trial) if one is not None], search)
+        yield None if best is None else best.score
 
 
 def _sweep(pipeline: str, run: str | None, profile: str | None) -> Trials:

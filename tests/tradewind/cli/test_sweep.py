@@ -25,11 +25,11 @@ import time
 import xgboost
 
 def train(ctx):
+    if ctx.params["depth"] == 1:
+        raise ValueError("too shallow")
     for step in range(6):
         time.sleep(ctx.params["sleep"])
         ctx.report(step, roc_auc=ctx.params["eta"])
-    if ctx.params["depth"] == 1:
-        raise ValueError("too shallow")
     return xgboost.XGBClassifier(n_estimators=3, max_depth=ctx.params["depth"]).fit(*ctx.train.numpy())
 """
 
