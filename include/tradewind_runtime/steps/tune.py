@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -20,7 +20,6 @@ from tradewind_runtime.sweeps import Sweep
 from tradewind_runtime.tracking import Summary, Tracker
 from tradewind_runtime.trials import Trials
 from tradewind_runtime.tuners import tuner
-from tradewind_runtime.tuners.optuna import importance
 
 #: What every trial imports; a worker has it before its first one.
 PRELOAD = (
@@ -51,10 +50,8 @@ def run(context: StepContext) -> StepOutcome:
             tracker.tell(Summary(failed=True, ended_by="failures"))
             raise
         _warn(sweep, context.log)
-        found = importance(sweep.search, sweep.over.values())
-        outcome = _outcome(sweep, found)
-        drawn = {f"importance.{name}": value for name, value in found.items()}
-        tracker.tell(Summary(values=dict(outcome.metrics) | drawn, ended_by=sweep.ended_by))
+        outcome = _outcome(sweep)
+        tracker.tell(Summary(values=outcome.metrics, ended_by=sweep.ended_by))
     return outcome
 
 
@@ -106,7 +103,7 @@ def _take(sweep: Sweep, done: Done) -> Trial:
     return sweep.failed(done.key, str(done.error), retryable=done.error.retryable, started=done.began)
 
 
-def _outcome(sweep: Sweep, found: Mapping[str, float]) -> StepOutcome:
+def _outcome(sweep: Sweep) -> StepOutcome:
     best = sweep.best
     assert best is not None
     assert best.score is not None
@@ -127,7 +124,6 @@ def _outcome(sweep: Sweep, found: Mapping[str, float]) -> StepOutcome:
             "metric": sweep.search.metric,
             "params": best.params,
             "ended_by": sweep.ended_by,
-            "importance": dict(found),
             "trials": [
                 trial.model_dump(mode="json", include={"index", "params", "state", "score", "step", "reason"})
                 for trial in trials

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+import sklearn.ensemble  # noqa: F401 - importance wants it at the end: it is loaded while trials run
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 
@@ -17,6 +18,7 @@ from tradewind_runtime.registries.mlflow import answering, client_of, experiment
 from tradewind_runtime.sweeps import best_of
 from tradewind_runtime.tracking import Summary
 from tradewind_runtime.trials import Trials
+from tradewind_runtime.tuners.optuna import importance
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -93,9 +95,11 @@ class MlflowBoard:
         """How the sweep ended, and each parameter's importance."""
         with answering(self._uri):
             at = max((_ms(trial.finished) or 0 for trial in self._over.values()), default=0)
+            matters = importance(self._trials.search, self._over.values())
+            values = dict(summary.values) | {f"importance.{name}": value for name, value in matters.items()}
             self._client.log_batch(
                 self._id,
-                metrics=[Metric(name, value, at, len(self._over)) for name, value in summary.values.items()],
+                metrics=[Metric(name, value, at, len(self._over)) for name, value in values.items()],
                 tags=[RunTag("tradewind.ended_by", summary.ended_by)] if summary.ended_by else [],
             )
             self._client.set_terminated(self._id, "FAILED" if summary.failed else "FINISHED", at or None)

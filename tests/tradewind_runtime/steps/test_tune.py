@@ -75,7 +75,6 @@ def test_a_sweep_finds_the_best_and_is_adopted(tmp_path, tuner):
     assert best["params"] == next(params for params, score in found if score == best["score"])
     assert best["trials"] == TRIALS
     assert result.facts["ended_by"] == "trials"
-    assert set(result.facts["importance"]) == set(SPACE)
     assert execute(body.model_copy(update={"run_id": "r2"})) == result
     trials = set(Documents(root.as_uri()).names("results/trial"))
     more = spec(tuner, train_rows=200, trials=10)

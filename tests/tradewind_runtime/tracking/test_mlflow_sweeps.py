@@ -44,19 +44,19 @@ def runs(uri, pipeline):
 
 def test_a_sweep_is_shown(tmp_path, uri, request):
     pipeline = f"p{abs(hash(request.node.name))}"
-    prune = {"asha": {"min_steps": 2}}
-    body = sweep_request(tmp_path, pipeline, prune=prune)
+    prune = {"median": {"warmup": 2, "trials": 2}}
+    body = sweep_request(tmp_path, pipeline, trials=8, prune=prune)
     result = execute(body.model_copy(update={"settings": {"mlflow_uri": uri}}))
     client, parent, nested = runs(uri, pipeline)
     assert parent.info.status == "FINISHED"
     assert parent.data.params == {"tuner": "optuna", "metric": "roc_auc", "direction": "maximize", "seed": "7"}
     assert parent.data.metrics["best_score"] == result.metrics["best_score"]
-    assert parent.data.metrics["trials"] == 5
+    assert parent.data.metrics["trials"] == 8
     assert parent.data.tags["tradewind.ended_by"] == "trials"
     drawn = {name.partition(".")[2] for name in parent.data.metrics if name.startswith("importance.")}
-    assert drawn == set(result.facts["importance"])
+    assert drawn == {"max_depth", "eta"}
     best = [one.value for one in client.get_metric_history(parent.info.run_id, "best_score")]
-    assert len(best) == 6, "one a trial, and the end"
+    assert len(best) == 9, "one a trial, and the end"
     for trial in result.facts["trials"]:
         run = nested[trial["index"]]
         assert run.data.params == {name: str(value) for name, value in trial["params"].items()}
@@ -144,4 +144,5 @@ def test_a_sweep_that_fails_is_shown_as_failed(tmp_path, file_uri):
         execute(body.model_copy(update={"settings": {"mlflow_uri": file_uri}}))
     _, parent, nested = runs(file_uri, "fails")
     assert (parent.info.status, parent.data.tags["tradewind.ended_by"]) == ("FAILED", "failures")
-    assert "n_estimatos" in nested[0].data.tags["tradewind.reason"]
+    assert nested
+    assert all("n_estimatos" in run.data.tags["tradewind.reason"] for run in nested.values())
