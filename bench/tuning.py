@@ -3,7 +3,10 @@
     python -m bench.tuning [--repeat 3]
 
 A trial sleeps, so that the figure is the sweep's own: asking, requests, results, hand-over. Both begin with their
-workers started and their imports done; starting takes a few seconds, once a sweep, and is told apart.
+workers started and their imports done; starting takes a few seconds, once a sweep, and is told apart. Each tuner is
+held to the goal by itself, and once more with a budget, which hands a worker nothing in advance, and rungs at which
+trials are compared. A sweep that tells MLflow, in a new file, is told and not held: to import MLflow and to lay out its
+database costs seconds once, and a trial nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +33,8 @@ import time
 import xgboost
 def train(ctx):
     time.sleep({SECONDS})
-    return xgboost.train({{"nthread": 1, "max_depth": 2, "alpha": ctx.params["alpha"]}}, ctx.train.dmatrix(), 1)
+    params = {{"nthread": 1, "max_depth": 2, "alpha": ctx.params["alpha"]}}
+    return xgboost.train(params, ctx.train.dmatrix(), 1, callbacks=[ctx.xgboost_callback()])
 """
 
 
@@ -43,7 +47,21 @@ def bare() -> float:
         return time.perf_counter() - began
 
 
-def sweep(root: Path) -> tuple[float, float]:
+#: What the YAML says of each sweep, and what the profile does.
+SWEEPS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "hyperopt": ("hyperopt", {}, {}),
+    "optuna": ("optuna", {}, {}),
+    "budget_and_rungs": (
+        "optuna",
+        {"prune": {"median": {"warmup": 0, "interval": 1, "trials": 100}}, "budget": {"time": "1h"}},
+        {},
+    ),
+    "mlflow": ("optuna", {}, {"mlflow_uri": "sqlite:///{root}/mlflow.db"}),
+}
+HELD = ("hyperopt", "optuna", "budget_and_rungs")
+
+
+def sweep(root: Path, name: str) -> tuple[float, float]:
     """The step `tune` itself: seconds from the first trial to the last, and in all."""
     from tradewind_runtime.execute import execute
     from tradewind_runtime.launchers.pool import Pool
@@ -59,14 +77,14 @@ def sweep(root: Path) -> tuple[float, float]:
 
     began = time.perf_counter()
     with mock.patch.object(Pool, "__enter__", entered):
-        result = execute(request(root))
+        result = execute(request(root, *SWEEPS[name]))
     ended = time.perf_counter()
     assert result.metrics["trials"] == TRIALS
     assert result.metrics["failed"] == 0
     return ended - marks[0], ended - began
 
 
-def request(root: Path) -> Any:
+def request(root: Path, tuner: str, search: dict[str, Any], settings: dict[str, Any]) -> Any:
     """A small table, a function that sleeps, and the sweep over both."""
     import pyarrow as pa
 
@@ -106,15 +124,17 @@ def request(root: Path) -> Any:
             "train": {"function": "sleepy:train", "label": "y", "task": "regression"},
             "split": {"time": "at", "train": "20d", "valid": "5d", "test": "5d"},
             "tune": {
-                "hyperopt": {
+                tuner: {
                     "trials": TRIALS,
                     "parallel": WORKERS,
                     "metric": "rmse",
                     "direction": "minimize",
                     "space": space,
                 }
+                | search
             },
         },
+        settings={key: value.format(root=root) for key, value in settings.items()},
     )
 
 
@@ -126,16 +146,21 @@ def main() -> int:
     runs = []
     for _ in range(options.repeat):
         alone = bare()
-        with tempfile.TemporaryDirectory() as folder:
-            ours, whole = sweep(Path(folder))
-        runs.append({"bare_pool": round(alone, 3), "sweep": round(ours, 3), "with_start": round(whole, 3)})
-    ratio = statistics.median(run["sweep"] / run["bare_pool"] for run in runs)
+        for name in SWEEPS:
+            with tempfile.TemporaryDirectory() as folder:
+                ours, whole = sweep(Path(folder), name)
+            figures = {"bare_pool": round(alone, 3), "sweep": round(ours, 3), "with_start": round(whole, 3)}
+            runs.append({"of": name} | figures)
+    ratios = {
+        name: round(statistics.median(run["sweep"] / run["bare_pool"] for run in runs if run["of"] == name), 3)
+        for name in SWEEPS
+    }
     body = {
-        "ok": ratio <= GOAL,
+        "ok": max(ratios[name] for name in HELD) <= GOAL,
         "trials": TRIALS,
         "workers": WORKERS,
         "seconds": SECONDS,
-        "ratio": round(ratio, 3),
+        "ratio": ratios,
         "goal": GOAL,
         "runs": runs,
     }

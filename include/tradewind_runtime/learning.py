@@ -111,6 +111,12 @@ def scores(predictor: Predictor, rows: Rows, task: str) -> tuple[dict[str, float
     return ({} if wrong else metrics.measure(task, y, prediction)), wrong
 
 
+def measured(model: Any, given: TrainContext) -> tuple[dict[str, float], tuple[str, ...]]:
+    """A model's metrics on the validation rows as it is now, and what is wrong with its predictions."""
+    rows = Rows(given.valid.table, columns(model, given), given.label, given.classes)
+    return scores(framework_of(model).wrap(model, given.threads), rows, given.task)
+
+
 def columns(model: Any, given: TrainContext) -> tuple[str, ...]:
     """The columns that a model learnt from, in its order.
 

@@ -2,139 +2,147 @@
 
 Trial `i` is proposed by what trials `0 … i - 2 * parallel` gave, told in their order. So the sequence does not
 depend on which worker is quicker, a killed sweep goes on with the very same trials, and a slow trial holds up
-nobody for long. What was proposed is written down before it is tried, a failure when it has failed.
+nobody for long. What was proposed is written down before it is tried, a failure when it has failed, and so is that a
+budget is used up: what was begun is finished, and nothing further is begun. A budget and pruning are about time, so
+how many trials there are, and what a pruned one is told as, do depend on who was quicker; but each is decided once.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
+from tradewind_runtime import budgets
 from tradewind_runtime.contract.request import StepRequest, StepResult
-from tradewind_runtime.contract.train import Hyperopt, TrainConfig
-from tradewind_runtime.documents import Documents
+from tradewind_runtime.contract.sweep import End, Ended, Trial, Usage
+from tradewind_runtime.contract.tune import Search
+from tradewind_runtime.trials import Trials, done
 from tradewind_runtime.tuners import Tuner
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One trial that is over."""
-
-    index: int
-    params: dict[str, Any]
-    score: float | None
-    reason: str | None = None
-    retryable: bool = False
 
 
 @dataclass
 class Sweep:
-    """The trials of one `tune` request."""
+    """The trials of one `tune` request, as they are tried.
 
-    request: StepRequest
-    config: TrainConfig
-    documents: Documents
+    Args:
+        trials: their documents.
+        tuner: told nothing yet.
+        price_per_hour: of one trial, where the budget has none of its own.
+    """
+
+    trials: Trials
     tuner: Tuner
+    price_per_hour: float | None = None
     over: dict[int, Trial] = field(default_factory=dict)
+    ended: Ended | None = field(default=None, init=False)
     _told: int = field(default=0, init=False)
     _asked: dict[int, dict[str, Any]] = field(default_factory=dict, init=False)
 
-    @property
-    def spec(self) -> Hyperopt:
-        """The YAML's block."""
-        assert self.config.tune is not None
-        return self.config.tune.hyperopt
+    def __post_init__(self) -> None:
+        self.ended = self.trials.ended()
 
     @property
-    def folder(self) -> str:
-        """Where its documents lie."""
-        return f"sweeps/{self.request.fingerprint}"
+    def search(self) -> Search:
+        """What the tuner is told."""
+        return self.trials.search
 
-    def ready(self) -> Iterator[tuple[int, StepRequest]]:
+    def ready(self, under_way: Iterable[datetime] = ()) -> Iterator[tuple[int, StepRequest]]:
         """Trials that can be started now and are not over, each given once.
 
         Those that an earlier attempt has finished are taken over on the way.
+
+        Args:
+            under_way: when those began that are being tried, for the budget.
         """
-        while (index := len(self._asked)) < self.spec.trials:
-            known = index - 2 * self.spec.parallel + 1  # trials that must be over
+        while (index := len(self._asked)) < self._limit:
+            known = index - 2 * self.search.parallel + 1  # trials that must be over
             if any(earlier not in self.over for earlier in range(known)):
                 return
             self._tell(known)
-            request = self.trial(index, self._ask(index))
-            if (found := self._found(index, request)) is None:
-                yield index, request
+            params = self.trials.proposal(index)
+            if params is None:
+                if self.ended is None and self._spent(index, under_way):
+                    continue  # the limit is another one now
+                pending = [self._asked[earlier] for earlier in range(max(known, 0), index)]
+                params = self.trials.propose(index, self.tuner.ask(index, pending))
+            if any(same == params and earlier not in self.over for earlier, same in self._asked.items()):
+                return  # it is being tried, and gives this one its result
+            self._asked[index] = params
+            if (found := self.trials.outcome(index, params)) is None:
+                yield index, self.trials.request_of(params, index)
             else:
                 self.over[index] = found
 
     def finished(self, index: int, result: StepResult) -> Trial:
         """A trial gave a score."""
-        self.over[index] = Trial(index, self._asked[index], result.metrics["score"])
+        self.over[index] = done(index, self._asked[index], result)
         return self.over[index]
 
-    def failed(self, index: int, reason: str, *, retryable: bool) -> Trial:
+    def failed(self, index: int, reason: str, *, retryable: bool, started: datetime | None = None) -> Trial:
         """A trial gave none. Whether trying again might help is for the whole sweep to know."""
-        body = {"reason": reason, "retryable": retryable}
-        self.documents.create(self._failure(index), json.dumps(body).encode())
-        self.over[index] = Trial(index, self._asked[index], None, **body)  # type: ignore[arg-type]
-        return self.over[index]
+        trial = Trial(
+            index=index,
+            params=self._asked[index],
+            state="failed",
+            reason=reason,
+            retryable=retryable,
+            started=started,
+            finished=datetime.now(UTC) if started else None,
+        )
+        self.trials.fail(trial)
+        self.over[index] = trial
+        return trial
 
     def forget_failures(self) -> None:
-        """Failures are never kept: whoever tries the sweep again may be luckier with them."""
+        """Failures are never kept."""
         for index in self.over:
-            self.documents.delete(self._failure(index))
+            self.trials.forget(index)
 
     @property
     def failures(self) -> list[Trial]:
         """Trials without a score."""
-        return [trial for trial in self.over.values() if trial.score is None]
+        return [trial for trial in self.over.values() if trial.state == "failed"]
 
     @property
     def best(self) -> Trial | None:
         """The best so far; of equals, the first."""
-        sign = 1.0 if self.spec.direction == "maximize" else -1.0
-        scored = [trial for trial in self.over.values() if trial.score is not None]
-        return max(scored, key=lambda trial: (sign * (trial.score or 0.0), -trial.index), default=None)
+        return best_of(self.over.values(), self.search)
 
-    def trial(self, index: int, params: dict[str, Any]) -> StepRequest:
-        """A trial's request. How many others there are does not matter to it, so a longer sweep takes it over."""
-        tune = self.config.tune
-        assert tune is not None
-        alone = tune.model_copy(
-            update={"hyperopt": tune.hyperopt.model_copy(update={"trials": 1, "parallel": 1, "max_failures": 0})}
-        )
-        config = self.config.model_copy(update={"tune": alone, "trial_params": params})
-        return self.request.model_copy(
-            update={
-                "step": "trial",
-                "id": f"{self.request.id}.{index:04d}",
-                "config": config.model_dump(mode="json", by_alias=True),
-            }
-        )
+    @property
+    def ended_by(self) -> End:
+        """What a sweep that is over was ended by."""
+        return self.ended.by if self.ended else "trials"
 
-    def _ask(self, index: int) -> dict[str, Any]:
-        path = f"{self.folder}/{index:05d}.json"
-        content = self.documents.get(path)
-        if content is None:
-            self.documents.create(path, json.dumps(self.tuner.ask(index)).encode())
-            content = self.documents.get(path)  # another coordinator's, where it was first
-            assert content is not None
-        self._asked[index] = json.loads(content)
-        return self._asked[index]
+    def usage(self, under_way: Iterable[datetime] = ()) -> Usage:
+        """What has been used, with what the trials under way have used so far."""
+        now = datetime.now(UTC)
+        running = [(start, now) for start in under_way]
+        return budgets.used(self.over.values(), self.search, self.price_per_hour, running)
+
+    @property
+    def _limit(self) -> int:
+        return min(self.search.trials, self.ended.trials) if self.ended else self.search.trials
+
+    def _spent(self, index: int, under_way: Iterable[datetime]) -> bool:
+        budget = self.search.budget
+        if budget is None:
+            return False
+        used = self.usage(under_way)
+        by = budgets.spent(budget, used)
+        if by is not None:
+            self.ended = self.trials.end(Ended(by=by, trials=index, usage=used))
+        return by is not None
 
     def _tell(self, end: int) -> None:
         while self._told < end:
-            trial = self.over[self._told]
-            self.tuner.tell(trial.index, trial.params, trial.score)
+            self.tuner.tell(self.over[self._told])
             self._told += 1
 
-    def _found(self, index: int, request: StepRequest) -> Trial | None:
-        result = self.documents.get_model(request.result_path, StepResult)
-        if result is not None:
-            return Trial(index, self._asked[index], result.metrics["score"])
-        content = self.documents.get(self._failure(index))
-        return None if content is None else Trial(index, self._asked[index], None, **json.loads(content))
 
-    def _failure(self, index: int) -> str:
-        return f"{self.folder}/{index:05d}.failed.json"
+def best_of(trials: Iterable[Trial], search: Search) -> Trial | None:
+    """The best of those that were tried to their end; of pruned ones, where there is no other."""
+    scored = [trial for trial in trials if trial.score is not None]
+    whole = [trial for trial in scored if trial.state == "done"] or scored
+    return max(whole, key=lambda trial: (search.sign * (trial.score or 0.0), -trial.index), default=None)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import polars as pl
     import xgboost
 
+    from tradewind_runtime.pruning import Pruning
+
 Task = Literal["binary", "multiclass", "regression"]
 Classes = tuple[str | int | float | bool, ...]
 log = logging.getLogger("tradewind")
@@ -107,6 +109,7 @@ class TrainContext:
     workers: int = 1
     device: str = "cpu"
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
+    pruning: Pruning | None = field(default=None, repr=False)
     reported: dict[str, float] = field(default_factory=dict, init=False)
     _said: float = field(default_factory=time.monotonic, init=False, repr=False)
 
@@ -155,28 +158,37 @@ class TrainContext:
         return self.train.classes
 
     def report(self, step: int, **metrics: float) -> None:
-        """Say how it goes. Printed at most once a second; the last values are kept with the result."""
+        """Say how it goes. Printed at most once a second; the last values are kept with the result.
+
+        In a sweep with `prune`, the sweep's metric is compared with other trials', and training may end here.
+
+        Raises:
+            Pruned: where this trial is not to go on.
+        """
         self.reported = {name: float(value) for name, value in metrics.items()}
         if time.monotonic() - self._said >= 1.0:
             self._said = time.monotonic()
             log.info("step %d: %s", step, ", ".join(f"{name} {value:.5g}" for name, value in self.reported.items()))
+        if self.pruning is not None:
+            self.pruning.look(step, self.reported)
 
     def xgboost_callback(self) -> xgboost.callback.TrainingCallback:
-        """Reports each round of XGBoost."""
+        """Reports each round of XGBoost, and the sweep's own metric where trials are compared by it."""
+        from xgboost import Booster
         from xgboost.callback import TrainingCallback
 
         context = self
 
         class Report(TrainingCallback):
-            def after_iteration(self, model: Any, epoch: int, evals_log: Mapping[str, Any]) -> bool:  # noqa: ARG002
-                context.report(
-                    epoch,
-                    **{
-                        f"{part}_{name}": values[-1] if isinstance(values[-1], float) else values[-1][0]
-                        for part, metrics in evals_log.items()
-                        for name, values in metrics.items()
-                    },
-                )
+            def after_iteration(self, model: Any, epoch: int, evals_log: Mapping[str, Any]) -> bool:
+                said = {
+                    f"{part}_{name}": values[-1] if isinstance(values[-1], float) else values[-1][0]
+                    for part, metrics in evals_log.items()
+                    for name, values in metrics.items()
+                }
+                watch = context.pruning
+                due = watch is not None and isinstance(model, Booster) and watch.due(epoch)
+                context.report(epoch, **said, **(watch.measure(model) if watch is not None and due else {}))
                 return False
 
         return Report()

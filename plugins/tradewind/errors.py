@@ -35,6 +35,7 @@ CODES: dict[str, str] = {
     "TW130": "A param that is not declared.",
     "TW131": "A word in braces that stands for nothing here.",
     "TW132": "A param without a default in a pipeline that starts by itself.",
+    "TW133": "Trials that are to be stopped early, and an estimator without steps.",
     "TW140": "The file of a function or job does not exist.",
     "TW141": "The file does not define the function.",
     "TW142": "The file of user code is not Python.",
@@ -45,6 +46,7 @@ CODES: dict[str, str] = {
     "TW149": "A pipeline that waits for what none makes.",
     "TW150": "A secret in the text.",
     "TW160": "An environment that the profile does not have.",
+    "TW161": "A budget in money, and no price.",
 }
 
 

@@ -160,7 +160,7 @@ def test_an_option_that_exists_is_found(option: str) -> None:
     assert exists(option.split("."), schema())
 
 
-@pytest.mark.parametrize("option", ["train.feature", "deploy.stages", "sources.flights.bad", "tune.optuna.trials"])
+@pytest.mark.parametrize("option", ["train.feature", "deploy.stages", "sources.flights.bad", "tune.optuna.trails"])
 def test_an_option_that_does_not_exist_is_not(option: str) -> None:
     assert not exists(option.split("."), schema())
 

@@ -20,6 +20,7 @@ HEAVY = {
     "evidently",
     "great_expectations",
     "hyperopt",
+    "optuna",
     "kubernetes",
     "airflow",
     "pyarrow",

@@ -1,13 +1,14 @@
-"""`train:` and `tune:`: one function or a built-in estimator, and the space to search."""
+"""`train:`: one function or a built-in estimator."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from tradewind_runtime.contract.base import Frozen, Name
 from tradewind_runtime.contract.split import Split
+from tradewind_runtime.contract.tune import Tune
 
 Estimator = Literal[
     "xgboost.XGBClassifier",
@@ -58,60 +59,6 @@ class Train(Frozen):
             msg = "train has either function or estimator"
             raise ValueError(msg)
         return self
-
-
-_Ints = Annotated[tuple[int, int], Field(description="[low, high]")]
-_Floats = Annotated[tuple[float, float], Field(description="[low, high]")]
-_Positives = Annotated[
-    tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]], Field(description="[low, high]")
-]
-
-
-class IntRange(Frozen):
-    """Whole numbers from low to high, both included."""
-
-    int: _Ints
-
-
-class FloatRange(Frozen):
-    """Real numbers, evenly."""
-
-    float: _Floats
-
-
-class LogRange(Frozen):
-    """Real numbers, evenly on a logarithmic scale; low > 0."""
-
-    log: _Positives
-
-
-class Choice(Frozen):
-    """One of these."""
-
-    choice: tuple[Any, ...] = Field(min_length=1, description="The values.")
-
-
-Space = Annotated[dict[Name, IntRange | FloatRange | LogRange | Choice], Field(min_length=1)]
-
-
-class Hyperopt(Frozen):
-    """A sweep by Hyperopt's TPE."""
-
-    trials: int = Field(12, ge=1, le=10_000, description="How many sets of parameters are tried.")
-    parallel: int = Field(2, ge=1, le=64, description="How many at a time.")
-    metric: str = Field("roc_auc", description="What is best, on the validation rows.")
-    direction: Literal["maximize", "minimize"] = Field("maximize", description="Which way is better.")
-    algorithm: Literal["tpe", "random", "anneal"] = Field("tpe", description="How the next set is chosen.")
-    space: Space = Field(description="Parameter → its range or choices.")
-    seed: int = Field(7, description="Of the search's random choices.")
-    max_failures: int = Field(3, ge=0, description="More failed trials than this fail the sweep.")
-    train_rows: int | None = Field(None, ge=100, description="A trial learns from at most so many rows.")
-
-
-class Tune(Frozen):
-    """Exactly one tuner."""
-
-    hyperopt: Hyperopt = Field(description="Hyperopt.")
 
 
 class TrainConfig(Frozen):

@@ -20,6 +20,7 @@ import traceback
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, Self
@@ -40,6 +41,7 @@ class Done:
     key: int
     result: StepResult | None = None
     error: StepError | None = None
+    began: datetime | None = None
 
 
 @dataclass
@@ -47,6 +49,7 @@ class _Task:
     key: int
     request: StepRequest
     attempts: int = 0
+    began: datetime | None = None  # the first attempt
 
 
 @dataclass
@@ -54,6 +57,12 @@ class _Worker:
     process: Any
     pipe: Connection
     task: _Task | None = None
+    ready: bool = False  # has imported what it is to
+
+    def begin(self) -> None:
+        """Its request is being done, as soon as it is ready."""
+        if self.ready and self.task is not None and self.task.began is None:
+            self.task.began = datetime.now(UTC)
 
 
 @dataclass
@@ -95,6 +104,16 @@ class Pool:
         """Requests that have not come back yet."""
         return len(self._waiting) + sum(worker.task is not None for worker in self._workers)
 
+    @property
+    def free(self) -> int:
+        """Workers with nothing to do, less the requests that wait for one."""
+        return self.size - self.pending
+
+    @property
+    def under_way(self) -> list[datetime]:
+        """When the requests began that workers are doing."""
+        return [worker.task.began for worker in self._workers if worker.task and worker.task.began]
+
     def warm(self) -> None:
         """Wait until every worker has imported what it is to."""
         for worker in self._workers:
@@ -126,6 +145,7 @@ class Pool:
             try:
                 worker.pipe.send(task.request.model_dump_json())
                 worker.task = task
+                worker.begin()
             except OSError:  # it died while it had nothing to do
                 task.attempts -= 1
                 self._waiting.appendleft(task)
@@ -140,18 +160,19 @@ class Pool:
         except (EOFError, OSError):
             return self._died(worker, task)
         if answer == _READY:
-            worker.task = task
+            worker.task, worker.ready = task, True
+            worker.begin()
             return None
         result, problems, retryable = answer
         if result is not None:
-            return Done(task.key, StepResult.model_validate_json(result))
+            return Done(task.key, StepResult.model_validate_json(result), began=task.began)
         error = StepError(problems[0]["code"], problems[0]["message"], retryable=retryable)
         error.problems = tuple(Problem.model_validate(problem) for problem in problems)
         error.args = ("\n".join(str(problem) for problem in error.problems),)
         if retryable and task.attempts < ATTEMPTS:
             self._waiting.append(task)
             return None
-        return Done(task.key, error=error)
+        return Done(task.key, error=error, began=task.began)
 
     def _died(self, worker: _Worker, task: _Task) -> Done | None:
         worker.process.join(5)
@@ -167,8 +188,9 @@ class Pool:
             error=StepError(
                 "TW591",
                 f"{task.request.id}: its worker {how}, twice",
-                fix="a smaller tune.parallel, or more train.resources.memory",
+                fix="a smaller `parallel` in tune, or more train.resources.memory",
             ),
+            began=task.began,
         )
 
     def _replace(self, worker: _Worker) -> None:

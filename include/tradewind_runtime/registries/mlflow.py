@@ -45,14 +45,14 @@ def challenger(uri: str, model: str) -> tuple[str, str] | None:
 
 def models(uri: str) -> list[str]:
     """Names of all models."""
-    with _answering(uri):
-        return sorted(found.name for found in _pages(_client(uri).search_registered_models))
+    with answering(uri):
+        return sorted(found.name for found in pages(client_of(uri).search_registered_models))
 
 
 def versions(uri: str, model: str) -> list[Version]:
     """All versions, newest first."""
-    with _answering(uri):
-        client = _client(uri)
+    with answering(uri):
+        client = client_of(uri)
         found = _search(client, f"name = '{model}'")
         aliases = _aliases(client, model) if found else {}
         runs = {str(one.run_id): client.get_run(one.run_id) for one in found if one.run_id}
@@ -69,8 +69,8 @@ def promote(uri: str, model: str, version: str) -> Version:
     Raises:
         StepError: TW572 where there is no such version.
     """
-    with _answering(uri):
-        client = _client(uri)
+    with answering(uri):
+        client = client_of(uri)
         try:
             found = client.get_model_version(model, version)
         except MlflowException as error:
@@ -91,8 +91,8 @@ def promote(uri: str, model: str, version: str) -> Version:
 
 def register(uri: str, wanted: Registration) -> tuple[Version, bool]:
     """The version of that digest, and whether it was made now."""
-    with _answering(uri):
-        client = _client(uri)
+    with answering(uri):
+        client = client_of(uri)
         found = next(iter(_search(client, f"name = '{wanted.model}' and tags.`{DIGEST}` = '{wanted.digest}'")), None)
         new = found is None or READY not in found.tags
         if found is None:
@@ -112,7 +112,7 @@ def register(uri: str, wanted: Registration) -> tuple[Version, bool]:
 
 def _run(client: MlflowClient, uri: str, wanted: Registration) -> Run:
     """The digest's run: one that an earlier attempt made, or a new one."""
-    experiment = _experiment(client, uri, wanted.experiment)
+    experiment = experiment_of(client, uri, wanted.experiment)
     where = f"tags.`{DIGEST}` = '{wanted.digest}' and tags.`tradewind.model` = '{wanted.model}'"
     if found := client.search_runs([experiment], where, max_results=1):
         return found[0]
@@ -120,7 +120,9 @@ def _run(client: MlflowClient, uri: str, wanted: Registration) -> Run:
     return client.create_run(experiment, tags=tags, run_name=wanted.digest[:12])
 
 
-def _experiment(client: MlflowClient, uri: str, name: str) -> str:
+def experiment_of(client: MlflowClient, uri: str, name: str) -> str:
+    """The id of an experiment, made where there is none of that name."""
+
     def existing() -> str | None:
         found = client.get_experiment_by_name(name)
         return None if found is None else str(found.experiment_id)
@@ -203,9 +205,9 @@ def _create(client: MlflowClient, run: Run, wanted: Registration) -> ModelVersio
 
 
 def _role(uri: str, model: str, alias: str) -> tuple[str, str] | None:
-    with _answering(uri):
+    with answering(uri):
         try:
-            found = _client(uri).get_model_version_by_alias(model, alias)
+            found = client_of(uri).get_model_version_by_alias(model, alias)
         except MlflowException as error:
             if error.error_code in _ABSENT:
                 return None
@@ -245,7 +247,8 @@ def _version(found: ModelVersion, aliases: Mapping[str, str], run: Run | None) -
 
 
 @lru_cache(maxsize=4)
-def _client(uri: str) -> MlflowClient:
+def client_of(uri: str) -> MlflowClient:
+    """A client of one address."""
     if (file := _sqlite(uri)) is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
@@ -257,10 +260,11 @@ def _sqlite(uri: str) -> Path | None:
 
 
 def _search(client: MlflowClient, where: str) -> list[ModelVersion]:
-    return list(_pages(lambda **page: client.search_model_versions(where, **page)))
+    return list(pages(lambda **page: client.search_model_versions(where, **page)))
 
 
-def _pages(ask: Any) -> Iterator[Any]:
+def pages(ask: Any) -> Iterator[Any]:
+    """All that a search finds, page by page."""
     token: str | None = None
     while True:
         page = ask(page_token=token)
@@ -270,7 +274,7 @@ def _pages(ask: Any) -> Iterator[Any]:
 
 
 @contextmanager
-def _answering(uri: str) -> Iterator[None]:
+def answering(uri: str) -> Iterator[None]:
     """MLflow's own exception, as an error that says where the registry should be."""
     try:
         yield

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
 
+from tradewind_runtime import pruning
 from tradewind_runtime.context import StepContext
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import ValueRef
 from tradewind_runtime.contract.request import StepOutcome, StepRequest
+from tradewind_runtime.contract.sweep import Trial
 from tradewind_runtime.contract.train import TrainConfig
 from tradewind_runtime.launchers.pool import Done, Pool
-from tradewind_runtime.sweeps import Sweep, Trial
+from tradewind_runtime.sweeps import Sweep
+from tradewind_runtime.tracking import Summary, Tracker
+from tradewind_runtime.trials import Trials
 from tradewind_runtime.tuners import tuner
 
 #: What every trial imports; a worker has it before its first one.
@@ -29,52 +37,99 @@ def run(context: StepContext) -> StepOutcome:
     Raises:
         StepError: TW559 where more trials fail than may.
     """
-    config = context.config(TrainConfig)
-    assert config.tune is not None, "the plan has this step where there is `tune:`"
-    sweep = Sweep(context.request, config, context.lake.documents, tuner(config.tune))
-    starts = list(sweep.ready())  # what an earlier attempt has done needs no worker
-    for trial in sweep.over.values():
-        _say(context.log, sweep, trial, "already done")
-    if starts:
-        _search(context, sweep, starts)
-    best = sweep.best
-    if best is None or best.score is None:
-        raise _too_many(sweep)
-    trials = [sweep.over[index] for index in sorted(sweep.over)]
-    return StepOutcome(
-        outputs={"best": ValueRef(value={"params": best.params, "score": best.score, "trials": len(trials)})},
-        metrics={"best_score": best.score, "trials": len(trials), "failed": len(sweep.failures)},
-        facts={
-            "best": best.index,
-            "metric": sweep.spec.metric,
-            "params": best.params,
-            "trials": [{"index": t.index, "params": t.params, "score": t.score, "reason": t.reason} for t in trials],
-        },
-    )
-
-
-def _search(context: StepContext, sweep: Sweep, starts: list[tuple[int, StepRequest]]) -> None:
-    size = min(sweep.spec.parallel, sweep.spec.trials)
-    with Pool(size, PRELOAD, int(context.setting("threads", 1))) as pool:
-        for index, request in starts:
-            pool.submit(index, request)
-        while pool.pending:
-            for done in pool.next():
-                _say(context.log, sweep, _take(sweep, done))
-            if len(sweep.failures) > sweep.spec.max_failures:
+    trials = Trials(context.request, context.lake.documents)
+    trials.begin()
+    sweep = Sweep(trials, tuner(trials.tune), context.setting("price_per_hour"))
+    with Tracker(_watched(context), trials) as tracker:
+        search = _Searching(sweep, tracker, context.log)
+        try:
+            search.through(int(context.setting("threads", 1)))
+            if sweep.best is None:
                 raise _too_many(sweep)
-            before = set(sweep.over)
-            for index, request in sweep.ready():
+        except StepError:
+            tracker.tell(Summary(failed=True, ended_by="failures"))
+            raise
+        _warn(sweep, context.log)
+        outcome = _outcome(sweep)
+        tracker.tell(Summary(values=outcome.metrics, ended_by=sweep.ended_by))
+    return outcome
+
+
+@dataclass
+class _Searching:
+    """One attempt at a sweep."""
+
+    sweep: Sweep
+    tracker: Tracker
+    log: logging.Logger
+
+    def through(self, threads: int) -> None:
+        """Until there is nothing more to be tried."""
+        search = self.sweep.search
+        size = min(search.parallel, search.trials)
+        starts = self._next(size, ())  # what an earlier attempt has done needs no worker
+        if not starts:
+            return
+        with Pool(size, PRELOAD, threads) as pool:
+            for index, request in starts:
                 pool.submit(index, request)
-            for index in sorted(set(sweep.over) - before):
-                _say(context.log, sweep, sweep.over[index], "already done")
+            while pool.pending:
+                over = [_take(self.sweep, done) for done in pool.next()]
+                if len(self.sweep.failures) > search.max_failures:
+                    self._say(over)
+                    raise _too_many(self.sweep)
+                for index, request in self._next(pool.free, pool.under_way):
+                    pool.submit(index, request)
+                self._say(over)
+
+    def _next(self, free: int, under_way: Sequence[datetime]) -> list[tuple[int, StepRequest]]:
+        """What can be started. Where there is a budget, no more than there are workers: what waits is not started."""
+        before = set(self.sweep.over)
+        most = free if self.sweep.search.budget else None
+        found = list(islice(self.sweep.ready(under_way), most))
+        self._say([self.sweep.over[index] for index in sorted(set(self.sweep.over) - before)], "already done")
+        return found
+
+    def _say(self, trials: list[Trial], note: str = "") -> None:
+        for trial in trials:
+            self.tracker.tell(trial)
+            self.log.info("%s", _line(self.sweep, trial, note))
 
 
 def _take(sweep: Sweep, done: Done) -> Trial:
     if done.result is not None:
         return sweep.finished(done.key, done.result)
     assert done.error is not None, "a request comes back with a result or a reason"
-    return sweep.failed(done.key, str(done.error), retryable=done.error.retryable)
+    return sweep.failed(done.key, str(done.error), retryable=done.error.retryable, started=done.began)
+
+
+def _outcome(sweep: Sweep) -> StepOutcome:
+    best = sweep.best
+    assert best is not None
+    assert best.score is not None
+    trials = [sweep.over[index] for index in sorted(sweep.over)]
+    used = sweep.usage()
+    spent = {"seconds": round(used.seconds, 3)} | ({} if used.cost is None else {"cost": round(used.cost, 6)})
+    return StepOutcome(
+        outputs={"best": ValueRef(value={"params": best.params, "score": best.score, "trials": len(trials)})},
+        metrics={
+            "best_score": best.score,
+            "trials": len(trials),
+            "failed": len(sweep.failures),
+            "pruned": sum(trial.state == "pruned" for trial in trials),
+        }
+        | spent,
+        facts={
+            "best": best.index,
+            "metric": sweep.search.metric,
+            "params": best.params,
+            "ended_by": sweep.ended_by,
+            "trials": [
+                trial.model_dump(mode="json", include={"index", "params", "state", "score", "step", "reason"})
+                for trial in trials
+            ],
+        },
+    )
 
 
 def _too_many(sweep: Sweep) -> StepError:
@@ -84,22 +139,35 @@ def _too_many(sweep: Sweep) -> StepError:
         "TW559",
         f"{len(failures)} trials of the sweep failed",
         retryable=any(trial.retryable for trial in failures),
-        expected=f"at most {sweep.spec.max_failures}",
+        expected=f"at most {sweep.search.max_failures}",
         got="\n".join(f"trial {trial.index + 1}: {trial.reason}" for trial in failures[:5]),
-        fix="see the first reason; tune.hyperopt.max_failures says how many may",
+        fix=f"see the first reason; tune.{sweep.trials.tune.tuner}.max_failures says how many may",
     )
 
 
-def _say(log: logging.Logger, sweep: Sweep, trial: Trial, note: str = "") -> None:
+def _warn(sweep: Sweep, log: logging.Logger) -> None:
+    """A rule that nobody could be held to is a mistake that no error tells."""
+    if sweep.search.prune is None:
+        return
+    request = sweep.trials.request_of({}, 0)
+    rungs = pruning.folder(request, TrainConfig.model_validate(request.config))
+    if not any(sweep.trials.documents.names(rungs)):
+        log.warning("no trial reported %s, so none could be pruned: ctx.report(step, …)", sweep.search.metric)
+
+
+def _line(sweep: Sweep, trial: Trial, note: str) -> str:
     params = ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in trial.params.items())
-    score = "failed" if trial.score is None else f"{sweep.spec.metric} {trial.score:.5f}"
+    score = "failed" if trial.score is None else f"{sweep.search.metric} {trial.score:.5f}"
+    pruned = f", pruned at step {trial.step}" if trial.state == "pruned" else ""
     best = sweep.best
-    log.info(
-        "trial %d of %d: %s (%s)%s; best %s",
-        trial.index + 1,
-        sweep.spec.trials,
-        score,
-        params,
-        f", {note}" if note else "",
-        "none yet" if best is None else f"{best.score:.5f} by trial {best.index + 1}",
-    )
+    top = "none yet" if best is None or best.score is None else f"{best.score:.5f} by trial {best.index + 1}"
+    note = f", {note}" if note else ""
+    return f"trial {trial.index + 1} of {sweep.search.trials}: {score}{pruned} ({params}){note}; best {top}"
+
+
+def _watched(context: StepContext) -> str | None:
+    """Where the sweep is shown: the profile's registry, if the step was handed one."""
+    try:
+        return context.registry_uri()
+    except StepError:
+        return None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tradewind.errors import Problem
 from tradewind.spec.nodes import Mapping, parse
+from tradewind_runtime.contract.tune import Tune
 
 PIPELINES = "dags/pipelines"
 NAMES = ("defaults.yaml", "defaults.yml")
@@ -23,8 +24,12 @@ _CHOICES: dict[str, tuple[tuple[str, ...], ...]] = {
     "train": (("function",), ("estimator",)),
     "split": (("random",), ("time", "train", "valid", "test")),
     "schedule": (("cron", "start", "end", "catchup", "timezone"), ("after",)),
-    "tune.hyperopt.space.*": (("int",), ("float",), ("log",), ("choice",)),
+    "tune": tuple((tuner,) for tuner in Tune.model_fields),
+    "tune.*.prune": (("median",), ("asha",)),
+    "tune.*.space.*": (("int",), ("float",), ("log",), ("choice",)),
 }
+#: Mappings whose keys are names, which a path above stands for all of.
+_NAMED = ("sources", "tune", "tune.*.space")
 
 
 def pipeline_files(project: Path) -> list[Path]:
@@ -83,7 +88,7 @@ def merge(under: Mapping, over: Mapping, path: str = "") -> Mapping:
 
 
 def _below(path: str, key: str) -> str:
-    if path in ("sources", "tune.hyperopt.space"):
+    if path in _NAMED:
         return f"{path}.*"
     return f"{path}.{key}" if path else key
 

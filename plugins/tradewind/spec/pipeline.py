@@ -17,8 +17,9 @@ from tradewind_runtime.contract.monitor import Monitor
 from tradewind_runtime.contract.promote import Evaluate, Promote
 from tradewind_runtime.contract.sources import Source
 from tradewind_runtime.contract.split import RandomSplit, Split
-from tradewind_runtime.contract.train import Train, Tune
+from tradewind_runtime.contract.train import Train
 from tradewind_runtime.contract.transform import Transform
+from tradewind_runtime.contract.tune import Tune
 
 
 class Pipeline(Frozen):

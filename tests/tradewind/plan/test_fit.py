@@ -10,7 +10,7 @@ from tests.tradewind.plan.small import BODY, plan
 from tradewind.cli.plan import planned
 from tradewind.compiler import compile_project
 from tradewind.errors import TradewindError
-from tradewind.profile import Environment, Profile, load_profile
+from tradewind.profile import Environment, Profile, Registry, load_profile
 
 TORCH = Profile(profile="local", environments={"steps": Environment(), "torch": Environment()})
 
@@ -39,6 +39,29 @@ def test_what_is_said_of_steps_that_there_are_not_harms_nobody() -> None:
     text = {"steps": {"tune": {"environment": "trch"}}}
     assert "tune" not in BODY
     assert plan(TORCH, defaults=text)
+
+
+def swept(**budget: object) -> dict[str, object]:
+    return {"optuna": {"space": {"C": {"float": [0, 1]}}, "budget": budget}}
+
+
+def test_a_budget_in_money_wants_a_price() -> None:
+    for settings in ({}, {"price_per_hour": "dear"}, {"price_per_hour": 0}):
+        with pytest.raises(TradewindError) as caught:
+            plan(Profile(profile="local", settings=settings), tune=swept(cost=12.5))
+        [problem] = caught.value.problems
+        assert (problem.code, problem.path, problem.got) == ("TW161", "tune.optuna.budget.cost", 12.5)
+        assert problem.line is not None
+    assert plan(tune=swept(cost=12.5, price_per_hour=0.4))
+    assert plan(Profile(profile="local", settings={"price_per_hour": 0.4}), tune=swept(cost=12.5))
+    assert plan(tune=swept(time="2h"))
+
+
+def test_a_sweep_is_handed_the_registry() -> None:
+    profile = Profile(profile="local", registry=Registry(connection="mlflow_default"))
+    found = plan(profile, tune=swept(time="2h")).dag("train")
+    assert found.step("tune").connections == {"registry": "mlflow_default"}
+    assert found.step("train").connections == {}
 
 
 def test_plan_and_bundle_say_where(tmp_path: Path) -> None:

@@ -156,6 +156,22 @@ def test_a_choice_drops_the_default_of_the_other(project: Path) -> None:
     assert pipeline.train.function is None
 
 
+def test_the_choice_of_a_tuner_and_of_a_rule_drops_the_default_of_the_other(project: Path) -> None:
+    shared = (
+        "tune:\n  hyperopt: {trials: 5}\n  optuna: {trials: 6, prune: {median: {}}, space: {eta: {log: [0.1, 1]}}}\n"
+    )
+    write(project, "defaults.yaml", shared)
+    own = "tune: {optuna: {prune: {asha: {}}, space: {eta: {float: [0, 1]}}}}\n"
+    train = "train: {estimator: xgboost.XGBClassifier, label: target}\n"
+    pipeline = load(write(project, "a.yaml", SMALL.format(name="a") + train + own))
+    assert pipeline.tune is not None
+    search = pipeline.tune.search
+    assert (pipeline.tune.tuner, search.trials) == ("optuna", 6)
+    assert search.prune is not None
+    assert search.prune.median is None
+    assert type(search.space["eta"]).__name__ == "FloatRange"
+
+
 def test_a_bad_default_is_shown_where_it_stands_and_only_to_those_who_use_it(project: Path) -> None:
     write(project, "team/defaults.yaml", "owner: us\ntrain:\n  seed: many\n")
     uses = write(project, "team/uses.yaml", SMALL.format(name="uses") + TRAIN)

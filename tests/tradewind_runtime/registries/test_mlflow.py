@@ -145,7 +145,7 @@ def test_a_registry_that_does_not_answer_is_told_without_its_password(monkeypatc
         def get_model_version_by_alias(self, *_):
             raise MlflowException("connection refused")
 
-    monkeypatch.setattr(mlflow, "_client", lambda _uri: Gone())
+    monkeypatch.setattr(mlflow, "client_of", lambda _uri: Gone())
     with pytest.raises(StepError, match="TW571") as caught:
         mlflow.champion("http://me:secret@127.0.0.1:1", "m")
     assert "secret" not in str(caught.value)

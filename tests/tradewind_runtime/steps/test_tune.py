@@ -1,9 +1,11 @@
 """A sweep: deterministic by its seed, gone on with after kill -9, each trial exactly once."""
 
-import json
 import os
+import random
 import signal
+import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,12 +14,9 @@ from tests.tradewind_runtime.steprun import start
 
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.request import StepResult
-from tradewind_runtime.contract.train import TrainConfig, Tune
+from tradewind_runtime.contract.sweep import Rung
 from tradewind_runtime.documents import Documents
 from tradewind_runtime.execute import execute
-from tradewind_runtime.sweeps import Sweep, Trial
-from tradewind_runtime.tuners import tuner
-from tradewind_runtime.tuners.hyperopt import BY_CHANCE
 
 TRIALS = 8
 SPACE = {
@@ -26,6 +25,7 @@ SPACE = {
     "subsample": {"float": [0.5, 1.0]},
     "grow_policy": {"choice": ["depthwise", "lossguide"]},
 }
+PRUNED = {"prune": {"median": {"warmup": 1, "interval": 2, "trials": 2}}}
 SLOW = """
 import os, pathlib, time
 import xgboost
@@ -33,7 +33,9 @@ import xgboost
 def train(ctx):
     mark = pathlib.Path(ctx.params.pop("folder")) / f"{time.monotonic_ns()}-{os.getpid()}-{os.getppid()}"
     mark.touch()
-    time.sleep(0.25)
+    for step in range(5):
+        time.sleep(0.05)
+        ctx.report(step, roc_auc=ctx.params["eta"])
     return xgboost.train({"objective": "binary:logistic", "nthread": 1, "seed": 1} | ctx.params,
                          ctx.train.dmatrix(), 5)
 """
@@ -49,8 +51,8 @@ def helper(ctx):
 """
 
 
-def spec(**more):
-    return {"hyperopt": {"trials": TRIALS, "parallel": 2, "space": SPACE} | more}
+def spec(tuner="hyperopt", **more):
+    return {tuner: {"trials": TRIALS, "parallel": 2, "space": SPACE} | more}
 
 
 def sweep_request(root: Path, **config):
@@ -61,52 +63,10 @@ def scores(result: StepResult):
     return [(trial["params"], trial["score"]) for trial in result.facts["trials"]]
 
 
-def test_proposals_depend_on_the_seed_and_on_what_was_told():
-    def ask(count, seed=7, scale=1.0, algorithm="tpe"):
-        source = tuner(Tune.model_validate(spec(seed=seed, algorithm=algorithm)))
-        found = []
-        for index in range(count):
-            found.append(source.ask(index))
-            source.tell(index, found[-1], None if index == 3 else scale * found[-1]["eta"])
-        return found
-
-    first = ask(30)
-    assert first == json.loads(json.dumps(first)) == ask(30)
-    assert ask(30, seed=8) != first
-    other = ask(30, scale=-1.0)
-    assert other[:BY_CHANCE] == first[:BY_CHANCE]
-    assert other[BY_CHANCE:] != first[BY_CHANCE:]
-    for params in first:
-        assert 2 <= params["max_depth"] <= 6
-        assert isinstance(params["max_depth"], int)
-        assert 0.01 <= params["eta"] <= 0.5
-        assert params["grow_policy"] in SPACE["grow_policy"]["choice"]
-    high, low = (sum(params["eta"] for params in ask(50, scale=scale)[25:]) for scale in (1.0, -1.0))
-    assert high > 1.5 * low, "it looks where it was good"
-    assert ask(5, algorithm="random") != ask(5, algorithm="anneal", seed=9)
-
-
-def test_a_proposal_does_not_depend_on_which_trial_is_quicker(tmp_path):
-    config = train_config() | {"tune": spec(trials=12)}
-    body = request(tmp_path / "lake", "tune", config)
-
-    def run(order, root):
-        documents = Documents(root.as_uri())
-        sweep = Sweep(body, TrainConfig.model_validate(config), documents, tuner(Tune.model_validate(spec(trials=12))))
-        running, asked = {}, {}
-        while len(sweep.over) < 12:
-            running |= dict(sweep.ready())
-            index = order(sorted(running))
-            asked[index] = running.pop(index).config["trial_params"]
-            sweep.over[index] = Trial(index, asked[index], asked[index]["eta"])
-        return asked
-
-    assert run(min, tmp_path / "a") == run(max, tmp_path / "b")
-
-
-def test_a_sweep_finds_the_best_and_is_adopted(tmp_path):
+@pytest.mark.parametrize("tuner", ["hyperopt", "optuna"])
+def test_a_sweep_finds_the_best_and_is_adopted(tmp_path, tuner):
     root = tmp_path / "a lake"
-    body = sweep_request(root, **train_config(params={"n_estimators": 5}), tune=spec(train_rows=200))
+    body = sweep_request(root, **train_config(params={"n_estimators": 5}), tune=spec(tuner, train_rows=200))
     result = execute(body)
     found = scores(result)
     assert len(found) == result.metrics["trials"] == TRIALS
@@ -114,9 +74,11 @@ def test_a_sweep_finds_the_best_and_is_adopted(tmp_path):
     assert best["score"] == max(score for _, score in found) == result.metrics["best_score"]
     assert best["params"] == next(params for params, score in found if score == best["score"])
     assert best["trials"] == TRIALS
+    assert result.facts["ended_by"] == "trials"
     assert execute(body.model_copy(update={"run_id": "r2"})) == result
     trials = set(Documents(root.as_uri()).names("results/trial"))
-    longer = execute(body.model_copy(update={"config": body.config | {"tune": spec(train_rows=200, trials=10)}}))
+    more = spec(tuner, train_rows=200, trials=10)
+    longer = execute(body.model_copy(update={"config": body.config | {"tune": more}}))
     assert scores(longer)[:TRIALS] == found, "a longer sweep takes the trials over"
     assert len(set(Documents(root.as_uri()).names("results/trial")) - trials) == 2
 
@@ -125,11 +87,11 @@ def marks(folder: Path):
     return sorted(folder.iterdir())
 
 
-def slow(tmp_path: Path, name: str):
+def slow(tmp_path: Path, name: str, tuner: str = "hyperopt", **more):
     root, folder = tmp_path / name, tmp_path / f"{name} marks"
     folder.mkdir()
     ref = store(root, rows(300))
-    body = train_config(function="slow:train", params={"folder": str(folder)}) | {"tune": spec()}
+    body = train_config(function="slow:train", params={"folder": str(folder)}) | {"tune": spec(tuner, **more)}
     return request(root, "tune", body, inputs={"features": ref}, code=archive(root, slow=SLOW)), folder
 
 
@@ -166,18 +128,73 @@ def test_a_killed_sweep_goes_on_and_loses_no_trial(tmp_path):
     assert scores(result) == scores(execute(whole)), "as if nobody had killed it"
 
 
-def test_failed_trials_are_counted_and_too_many_of_them_are_told(tmp_path):
+@pytest.mark.server
+@pytest.mark.parametrize(("tuner", "more"), [("hyperopt", {}), ("optuna", {}), ("optuna", PRUNED)])
+def test_killed_at_random_moments_no_trial_is_lost_or_done_twice(tmp_path, tuner, more):
+    """Each kill some random time after the last, as often as it takes."""
+    chance = random.Random(tuner)
+    body, folder = slow(tmp_path, "killed", tuner, **more)
+    documents = Documents(body.lake)
+    kills = 0
+    while documents.get(body.result_path) is None:
+        before, begun = len(list(documents.names("results/trial"))), len(marks(folder))
+        process = start(body, f"attempt-{kills}")
+        wait_for(lambda begun=begun, process=process: len(marks(folder)) > begun or process.poll() is not None)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(chance.uniform(0.0, 0.9))
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+            kills += 1
+        workers = {int(mark.name.split("-")[1]) for mark in marks(folder)}
+        wait_for(lambda workers=workers: not any(Path(f"/proc/{pid}").exists() for pid in workers), 10)
+        after = len(list(documents.names("results/trial")))
+        assert after >= before, "none is lost"
+        # Of what an attempt begins it finishes all but those that it is killed in.
+        assert len(marks(folder)) - begun - (after - before) <= 2, "none is done twice"
+    result = execute(body)
+    assert kills >= 2, "or the test says too little"
+    assert len(list(documents.names("results/trial"))) == TRIALS == result.metrics["trials"]
+    if more:
+        rungs = [documents.get_model(path, Rung) for path in documents.names("rungs")]
+        assert sum(rung.stop is not None for rung in rungs) == result.metrics["pruned"] > 0, "each decision once"
+        return
+    whole, _ = slow(tmp_path, "whole", tuner)
+    assert scores(result) == scores(execute(whole)), "as if nobody had killed it"
+
+
+def test_a_budget_of_time_ends_a_sweep_and_the_result_says_so(tmp_path):
+    body, folder = slow(tmp_path, "short", "optuna", trials=200, budget={"time": "1s", "cost": 10, "price_per_hour": 3})
+    result = execute(body)
+    assert result.facts["ended_by"] == "time"
+    assert 2 <= result.metrics["trials"] == len(marks(folder)) <= 10
+    assert 1 <= result.metrics["seconds"] < 2.5
+    assert result.metrics["cost"] > result.metrics["seconds"] * 3 / 3600, "two trials at a time cost twice"
+
+
+def test_who_prunes_and_reports_nothing_is_told(tmp_path, caplog):
+    tune = spec("optuna", trials=2, metric="brier", direction="minimize", **PRUNED)
+    body, _ = slow(tmp_path, "silent")
+    with caplog.at_level("WARNING"):
+        result = execute(body.model_copy(update={"config": body.config | {"tune": tune}}))
+    assert result.metrics["pruned"] == 0
+    assert "no trial reported brier" in caplog.text
+
+
+@pytest.mark.parametrize("tuner", ["hyperopt", "optuna"])
+def test_failed_trials_are_counted_and_too_many_of_them_are_told(tmp_path, tuner):
     root = tmp_path / "lake"
     ref = store(root, rows(300))
     code = archive(root, bad=BAD)
 
     def body(**more):
-        config = train_config(function="bad:train") | {"tune": spec(trials=6, **more)}
+        config = train_config(function="bad:train") | {"tune": spec(tuner, trials=6, **more)}
         return request(root, "tune", config, inputs={"features": ref}, code=code)
 
     with pytest.raises(StepError, match="TW559") as caught:
         execute(body(max_failures=0))
     assert not caught.value.retryable
+    assert f"tune.{tuner}.max_failures" in str(caught.value)
     assert "include/models/bad.py:9" in str(caught.value)
     assert "KeyError: 'depth'" in str(caught.value)
     assert not [path for path in Documents(root.as_uri()).names("sweeps") if "failed" in path]

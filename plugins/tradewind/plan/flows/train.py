@@ -97,7 +97,7 @@ def _model(builder: StepBuilder, block: Train) -> Iterator[PlanStep]:
     )
     features = {"features": "transform.features"}
     if spec.tune:
-        yield fit("tune", upstream=("transform",), inputs=features)
+        yield fit("tune", upstream=("transform",), inputs=features, connections=builder.registry)
         yield fit("train", upstream=("tune",), inputs=features | {"best": "tune.best"})
     else:
         yield fit("train", upstream=("transform",), inputs=features)

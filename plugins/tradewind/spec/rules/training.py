@@ -8,7 +8,7 @@ from tradewind.errors import Problem, nearest
 from tradewind.spec.places import Place
 from tradewind.spec.rules.view import View, rule
 from tradewind_runtime.contract.promote import METRICS
-from tradewind_runtime.contract.train import Choice
+from tradewind_runtime.contract.tune import Choice
 
 
 @rule
@@ -21,8 +21,8 @@ def metrics(view: View) -> Iterator[Problem]:
     named: list[tuple[Place, str, bool]] = []
     if view.draft.promote:
         named += [(view.at("promote", "when", name), name, True) for name in view.draft.promote.when]
-    if view.draft.tune:
-        named.append((view.at("tune", "hyperopt", "metric"), view.draft.tune.hyperopt.metric, False))
+    if tune := view.draft.tune:
+        named.append((view.at("tune", tune.tuner, "metric"), tune.search.metric, False))
     named += [
         (view.at("evaluate", "metrics", index), name, False)
         for index, name in enumerate(view.draft.evaluate.metrics or ())
@@ -47,11 +47,11 @@ def direction(view: View) -> Iterator[Problem]:
     """A sweep looks for the better end of its metric."""
     if not (view.draft.tune and view.draft.train):
         return
-    sweep = view.draft.tune.hyperopt
+    tune, sweep = view.draft.tune, view.draft.tune.search
     more_is_better = METRICS[view.draft.train.task].get(sweep.metric)
     right = {True: "maximize", False: "minimize", None: sweep.direction}[more_is_better]
     if sweep.direction != right:
-        place = view.at("tune", "hyperopt", "direction")
+        place = view.at("tune", tune.tuner, "direction")
         yield place.problem(
             "TW126",
             f"of {sweep.metric}, {'more' if more_is_better else 'less'} is better",
@@ -64,13 +64,15 @@ def direction(view: View) -> Iterator[Problem]:
 @rule
 def ranges(view: View) -> Iterator[Problem]:
     """Ends of ranges and thresholds in order."""
-    for name, range_ in (view.draft.tune.hyperopt.space if view.draft.tune else {}).items():
+    tune = view.draft.tune
+    for name, range_ in (tune.search.space if tune else {}).items():
         if isinstance(range_, Choice):
             continue
         kind = next(iter(type(range_).model_fields))
         low, high = getattr(range_, kind)
         if low >= high:
-            yield view.at("tune", "hyperopt", "space", name, kind).problem(
+            assert tune is not None
+            yield view.at("tune", tune.tuner, "space", name, kind).problem(
                 "TW125",
                 f"the low end {low:g} is not below the high end {high:g}",
                 got=[low, high],
@@ -81,6 +83,24 @@ def ranges(view: View) -> Iterator[Problem]:
             yield view.at("promote", "when", name, "min").problem(
                 "TW124", f"min {threshold.min:g} is above max {threshold.max:g}: nothing can pass", got=threshold.min
             )
+
+
+@rule
+def prune(view: View) -> Iterator[Problem]:
+    """A trial can be stopped early where it learns step by step."""
+    tune, train = view.draft.tune, view.draft.train
+    if not (tune and tune.search.prune and train and train.estimator):
+        return
+    if not train.estimator.startswith("xgboost."):
+        place = view.at("tune", tune.tuner, "prune")
+        yield place.problem(
+            "TW133",
+            f"{train.estimator} has no steps at which a trial could be stopped",
+            at=place.key,
+            got="prune",
+            expected="an estimator of xgboost, or a function that reports",
+            fix="remove prune, or choose another estimator",
+        )
 
 
 @rule
