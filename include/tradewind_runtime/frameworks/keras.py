@@ -47,21 +47,16 @@ def save(model: Any, folder: Path, rows: Matrix) -> None:  # noqa: ARG001 - the 
     Raises:
         StepError: TW552 where it needs code of its own to be loaded, or cannot be exported.
     """
-    content = dumps(model)
     try:
-        loads(content)
+        again = loads(dumps(model))
     except Exception as error:  # Keras raises whatever it met
         raise _unfit("the model cannot be loaded again", error) from error
-    (folder / FILE).write_bytes(content)
-    import onnx as library
-
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / onnx.FILE
-        try:
-            model.export(str(path), format="onnx", verbose=False)
-        except Exception as error:  # as do its exporters
-            raise _unfit("the model cannot be exported to ONNX", error) from error
-        graph = library.load(path)
+    # A model that was loaded once is written a little otherwise, and one that went on from a checkpoint was.
+    (folder / FILE).write_bytes(dumps(again))
+    try:
+        graph = _graph(model)
+    except Exception as error:  # as do its exporters
+        raise _unfit("the model cannot be exported to ONNX", error) from error
     onnx.save(graph, folder)
 
 
@@ -108,6 +103,34 @@ class _Model:
         """Without dropout."""
         answer = self._model.predict(np.asarray(x, dtype=np.float32), batch_size=BATCH, verbose=0)
         return onnx.column(np.asarray(answer, dtype=np.float64))
+
+
+def _graph(model: Any) -> Any:
+    """The model as a `ModelProto` of one input.
+
+    Keras's own export makes inputs of what a layer holds besides its weights (the mean of a `Normalization`), where
+    TensorFlow computes it; those are numbers here.
+    """
+    import keras
+    import onnx as library
+
+    if keras.backend.backend() != "tensorflow":
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch) / onnx.FILE
+            model.export(str(path), format="onnx", verbose=False)
+            return library.load(path)
+    import tensorflow as tf
+    import tf2onnx
+
+    given = [tf.TensorSpec(model.input_shape, tf.float32, name="x")]
+    function = tf.function(lambda x: model(x, training=False), input_signature=given, autograph=False)
+    captured = {inner.name: outer for outer, inner in function.get_concrete_function().graph.captures}
+    graph, _ = tf2onnx.convert.from_function(function, input_signature=given, opset=18)
+    held = [one for one in graph.graph.input if one.name in captured]
+    for one in held:
+        graph.graph.input.remove(one)
+        graph.graph.initializer.append(library.numpy_helper.from_array(captured[one.name].numpy(), one.name))
+    return graph
 
 
 def _unfit(what: str, error: Exception) -> StepError:

@@ -23,6 +23,8 @@ from tradewind_runtime.contract.errors import TradewindError
 State = Literal["ok", "warning", "missing"]
 _DISK_GB = 3
 _SETUP = "run `make setup`"
+#: Environments that are made only where they are wanted.
+_EXTRAS = ("torch", "keras")
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,10 @@ def _environments(machine: Machine) -> Iterator[Finding]:
         if environment.python is None:
             continue
         there = Path(environment.python).is_file()
+        if name in _EXTRAS and not there:
+            fix = f"`make setup EXTRAS={name}` where a step asks for it"
+            yield Finding(f"environment {name}", "ok", "not made", fix)
+            continue
         yield Finding(f"environment {name}", "ok" if there else "missing", environment.python, "" if there else _SETUP)
 
 
