@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError
 
+from tradewind.dev.ports import LOOPBACK
 from tradewind.errors import nearest
 from tradewind.plan.kinds import KINDS, RunnerName
 from tradewind_runtime.contract.base import ConnectionId, Frozen
@@ -59,6 +60,7 @@ class Profile(Frozen):
     pool: str = Field("tradewind_heavy", description="Airflow's pool for heavy steps.")
     heavy: tuple[str, ...] = ("check", "transform", "tune", "train", "evaluate", "score", "monitor")
     stack: tuple[str, ...] = ("airflow", "kafka", "s3", "mlflow", "serving")
+    host: str = Field(LOOPBACK, description="Address of this machine that the stack listens on and is known by.")
     ports: dict[str, int] = Field(default_factory=dict, description="Wanted ports of the local stack.")
 
     def runner_of(self, kind: str) -> RunnerName:

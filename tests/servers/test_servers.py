@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from urllib.parse import urlsplit
 
 import psutil
@@ -10,7 +11,7 @@ from confluent_kafka import Consumer, Producer
 from obstore.exceptions import PermissionDeniedError
 from obstore.store import S3Store
 
-from tradewind.dev import ports
+from tradewind.dev import ports, processes
 from tradewind.dev.running import start
 from tradewind.dev.servers.base import answer
 from tradewind.dev.servers.kafka import Kafka
@@ -59,6 +60,19 @@ def test_s3_keeps_objects_over_a_kill_and_asks_for_the_secret(tmp_path):
         assert bytes(_bucket(again.server, again.server.secret).get("weather/1.csv").bytes()) == b"rain"
         with pytest.raises(PermissionDeniedError):
             _bucket(again.server, "wrong").get("weather/1.csv")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127/8 without being asked")
+def test_a_server_listens_on_the_address_that_it_is_given_and_no_other(tmp_path):
+    with start(
+        S3(folder=tmp_path, host="127.0.0.2", ports=ports.choose(dict.fromkeys(S3.wants), host="127.0.0.2"))
+    ) as s3:
+        mine = {process.pid for process in processes.tree(s3.process.pid)}
+        listening = {
+            found.laddr.ip for found in psutil.net_connections("tcp")
+            if found.status == psutil.CONN_LISTEN and found.pid in mine
+        }  # fmt: skip
+    assert listening - {ports.LOOPBACK} == {"127.0.0.2"}  # SeaweedFS is on the loopback besides
 
 
 def test_mlflow_answers_on_the_loopback_alone(mlflow_server):

@@ -40,6 +40,7 @@ class Upkeep:
         self._replica, self._address = replica, address
         self._every, self._segment = every, segment
         self._stop, self._looked = threading.Event(), threading.Event()
+        self._empty = False  # the lake was read and has no endpoint
         self._threads = [
             threading.Thread(target=self._loop, args=(self._look, every), name="follow", daemon=True),
             threading.Thread(target=self._loop, args=(self.close_segments, 0.25), name="capture", daemon=True),
@@ -50,9 +51,12 @@ class Upkeep:
 
     @property
     def ready(self) -> bool:
-        """Whether what was asked for is loaded: all that were named, or any where none was."""
+        """Whether what was asked for is loaded: all that were named, or any where none was.
+
+        Of a lake that has no endpoint yet nothing is asked: a new installation is not to wait for its first rollout.
+        """
         loaded = [endpoint.serving is not None for endpoint in self.served.values()]
-        return bool(loaded) and (all(loaded) if self._names else any(loaded))
+        return (all(loaded) if self._names else any(loaded)) if loaded else self._empty
 
     def start(self) -> None:
         """Begin to follow the lake."""
@@ -81,9 +85,11 @@ class Upkeep:
     def follow(self) -> None:
         """One look at the lake."""
         if not self._names:
-            for name in endpoints(self._documents):
+            found = endpoints(self._documents)
+            for name in found:
                 if name not in self.served:
                     self._add(name)
+            self._empty = not found
         for endpoint in self._endpoints():
             endpoint.follow()
             _guarded(endpoint.tell)

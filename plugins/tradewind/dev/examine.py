@@ -153,7 +153,7 @@ def _ports(machine: Machine) -> Iterator[Finding]:
             "ports", "ok", "in use by this stack: " + _named(recorded_ports(machine.home), machine.profile.ports)
         )
         return
-    taken = {name: port for name, port in machine.profile.ports.items() if not ports.free(port)}
+    taken = {name: port for name, port in machine.profile.ports.items() if not ports.free(port, machine.profile.host)}
     found = f"taken: {_named(taken, taken)}" if taken else "all free"
     yield Finding("ports", "warning" if taken else "ok", found, "a free one is used instead" if taken else "")
 

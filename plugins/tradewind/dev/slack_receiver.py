@@ -245,6 +245,7 @@ def main() -> None:
     import uvicorn
 
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--host", default=LOOPBACK)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--out", type=Path, required=True, help="the file that keeps the messages")
     parser.add_argument("--token-file", type=Path, help="holds the one token that is taken")
@@ -253,7 +254,7 @@ def main() -> None:
     token = options.token_file.read_text().strip() if options.token_file else None
     channels = frozenset(name for name in options.channels.split(",") if name)
     app = Receiver(Messages(options.out), token, channels).application()
-    uvicorn.run(app, host=LOOPBACK, port=options.port, log_level="warning", access_log=False)
+    uvicorn.run(app, host=options.host, port=options.port, log_level="warning", access_log=False)
 
 
 if __name__ == "__main__":

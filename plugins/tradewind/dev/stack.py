@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tradewind.dev import ports as loopback
+from tradewind.dev import ports as addresses
 from tradewind.dev.credentials import Credentials, credentials
 from tradewind.dev.files import write_private
 from tradewind.dev.memory import Budget
@@ -60,7 +60,8 @@ class Stack:
         return {name: made[name] for name in NAMES if name in made}
 
     def _made(self) -> dict[str, Callable[[], Server]]:
-        place: dict[str, dict[str, Any]] = {name: {"folder": self.home / name, "ports": self.ports} for name in PARTS}
+        common = {"ports": self.ports, "host": self.profile.host}
+        place: dict[str, dict[str, Any]] = {name: {"folder": self.home / name, **common} for name in PARTS}
         serving = self.profile.environments.get("serving")
         python: dict[str, Any] = {"python": serving.python} if serving and serving.python else {}
         others: dict[str, Callable[[], Server]] = {
@@ -131,7 +132,7 @@ def assign_ports(home: Path, profile: Profile, running: Iterable[str]) -> dict[s
         use: recorded.get(use) or profile.ports.get(use) or usual
         for parts in PARTS.values() for part in parts for use, usual in part.wants.items() if use not in kept
     }  # fmt: skip
-    chosen = kept | loopback.choose(wanted, kept.values())
+    chosen = kept | addresses.choose(wanted, kept.values(), profile.host)
     write_private(home / "run" / "ports.json", json.dumps(chosen, indent=1))
     return chosen
 

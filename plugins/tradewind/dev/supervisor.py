@@ -22,6 +22,7 @@ from tradewind.dev import processes
 from tradewind.dev.environment import clean
 from tradewind.dev.files import write_private
 from tradewind.dev.launch import RUN
+from tradewind.dev.ports import LOOPBACK
 from tradewind.dev.servers.base import Server
 from tradewind.dev.stack import NAMES, PARTS
 from tradewind_runtime.contract.errors import Problem, TradewindError
@@ -115,8 +116,8 @@ class Supervisor:
             return None
         return found if found and processes.alive(found) else None
 
-    def ensure(self) -> None:
-        """Start it where it is not running; what an earlier one left is ended first."""
+    def ensure(self, host: str = LOOPBACK) -> None:
+        """Start it where it is not running, for parts of that host; what an earlier one left is ended first."""
         if self.process():
             return
         self.recover()
@@ -124,7 +125,7 @@ class Supervisor:
         settings = _SETTINGS + "".join(_PART.format(name=name, grace=grace[name]) for name in NAMES)
         write_private(self.run / "supervisord.conf", settings)
         self.log.mkdir(parents=True, exist_ok=True)
-        environment = clean(self.home) | {
+        environment = clean(self.home, host) | {
             processes.MARK: self.mark, RUN: str(self.run), "TRADEWIND_LOG": str(self.log),
             "TRADEWIND_PYTHON": sys.executable, "TRADEWIND_SOCKET": str(socket_path(self.run)),
         }  # fmt: skip

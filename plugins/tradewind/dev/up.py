@@ -73,7 +73,7 @@ class Ascent:
         stack = load(self.project, self.home, self.profile, means, assign_ports(self.home, self.profile, alive))
         servers = stack.servers(wanted)
         write_private(stack.run / "connections.json", json.dumps(stack.connections()))
-        self.supervisor.ensure()
+        self.supervisor.ensure(self.profile.host)
         self._start([server for server in servers.values() if server.name not in alive or self._stale(server)])
         self._await(list(servers.values()))
         return stack, servers

@@ -59,6 +59,16 @@ def test_addresses_and_connections_follow_the_port(tmp_path, taken):
     assert f"127.0.0.1:{port}" in part.environment()["AIRFLOW_CONN_KAFKA_DEFAULT"]
 
 
+def test_a_stack_can_have_another_address(tmp_path):
+    profile = PROFILE.model_copy(update={"host": "127.0.0.2"})
+    stack = load(tmp_path, tmp_path, profile, memory.budget(8 * GIB), assign_ports(tmp_path, profile, running=()))
+    for name, server in stack.servers(["kafka", "s3", "mlflow", "serving", "slack", "airflow"]).items():
+        told = json.dumps([server.command(), server.environment(), server.connections(), server.address])
+        assert "127.0.0.1" not in told, name
+        assert "127.0.0.2" in told, name
+    assert environment.clean(tmp_path, "127.0.0.2")["NO_PROXY"].endswith(",127.0.0.2")
+
+
 def test_a_running_parts_ports_stay(tmp_path, taken):
     first = assign_ports(tmp_path, PROFILE, running=())
     (tmp_path / "run" / "ports.json").write_text(json.dumps(first | {"s3": taken, "kafka": taken}))

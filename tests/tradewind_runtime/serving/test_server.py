@@ -84,11 +84,16 @@ class Load:
                     time.sleep(0.05)
 
 
+def test_what_was_asked_for_by_name_is_waited_for(models, tmp_path):
+    with model_server(models.folder, tmp_path / "log", "--endpoint", NAME, ready=False) as server:
+        assert server.client.get("/v2/health/ready").status_code == 503
+
+
 def test_the_protocol(models, tmp_path):
     digest, own = models.train(1)
     with model_server(models.folder, tmp_path / "log", "--grpc-port", "0", "--limit", "100000", ready=False) as server:
         assert server.client.get("/v2/health/live").status_code == 200
-        assert server.client.get("/v2/health/ready").status_code == 503
+        assert server.client.get("/v2/health/ready").status_code == 200  # the lake asks for nothing yet
         moves.promote(models.documents, NAME, digest, expected=0, version="1", **WHO)
         wait(lambda: serving(server, 1), "serving generation 1", server.log)
         assert server.client.get("/v2/health/ready").status_code == 200

@@ -13,7 +13,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import ClassVar
 
-from tradewind.dev import ports
 from tradewind.dev.credentials import Credentials
 from tradewind.dev.files import whole, write_private
 from tradewind.dev.servers.base import Server, answer
@@ -43,7 +42,7 @@ class AirflowPart(Server, ABC):
     @property
     def url(self) -> str:
         """The web server's address."""
-        return f"http://{ports.LOOPBACK}:{self.ports['airflow']}"
+        return f"http://{self.host}:{self.ports['airflow']}"
 
     def command(self) -> list[str]:  # noqa: D102
         return [sys.executable, "-m", "airflow", *self.arguments]
@@ -82,7 +81,7 @@ class AirflowPart(Server, ABC):
             },
             "database": {"sql_alchemy_conn": f"sqlite:///{self.folder / 'airflow.db'}"},
             "api": {
-                "base_url": self.url, "host": ports.LOOPBACK, "port": self.ports["airflow"], "workers": 1,
+                "base_url": self.url, "host": self.host, "port": self.ports["airflow"], "workers": 1,
                 "secret_key": self.credentials.api_secret,
             },
             "api_auth": {"jwt_secret": self.credentials.jwt},

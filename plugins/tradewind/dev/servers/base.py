@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from tradewind.dev import ports
+from tradewind.dev.ports import LOOPBACK, choose
 
 # Proxies of the environment are passed over: every part is on the loopback.
 _HTTP = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -32,7 +32,7 @@ def answer(url: str, *, timeout: float = 3) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Server(ABC):
-    """One server. Its files stay below `folder`, its ports on the loopback."""
+    """One server. Its files stay below `folder`, its ports on the loopback unless it is told otherwise."""
 
     name: ClassVar[str]
     title: ClassVar[str] = ""
@@ -43,11 +43,12 @@ class Server(ABC):
 
     folder: Path
     ports: Mapping[str, int] = field(default_factory=dict)
+    host: str = LOOPBACK  # the address that it listens on and is known by
 
     @classmethod
     def at(cls, folder: Path, **more: Any) -> Self:
         """A server of this kind in a folder, on ports that are free now (for tests)."""
-        return cls(folder=folder, ports=ports.choose(dict.fromkeys(cls.wants)), **more)
+        return cls(folder=folder, ports=choose(dict.fromkeys(cls.wants)), **more)
 
     def prepare(self) -> None:
         """What must be there before it starts; done again harmlessly."""

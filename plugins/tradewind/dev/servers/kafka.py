@@ -62,14 +62,14 @@ class Kafka(Server):
 
     @property
     def address(self) -> str:  # noqa: D102
-        return f"{ports.LOOPBACK}:{self.ports['kafka']}"
+        return f"{self.host}:{self.ports['kafka']}"
 
     def prepare(self) -> None:
         """Write its settings and format its folder, once."""
         super().prepare()
         data = self.folder / "data"
         # A properties file knows backslashes and no quotes; spaces within a value are kept.
-        text = _SETTINGS.format(host=ports.LOOPBACK, data=str(data).replace("\\", "\\\\"), **self.ports)
+        text = _SETTINGS.format(host=self.host, data=str(data).replace("\\", "\\\\"), **self.ports)
         (self.folder / "server.properties").write_text(text)
         (self.folder / "log4j2.properties").write_text(_LOGGING)
         if (data / "meta.properties").is_file():
@@ -94,7 +94,7 @@ class Kafka(Server):
 
     def healthy(self) -> bool:
         """A client sees a controller and a broker."""
-        if not ports.answers(self.ports["kafka"]):
+        if not ports.answers(self.ports["kafka"], self.host):
             return False
         from confluent_kafka import KafkaException
         from confluent_kafka.admin import AdminClient
@@ -107,7 +107,7 @@ class Kafka(Server):
 
     def connections(self) -> dict[str, str]:  # noqa: D102
         body = {
-            "conn_type": "kafka", "host": ports.LOOPBACK, "port": self.ports["kafka"],
+            "conn_type": "kafka", "host": self.host, "port": self.ports["kafka"],
             "extra": {"bootstrap.servers": self.address},
         }  # fmt: skip
         return {"kafka_default": json.dumps(body)}

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from tradewind.dev import ports
 from tradewind.dev.files import whole
 from tradewind.dev.servers.base import Server, answer
 from tradewind_runtime.contract.errors import Problem, TradewindError
@@ -32,7 +31,7 @@ class MLflow(Server):
 
     @property
     def address(self) -> str:  # noqa: D102
-        return f"http://{ports.LOOPBACK}:{self.ports['mlflow']}"
+        return f"http://{self.host}:{self.ports['mlflow']}"
 
     @property
     def _database(self) -> Path:
@@ -55,7 +54,7 @@ class MLflow(Server):
 
     def command(self) -> list[str]:  # noqa: D102
         return [
-            sys.executable, "-m", "mlflow", "server", "--host", ports.LOOPBACK, "--port", str(self.ports["mlflow"]),
+            sys.executable, "-m", "mlflow", "server", "--host", self.host, "--port", str(self.ports["mlflow"]),
             "--workers", "1", "--backend-store-uri", f"sqlite:///{self._database}",
             "--artifacts-destination", str(self.folder / "artifacts"),
         ]  # fmt: skip
@@ -74,5 +73,5 @@ class MLflow(Server):
         return isinstance(answer(f"{self.address}/api/2.0/mlflow/registered-models/search?max_results=1"), dict)
 
     def connections(self) -> dict[str, str]:  # noqa: D102
-        body = {"conn_type": "http", "host": ports.LOOPBACK, "port": self.ports["mlflow"], "schema": "http"}
+        body = {"conn_type": "http", "host": self.host, "port": self.ports["mlflow"], "schema": "http"}
         return {"mlflow_default": json.dumps(body)}

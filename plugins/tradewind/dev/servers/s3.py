@@ -45,7 +45,7 @@ class S3(Server):
 
     @property
     def address(self) -> str:  # noqa: D102
-        return f"http://{ports.LOOPBACK}:{self.ports['s3']}"
+        return f"http://{self.host}:{self.ports['s3']}"
 
     @property
     def login(self) -> str:  # noqa: D102
@@ -63,7 +63,7 @@ class S3(Server):
 
     def command(self) -> list[str]:  # noqa: D102
         return [
-            _program(), "server", f"-dir={self.folder / 'data'}", f"-ip={ports.LOOPBACK}", f"-ip.bind={ports.LOOPBACK}",
+            _program(), "server", f"-dir={self.folder / 'data'}", f"-ip={self.host}", f"-ip.bind={self.host}",
             f"-master.port={self.ports['master']}", f"-master.port.grpc={self.ports['master_grpc']}",
             "-master.telemetry=false", "-master.electionTimeout=1s", "-volume.preStopSeconds=0",
             "-master.volumeSizeLimitMB=256", "-volume.max=0",
@@ -75,7 +75,7 @@ class S3(Server):
 
     def healthy(self) -> bool:
         """A signed question is answered, and there is where to write to (seconds later after a kill)."""
-        if not ports.answers(self.ports["s3"]) or not self._holds_volumes():
+        if not ports.answers(self.ports["s3"], self.host) or not self._holds_volumes():
             return False
         from obstore.exceptions import BaseError
         from obstore.store import S3Store
@@ -94,7 +94,7 @@ class S3(Server):
         return True
 
     def _holds_volumes(self) -> bool:
-        status = answer(f"http://{ports.LOOPBACK}:{self.ports['master']}/dir/status")
+        status = answer(f"http://{self.host}:{self.ports['master']}/dir/status")
         return isinstance(status, dict) and bool(status.get("Topology", {}).get("Max"))
 
     def tidy(self) -> None:

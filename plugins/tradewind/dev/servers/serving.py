@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from tradewind.dev import ports
 from tradewind.dev.servers.base import Server, answer
 from tradewind_runtime.connections import variable
 
@@ -28,13 +27,13 @@ class Serving(Server):
 
     @property
     def address(self) -> str:  # noqa: D102
-        return f"http://{ports.LOOPBACK}:{self.ports['serving']}"
+        return f"http://{self.host}:{self.ports['serving']}"
 
     def command(self) -> list[str]:  # noqa: D102
         connection = ["--lake-connection", self.lake_connection] if self.lake_connection else []
         return [
             self.python, "-m", "tradewind_runtime.serving", "--lake", self.lake, *connection,
-            "--port", str(self.ports["serving"]),
+            "--host", self.host, "--port", str(self.ports["serving"]),
         ]  # fmt: skip
 
     def environment(self) -> dict[str, str]:
@@ -48,5 +47,5 @@ class Serving(Server):
         return answer(f"{self.address}/v2/health/live") is not None
 
     def connections(self) -> dict[str, str]:  # noqa: D102
-        body = {"conn_type": "http", "host": ports.LOOPBACK, "port": self.ports["serving"], "schema": "http"}
+        body = {"conn_type": "http", "host": self.host, "port": self.ports["serving"], "schema": "http"}
         return {"serving_default": json.dumps(body)}

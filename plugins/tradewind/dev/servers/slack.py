@@ -27,7 +27,7 @@ class Slack(Server):
 
     @property
     def address(self) -> str:  # noqa: D102
-        return f"http://{ports.LOOPBACK}:{self.ports['slack']}"
+        return f"http://{self.host}:{self.ports['slack']}"
 
     @property
     def messages(self) -> Path:
@@ -41,13 +41,13 @@ class Slack(Server):
 
     def command(self) -> list[str]:  # noqa: D102
         return [
-            sys.executable, "-m", "tradewind.dev.slack_receiver", "--port", str(self.ports["slack"]),
-            "--out", str(self.messages), "--token-file", str(self.folder / "token"),
+            sys.executable, "-m", "tradewind.dev.slack_receiver", "--host", self.host,
+            "--port", str(self.ports["slack"]), "--out", str(self.messages), "--token-file", str(self.folder / "token"),
         ]  # fmt: skip
 
     def healthy(self) -> bool:
         """It listens."""
-        return ports.answers(self.ports["slack"])
+        return ports.answers(self.ports["slack"], self.host)
 
     def connections(self) -> dict[str, str]:  # noqa: D102
         extra = {"base_url": f"{self.address}/api/"}

@@ -1,0 +1,76 @@
+"""The cluster itself does what a cluster does, else nothing that is tried on it would mean much."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import Any
+
+import pytest
+from tests.servers.kubernetes import parts
+from tests.servers.kubernetes.cluster import NODES, Cluster
+
+pytestmark = pytest.mark.cluster
+A, B = NODES
+
+
+def waiting(name: str, *, node: str, namespace: str = "default", **container: Any) -> dict[str, Any]:
+    """A pod that waits; its image needs no registry."""
+    own = {"name": "main", "image": parts.PAUSE, "imagePullPolicy": "Never"} | container
+    spec = {"nodeName": node, "terminationGracePeriodSeconds": 0, "containers": [own]}
+    return {
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace, "labels": {"app": name}},
+        "spec": spec,
+    }  # fmt: skip
+
+
+def phase(cluster: Cluster, pod: str) -> str:
+    return cluster.kubectl("get", "pod", pod, "--output", "jsonpath={.status.phase}")
+
+
+def test_a_pod_runs_on_each_node_with_an_address_of_its_own(cluster: Cluster) -> None:
+    for node in NODES:
+        cluster.apply(waiting(f"on-{node.name}", node=node.name))
+    for node in NODES:
+        cluster.until(lambda node=node: phase(cluster, f"on-{node.name}") == "Running", f"a pod on {node.name}")
+    found = {pod["spec"]["nodeName"]: pod["status"]["podIP"] for pod in cluster.get("pods")["items"]}
+    assert found[A.name].startswith("10.244.0.")
+    assert found[B.name].startswith("10.244.1.")
+    cluster.kubectl("delete", "pods", "--all", "--now")
+
+
+def test_services_have_names(cluster: Cluster) -> None:
+    name = f"kubernetes.default.svc.{parts.DOMAIN}"
+    cluster.until(lambda: resolve(name) == parts.API_SERVICE, "the API's own name is known")
+
+
+def resolve(name: str) -> str:
+    """An A record, asked of the service of the cluster's DNS, so that services work too."""
+    question = b"".join(bytes([len(part)]) + part.encode() for part in name.split(".")) + b"\0"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.settimeout(5)
+        asking.sendto(
+            struct.pack(">6H", 7, 0x100, 1, 0, 0, 0) + question + struct.pack(">2H", 1, 1), (parts.DNS_SERVICE, 53)
+        )
+        answer = asking.recv(512)
+    return socket.inet_ntoa(answer[-4:])
+
+
+def test_the_restricted_standard_is_enforced(cluster: Cluster) -> None:
+    label = "pod-security.kubernetes.io/enforce"
+    cluster.apply(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "strict", "labels": {label: "restricted"}}}
+    )
+    with pytest.raises(AssertionError, match='violates PodSecurity "restricted'):
+        cluster.apply(waiting("root", node=A.name, namespace="strict", securityContext={"privileged": True}))
+
+
+def test_a_node_is_lost_and_comes_back(cluster: Cluster) -> None:
+    cluster.apply(waiting("lost", node=B.name))
+    cluster.until(lambda: phase(cluster, "lost") == "Running", "a pod on the node")
+    cluster.lose(B)
+    cluster.until(lambda: not cluster.ready(B.name), "the node is found lost")
+    assert cluster.ready(A.name)
+    cluster.start_node(B)
+    cluster.until(lambda: cluster.ready(B.name), "the node is back")
+    cluster.kubectl("delete", "pod", "lost", "--now")

@@ -1,0 +1,3 @@
+module tradewind.dev/pause
+
+go 1.24.0

@@ -1,0 +1,69 @@
+"""The programs of a cluster, from source: Kubernetes' own parts in one binary, a registry, the pause container's."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from tradewind.dev.files import whole
+from tradewind_runtime import caches
+
+HERE = Path(__file__).parent
+#: What `apt-get install` brings of it.
+DEBIAN = {
+    "etcd": "etcd-server",
+    "containerd": "containerd",
+    "runc": "runc",
+    "buildah": "buildah",
+    "debootstrap": "debootstrap",
+    "nft": "nftables",
+    "iptables": "iptables",
+    "ip": "iproute2",
+}
+CNI = Path("/usr/lib/cni")  # containernetworking-plugins
+_VERSION = "k8s.io/component-base/version"
+_LINK = f"-s -w -X {_VERSION}.gitVersion=v1.34.4 -X {_VERSION}.gitMajor=1 -X {_VERSION}.gitMinor=34"
+PARTS = (
+    "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl", "coredns",
+    "registry",
+)  # fmt: skip
+
+
+def install() -> None:
+    """Debian's packages, where they are missing."""
+    missing = [package for program, package in DEBIAN.items() if not shutil.which(program)]
+    if not CNI.is_dir():
+        missing.append("containernetworking-plugins")
+    if not missing:
+        return
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    subprocess.run(["apt-get", "update", "-qq"], check=True, env=quiet)
+    wanted = ["apt-get", "install", "-qq", "--yes", "--no-install-recommends", *missing]
+    subprocess.run(wanted, check=True, env=quiet, stdout=subprocess.DEVNULL)
+
+
+def program(name: str) -> Path:
+    """The binary of a folder here (`node`, `pause`), built once for each state of its source."""
+    source = HERE / name
+    state = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(source.iterdir()))).hexdigest()[:16]
+    made = caches.folder() / "cluster" / f"{name}-{state}" / name
+    if not made.is_file():
+        made.parent.mkdir(parents=True, exist_ok=True)
+        print(f"building {name} from source, once", flush=True)
+        with whole(made) as new:
+            command = ["go", "build", "-trimpath", "-ldflags", _LINK, "-o", str(new), "."]
+            subprocess.run(command, check=True, cwd=source, env={**os.environ, "CGO_ENABLED": "0"})
+    return made
+
+
+def parts(folder: Path) -> dict[str, str]:
+    """Each of Kubernetes' parts as a name for the one binary."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in PARTS:
+        link = folder / name
+        link.unlink(missing_ok=True)
+        link.symlink_to(program("node"))
+    return {name: str(folder / name) for name in PARTS}
