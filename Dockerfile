@@ -38,10 +38,14 @@ COPY plugins plugins
 RUN uv sync --frozen --no-dev --no-cache --no-editable ${EXTRAS}
 
 FROM build AS build-steps
-RUN uv sync --frozen --no-dev --no-cache --no-install-project --extra steps
+# An image that trains networks: "--extra steps --extra torch", or keras.
+ARG STEPS="--extra steps"
+# hadolint ignore=SC2086
+RUN uv sync --frozen --no-dev --no-cache --no-install-project ${STEPS}
 COPY include include
 COPY plugins plugins
-RUN uv sync --frozen --no-dev --no-cache --no-editable --extra steps
+# hadolint ignore=SC2086
+RUN uv sync --frozen --no-dev --no-cache --no-editable ${STEPS}
 
 FROM build AS build-serving
 RUN uv sync --frozen --no-dev --no-cache --no-install-project --extra serving

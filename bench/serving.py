@@ -68,7 +68,7 @@ def main() -> None:
         lake.mkdir()
         files.mkdir()
         documents, framework = Documents(lake.as_uri()), frameworks.framework_of(booster)
-        framework.save(booster, files)
+        framework.save(booster, files, x)
         fields = {"framework": framework.NAME, "task": "binary", "label": "y", "features": FEATURES}
         ref = artefacts.save(documents, files, fields)
         moves.promote(documents, "bench", ref.digest, expected=0, by="bench", reason="bench")

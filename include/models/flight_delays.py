@@ -8,19 +8,10 @@ from tradewind_runtime.training import TrainContext
 
 
 def train(ctx: TrainContext) -> xgboost.Booster:
-    """Late arrivals, from what is known before departure.
+    """Late arrivals, from what is known before departure; killed, it goes on where it was.
 
     `max_rounds` and `patience` are this function's own parameters; the others are XGBoost's.
     """
-    params = {"objective": "binary:logistic", "eval_metric": "auc", "tree_method": "hist",
-              "device": ctx.device, "nthread": ctx.threads, "seed": ctx.seed, **ctx.params}  # fmt: skip
+    params = {"objective": "binary:logistic", "eval_metric": "auc", "tree_method": "hist", **ctx.params}
     rounds, patience = int(params.pop("max_rounds", 200)), int(params.pop("patience", 15))
-    return xgboost.train(
-        params,
-        ctx.train.dmatrix(),
-        num_boost_round=rounds,
-        evals=[(ctx.valid.dmatrix(), "valid")],
-        early_stopping_rounds=patience,
-        verbose_eval=False,
-        callbacks=[ctx.xgboost_callback()],
-    )
+    return ctx.boost(params, rounds, patience)

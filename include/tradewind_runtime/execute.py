@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tradewind_runtime.checkpoints import Checkpoints, checkpoints_path
 from tradewind_runtime.connections import connection
 from tradewind_runtime.context import StepContext
 from tradewind_runtime.contract.errors import StepError
@@ -38,6 +39,7 @@ def execute(request: StepRequest) -> StepResult:
     lake = open_lake(request)
     if (done := lake.documents.get_model(request.result_path, StepResult)) is not None:
         log.info("already done by run %s: adopting result %s", done.run_id, done.fingerprint[:12])
+        _clear(request, lake)
         return done
     step = importlib.import_module(f"tradewind_runtime.steps.{request.step}")
     started = datetime.now(UTC)
@@ -53,12 +55,20 @@ def execute(request: StepRequest) -> StepResult:
         started=started,
         finished=datetime.now(UTC),
     )
-    if lake.documents.create_model(request.result_path, result):
+    created = lake.documents.create_model(request.result_path, result)
+    _clear(request, lake)
+    if created:
         return result
     adopted = lake.documents.get_model(request.result_path, StepResult)
     assert adopted is not None, "a result that exists can be read"
     log.info("another attempt was first: adopting its result")
     return adopted
+
+
+def _clear(request: StepRequest, lake: Lake) -> None:
+    """What a training kept to go on from is of no use once there is a result."""
+    if request.step in {"train", "trial"}:
+        Checkpoints(lake.documents, checkpoints_path(request.fingerprint)).clear()
 
 
 @contextmanager

@@ -14,15 +14,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tradewind_runtime import estimators, metrics, splits
+from tradewind_runtime import devices, estimators, metrics, splits
+from tradewind_runtime.checkpoints import Checkpoints, checkpoints_path
 from tradewind_runtime.context import StepContext
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import DatasetRef
 from tradewind_runtime.contract.request import StepRequest
 from tradewind_runtime.contract.train import TrainConfig
 from tradewind_runtime.execute import open_lake
-from tradewind_runtime.frameworks import Predictor, answers, framework_of
-from tradewind_runtime.training import Checkpoints, Rows, TrainContext, classes_of, feature_names
+from tradewind_runtime.frameworks import Matrix, Predictor, answers, framework_of
+from tradewind_runtime.training import Rows, TrainContext, classes_of, feature_names
 
 log = logging.getLogger("tradewind")
 #: Trying again may help against these; against anything else that user code raises it cannot.
@@ -48,6 +49,8 @@ def prepare(
         train.schema, spec.label, features=spec.features, exclude=spec.exclude, time=config.split.time
     )
     classes = classes_of(train[spec.label], spec.task)
+    if spec.resources.gpu and not devices.gpus():
+        log.warning("train.resources asks for a GPU, and none is visible here: the CPU is used")
     return TrainContext(
         Rows(train, features, spec.label, classes),
         Rows(valid, features, spec.label, classes),
@@ -55,8 +58,12 @@ def prepare(
         task=spec.task,
         seed=spec.seed,
         threads=int(context.setting("threads", 1)),
-        device="cuda" if spec.resources.gpu else "cpu",
-        checkpoints=Checkpoints(context.lake.documents, f"checkpoints/{context.request.fingerprint}"),
+        forced_device=context.setting("device"),
+        checkpoints=Checkpoints(
+            context.lake.documents,
+            checkpoints_path(context.request.fingerprint),
+            float(context.setting("checkpoint_seconds", 30)),
+        ),
     )
 
 
@@ -115,6 +122,30 @@ def measured(model: Any, given: TrainContext) -> tuple[dict[str, float], tuple[s
     """A model's metrics on the validation rows as it is now, and what is wrong with its predictions."""
     rows = Rows(given.valid.table, columns(model, given), given.label, given.classes)
     return scores(framework_of(model).wrap(model, given.threads), rows, given.task)
+
+
+def same(fitted: Predictor, saved: Predictor, x: Matrix) -> None:
+    """Hold a saved model against the one that was fitted: a format of single precision answers a little otherwise.
+
+    Raises:
+        StepError: TW561 where it answers otherwise by more than that.
+    """
+    (ours, _), (theirs, _) = answers(fitted, x), answers(saved, x)
+    if ours is None or theirs is None:
+        return  # the scores say so
+    least = 1e-4 * max(1.0, float(np.nanmax(np.abs(ours), initial=0.0)))
+    if ours.shape == theirs.shape and np.allclose(ours, theirs, rtol=1e-3, atol=least, equal_nan=True):
+        return
+    apart = float(np.nanmax(np.abs(ours - theirs))) if ours.shape == theirs.shape else None
+    raise StepError(
+        "TW561",
+        "the saved model does not answer as the one that was fitted",
+        retryable=False,
+        got=f"answers of shape {list(theirs.shape)}, not {list(ours.shape)}" if apart is None else f"{apart:.3g} apart",
+        expected="the same answers, to three digits",
+        fix="scale the features inside the model, and take no chance or state when it answers",
+        docs="guides/training.md",
+    )
 
 
 def columns(model: Any, given: TrainContext) -> tuple[str, ...]:

@@ -16,10 +16,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tradewind_runtime import devices
+from tradewind_runtime.checkpoints import Checkpoints
 from tradewind_runtime.contract.errors import StepError
-from tradewind_runtime.documents import Documents
 
 if TYPE_CHECKING:
+    import keras
     import pandas as pd
     import polars as pl
     import xgboost
@@ -73,30 +75,6 @@ class Rows:
 
 
 @dataclass
-class Checkpoints:
-    """States of a long training, kept in the lake, so that a killed one goes on. Step by step, each kept once."""
-
-    documents: Documents | None = None
-    folder: str = ""
-    _memory: dict[int, bytes] = field(default_factory=dict, repr=False)
-
-    def save(self, step: int, state: bytes) -> None:
-        """Keep the state after a step."""
-        if self.documents is None:
-            self._memory.setdefault(step, state)
-        else:
-            self.documents.create(f"{self.folder}/{step:08d}", state)
-
-    def latest(self) -> tuple[int, bytes] | None:
-        """The last step kept and its state; None at a first start."""
-        if self.documents is None:
-            return max(self._memory.items(), default=None)
-        names = list(self.documents.names(self.folder))
-        content = self.documents.get(names[-1]) if names else None
-        return None if content is None else (int(names[-1].rpartition("/")[2]), content)
-
-
-@dataclass
 class TrainContext:
     """Handed to a training function. What it returns is saved."""
 
@@ -107,7 +85,7 @@ class TrainContext:
     seed: int = 7
     threads: int = 1
     workers: int = 1
-    device: str = "cpu"
+    forced_device: Literal["cpu", "cuda"] | None = None
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
     pruning: Pruning | None = field(default=None, repr=False)
     reported: dict[str, float] = field(default_factory=dict, init=False)
@@ -134,7 +112,7 @@ class TrainContext:
             task: binary, multiclass or regression.
             features: columns to learn from; all but the label by default, and these must then be numbers.
             exclude: columns not to learn from.
-            rest: `params`, `seed`, `threads` and the like.
+            rest: `params`, `seed`, `threads`, `forced_device` and the like.
         """
         tables = [_arrow(train), _arrow(valid)]
         names = feature_names(tables[0].schema, label, features=features, exclude=exclude)
@@ -157,6 +135,11 @@ class TrainContext:
         """The label's values, in the order of their numbers; none for a regression."""
         return self.train.classes
 
+    @property
+    def device(self) -> Literal["cpu", "cuda"]:
+        """`cuda` where a GPU is visible and the frameworks that you imported are built for it, else `cpu`."""
+        return self.forced_device or devices.chosen()
+
     def report(self, step: int, **metrics: float) -> None:
         """Say how it goes. Printed at most once a second; the last values are kept with the result.
 
@@ -172,26 +155,34 @@ class TrainContext:
         if self.pruning is not None:
             self.pruning.look(step, self.reported)
 
+    def report_model(self, step: int, model: object, metrics: Mapping[str, float]) -> None:
+        """As `report`, with the sweep's own metric of the unfinished model where trials are compared by it."""
+        watch = self.pruning if self.pruning is not None and self.pruning.due(step) else None
+        self.report(step, **(dict(metrics) | dict(watch.measure(model) if watch else {})))
+
     def xgboost_callback(self) -> xgboost.callback.TrainingCallback:
         """Reports each round of XGBoost, and the sweep's own metric where trials are compared by it."""
-        from xgboost import Booster
-        from xgboost.callback import TrainingCallback
+        from tradewind_runtime.frameworks import xgboost
 
-        context = self
+        return xgboost.callback(self)
 
-        class Report(TrainingCallback):
-            def after_iteration(self, model: Any, epoch: int, evals_log: Mapping[str, Any]) -> bool:
-                said = {
-                    f"{part}_{name}": values[-1] if isinstance(values[-1], float) else values[-1][0]
-                    for part, metrics in evals_log.items()
-                    for name, values in metrics.items()
-                }
-                watch = context.pruning
-                due = watch is not None and isinstance(model, Booster) and watch.due(epoch)
-                context.report(epoch, **said, **(watch.measure(model) if watch is not None and due else {}))
-                return False
+    def boost(self, params: Mapping[str, Any], rounds: int, patience: int | None = None) -> xgboost.Booster:
+        """`xgboost.train` that goes on from its checkpoint: to the very same model, unless rows or columns are sampled.
 
-        return Report()
+        Args:
+            params: XGBoost's own. Seed, threads and device are this context's, unless they are given.
+            rounds: at most.
+            patience: stop after so many without a better last metric on the validation rows.
+        """
+        from tradewind_runtime.frameworks import xgboost
+
+        return xgboost.boost(self, params, rounds, patience)
+
+    def keras_callback(self) -> keras.callbacks.Callback:
+        """Reports each epoch of Keras, and keeps the model as a checkpoint."""
+        from tradewind_runtime.frameworks import keras
+
+        return keras.callback(self)
 
 
 def feature_names(

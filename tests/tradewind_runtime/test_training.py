@@ -6,8 +6,7 @@ import pytest
 from tests.tradewind_runtime.learnable import rows
 
 from tradewind_runtime.contract.errors import StepError
-from tradewind_runtime.documents import Documents
-from tradewind_runtime.training import Checkpoints, TrainContext, classes_of, encoded, feature_names
+from tradewind_runtime.training import TrainContext, classes_of, encoded, feature_names
 
 
 def context(task="binary", **rest):
@@ -83,13 +82,3 @@ def test_columns_that_cannot_be_learnt_from(given, said):
 
 def test_the_splits_time_and_provenance_are_no_features():
     assert feature_names(rows(10).schema, "label", exclude=["key"], time="at") == ("a", "b", "noise", "flag")
-
-
-@pytest.mark.parametrize("stored", [True, False])
-def test_checkpoints_go_on_from_the_last(tmp_path, stored):
-    documents = Documents(tmp_path.as_uri()) if stored else None
-    kept = Checkpoints(documents, "checkpoints/x")
-    assert kept.latest() is None
-    for step in (9, 10, 100):
-        kept.save(step, b"%d" % step)
-    assert kept.latest() == (100, b"100")

@@ -39,7 +39,7 @@ def model(lake: Lake, folder: Path, seed: int = 0, *, sample: bool = True) -> st
     fitted.feature_names_in_ = np.array(FEATURES, dtype=object)
     folder.mkdir()
     framework = frameworks.framework_of(fitted)
-    framework.save(fitted, folder)
+    framework.save(fitted, folder, x)
     table = pa.table(columns)
     (folder / "profile.json").write_text(drift.profile(table, FEATURES).model_dump_json())
     if sample:

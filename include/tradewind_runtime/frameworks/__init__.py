@@ -20,7 +20,7 @@ from tradewind_runtime.contract.errors import StepError
 Matrix = npt.NDArray[np.float64]
 
 #: Modules of this package; each says what it can save.
-FRAMEWORKS = ("xgboost", "sklearn")
+FRAMEWORKS = ("xgboost", "sklearn", "keras", "pytorch")  # a model of Keras may be a module of PyTorch too
 
 
 class Predictor(Protocol):
@@ -44,8 +44,8 @@ class Framework(Protocol):
     def wrap(self, model: Any, threads: int = 1) -> Predictor:
         """A model that was just fitted, as it would answer once saved and loaded."""
 
-    def save(self, model: Any, folder: Path) -> None:
-        """Write the model's files: the same model gives the same bytes."""
+    def save(self, model: Any, folder: Path, rows: Matrix) -> None:
+        """Write the model's files: the same model gives the same bytes. `rows` are some that it can be traced by."""
 
     def load(self, files: Mapping[str, bytes], threads: int = 1) -> Predictor:
         """The model of verified bytes."""
@@ -77,7 +77,7 @@ def framework_of(model: object) -> Framework:
         "the training function returned something that cannot be saved",
         retryable=False,
         got=f"{kind.__module__}.{kind.__qualname__}",
-        expected="an xgboost Booster, XGBClassifier or XGBRegressor, or an estimator or Pipeline of scikit-learn",
+        expected="a model of XGBoost, scikit-learn, Keras or PyTorch",
         fix="return the fitted model itself",
         docs="guides/training.md",
     )

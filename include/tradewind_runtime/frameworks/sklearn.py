@@ -49,17 +49,13 @@ def wrap(model: Any, threads: int = 1) -> Predictor:  # noqa: ARG001 - set when 
     return _Estimator(model)
 
 
-def save(model: Any, folder: Path) -> None:
+def save(model: Any, folder: Path, rows: Matrix) -> None:  # noqa: ARG001 - estimators are not traced
     """One file.
 
     Raises:
         StepError: TW552 where it holds a type that would not be loaded.
     """
-    import skops.io
-
-    content = _canonical(skops.io.dumps(model))
-    _check(content, "TW552", "use another estimator of scikit-learn; a step of your own class cannot be saved")
-    (folder / FILE).write_bytes(content)
+    (folder / FILE).write_bytes(dumps(model))
 
 
 def load(files: Mapping[str, bytes], threads: int = 1) -> Predictor:  # noqa: ARG001 - set when it was trained
@@ -68,11 +64,32 @@ def load(files: Mapping[str, bytes], threads: int = 1) -> Predictor:  # noqa: AR
     Raises:
         StepError: TW560 where they hold a type that is not on the list.
     """
+    return _Estimator(loads(files[FILE]))
+
+
+def dumps(model: Any) -> bytes:
+    """An estimator as bytes, fitted in part or whole.
+
+    Raises:
+        StepError: TW552 where it holds a type that would not be loaded.
+    """
     import skops.io
 
-    content = files[FILE]
+    content = _canonical(skops.io.dumps(model))
+    _check(content, "TW552", "use another estimator of scikit-learn; a step of your own class cannot be saved")
+    return content
+
+
+def loads(content: bytes) -> Any:
+    """The estimator of such bytes.
+
+    Raises:
+        StepError: TW560 where they hold a type that is not on the list.
+    """
+    import skops.io
+
     _check(content, "TW560", "do not use this artefact: it was not saved by Tradewind")
-    return _Estimator(skops.io.loads(content, trusted=list(TRUSTED)))
+    return skops.io.loads(content, trusted=list(TRUSTED))
 
 
 class _Estimator:

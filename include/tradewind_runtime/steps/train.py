@@ -18,6 +18,9 @@ from tradewind_runtime.contract.train import TrainConfig
 from tradewind_runtime.frameworks import framework_of
 from tradewind_runtime.training import Rows, TrainContext
 
+#: Validation rows that a network is traced by, and on which a saved model is held against the one that was fitted.
+SOME = 1000
+
 
 def run(context: StepContext) -> StepOutcome:
     """Learn with the best parameters that are known, save, and score what was saved on the validation rows."""
@@ -28,10 +31,12 @@ def run(context: StepContext) -> StepOutcome:
     context.log.info("training on %d rows with %s", len(given.train), given.params)
     model = learning.fit(context, config, given)
     framework, features = framework_of(model), learning.columns(model, given)
-    framework.save(model, context.scratch)
+    valid = Rows(given.valid.table, features, given.label, given.classes)
+    some = Rows(valid.table.slice(0, SOME), features, given.label, given.classes).numpy()[0]
+    framework.save(model, context.scratch, some)
     files = {path.name: path.read_bytes() for path in context.scratch.iterdir()}
     predictor = framework.load(files, given.threads)  # what is scored is what will be served
-    valid = Rows(given.valid.table, features, given.label, given.classes)
+    learning.same(framework.wrap(model, given.threads), predictor, some)
     metrics, wrong = learning.scores(predictor, valid, config.train.task)
     if wrong:
         raise StepError(
@@ -63,7 +68,13 @@ def run(context: StepContext) -> StepOutcome:
         metrics={f"valid_{name}": value for name, value in metrics.items()}
         | {f"last_{name}": value for name, value in given.reported.items()}
         | {"rows_train": len(given.train), "rows_valid": len(given.valid)},
-        facts={"digest": ref.digest, "framework": framework.NAME, "params": given.params, "features": list(features)},
+        facts={
+            "digest": ref.digest,
+            "framework": framework.NAME,
+            "device": given.device,
+            "params": given.params,
+            "features": list(features),
+        },
         links={"artefact": f"models/{ref.digest}"},
     )
 

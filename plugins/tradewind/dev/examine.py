@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import json
 import platform
 import shutil
 import subprocess
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tradewind.dev import jars, memory, ports
 from tradewind.dev.stack import recorded_ports
@@ -23,6 +23,8 @@ from tradewind_runtime.contract.errors import TradewindError
 State = Literal["ok", "warning", "missing"]
 _DISK_GB = 3
 _SETUP = "run `make setup`"
+#: Environments that are made only where they are wanted.
+_EXTRAS = ("torch", "keras")
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,10 @@ def _environments(machine: Machine) -> Iterator[Finding]:
         if environment.python is None:
             continue
         there = Path(environment.python).is_file()
+        if name in _EXTRAS and not there:
+            fix = f"`make setup EXTRAS={name}` where a step asks for it"
+            yield Finding(f"environment {name}", "ok", "not made", fix)
+            continue
         yield Finding(f"environment {name}", "ok" if there else "missing", environment.python, "" if there else _SETUP)
 
 
@@ -174,36 +180,31 @@ def _caches(_: Machine) -> Iterator[Finding]:
 
 
 @check
-def _devices(_: Machine) -> Iterator[Finding]:
-    gpus = _gpus()
-    yield Finding("device", "ok", ", ".join(gpus) or "CPU alone")
-    for name, uses in (("xgboost", _xgboost_has_cuda), ("torch", _torch_has_cuda)):
-        if importlib.util.find_spec(name) is None:
+def _devices(machine: Machine) -> Iterator[Finding]:
+    """Asked of each environment by its own interpreter: this process imports no framework."""
+    gpus: list[str] = []
+    for name, environment in machine.profile.environments.items() if machine.profile else ():
+        if name == "serving" or environment.python is None or not Path(environment.python).is_file():
             continue
-        on_gpu = bool(gpus) and uses()
-        fix = f"install a build of {name} with CUDA to use the GPU" if gpus and not on_gpu else ""
-        yield Finding(name, "warning" if fix else "ok", "would use the GPU" if on_gpu else "would use the CPU", fix)
-    if importlib.util.find_spec("sklearn"):
-        yield Finding("scikit-learn", "ok", "would use the CPU")
+        try:
+            found = _asked(environment.python)
+        except (OSError, subprocess.SubprocessError, ValueError) as error:
+            yield Finding(f"frameworks in {name}", "warning", f"cannot be asked ({type(error).__name__})", _SETUP)
+            continue
+        gpus = gpus or found["gpus"]
+        for one in found["frameworks"]:
+            missed = bool(found["gpus"]) and one["device"] == "cpu" and one["framework"] != "sklearn"
+            yield Finding(
+                f"{one['framework']} in {name}",
+                "warning" if missed else "ok",
+                f"{one['device']}: {one['reason']} ({one['version']})",
+                "an environment with builds for CUDA: docs/guides/training.md#devices" if missed else "",
+            )
+    yield Finding("gpu", "ok", ", ".join(gpus) or "none")
 
 
-def _gpus() -> list[str]:
-    """Names by nvidia-smi, without their identifiers."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return []
-    try:
-        done = subprocess.run([program, "-L"], capture_output=True, text=True, timeout=20, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return [line.split(" (UUID")[0].strip() for line in done.stdout.splitlines() if line.startswith("GPU ")]
-
-
-def _xgboost_has_cuda() -> bool:
-    import xgboost
-
-    return bool(xgboost.build_info().get("USE_CUDA"))
-
-
-def _torch_has_cuda() -> bool:
-    return bool(importlib.import_module("torch").cuda.is_available())
+def _asked(python: str) -> dict[str, Any]:
+    command = [python, "-m", "tradewind_runtime.devices"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer

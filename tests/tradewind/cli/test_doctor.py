@@ -48,3 +48,37 @@ def test_what_is_missing_is_named_with_its_fix(project: Path, typed: Typed, prof
     assert f"missing {what}" in text.stdout
     assert f"fix: {missing['fix']}" in text.stdout
     assert "Something that is needed is missing." in text.stdout
+
+
+ANSWER = {
+    "gpus": ["NVIDIA H100"],
+    "frameworks": [
+        {"framework": "torch", "version": "2.15.0", "device": "cuda", "reason": "NVIDIA H100, and a build with CUDA"},
+        {"framework": "xgboost", "version": "3.2.0", "device": "cpu", "reason": "this build of xgboost has no CUDA"},
+        {"framework": "sklearn", "version": "1.9.1", "device": "cpu", "reason": "it computes on the CPU alone"},
+    ],
+}
+
+
+def test_each_environment_says_which_device_its_frameworks_use(project: Path, typed: Typed) -> None:
+    answer = project / "answering python"
+    answer.write_text(f"#!/bin/sh\necho a word\necho '{json.dumps(ANSWER)}'\n")
+    answer.chmod(0o755)
+    text = PROFILE.format(python=sys.executable).replace("{steps:", f"{{gpu: {{python: {answer}}}, steps:")
+    (project / "profiles/local.yaml").write_text(text)
+    findings = {one["what"]: one for one in json.loads(typed(project, "doctor", "--format", "json").stdout)["findings"]}
+    assert findings["gpu"]["found"] == "NVIDIA H100"
+    assert findings["torch in gpu"]["found"] == "cuda: NVIDIA H100, and a build with CUDA (2.15.0)"
+    assert {name: findings[f"{name} in gpu"]["state"] for name in ("torch", "xgboost", "sklearn")} == {
+        "torch": "ok",
+        "xgboost": "warning",
+        "sklearn": "ok",
+    }
+    assert "guides/training.md#devices" in findings["xgboost in gpu"]["fix"]
+    assert findings["xgboost in steps"]["found"].startswith("cpu: no GPU is visible")
+
+
+def test_an_environment_that_cannot_be_asked_is_a_warning(project: Path, typed: Typed) -> None:
+    (project / "profiles/local.yaml").write_text(PROFILE.format(python="/bin/false"))
+    done = typed(project, "doctor")
+    assert "warning frameworks in steps" in done.stdout

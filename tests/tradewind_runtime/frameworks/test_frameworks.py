@@ -49,7 +49,7 @@ def context(task: str, name: str = "") -> TrainContext:
 
 
 def files(model, folder: Path) -> dict[str, bytes]:
-    framework_of(model).save(model, folder)
+    framework_of(model).save(model, folder, np.zeros((1, 4)))
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
@@ -131,7 +131,7 @@ def test_the_files_own_list_of_types_is_not_believed(tmp_path):
     )
     model.named_steps["functiontransformer"].func = print
     with pytest.raises(StepError, match="TW552"):
-        framework_of(model).save(model, tmp_path)
+        framework_of(model).save(model, tmp_path, np.zeros((1, 4)))
     import skops.io
 
     with pytest.raises(StepError, match="TW560"):

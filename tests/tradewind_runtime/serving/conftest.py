@@ -34,7 +34,7 @@ class Models:
         folder = self.folder.parent / f"model-{seed}"
         folder.mkdir()
         framework = frameworks.framework_of(booster)
-        framework.save(booster, folder)
+        framework.save(booster, folder, x)
         ref = artefacts.save(
             self.documents, folder, {"framework": framework.NAME, "task": "binary", "label": "y", "features": features}
         )

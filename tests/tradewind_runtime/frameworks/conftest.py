@@ -1,0 +1,10 @@
+"""`networks/` needs PyTorch or Keras: `make test-frameworks` runs it in an environment of each.
+
+One process cannot hold both: where TensorFlow is loaded, the compiler that PyTorch brings crashes.
+"""
+
+import os
+
+collect_ignore = {"": ["networks"], "torch": ["networks/test_keras.py"], "keras": ["networks/test_pytorch.py"]}[
+    os.environ.get("TRADEWIND_TEST_FRAMEWORK", "")
+]
