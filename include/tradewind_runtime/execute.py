@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import logging
+import os
 import shutil
 import sys
 import tarfile
@@ -99,3 +100,14 @@ def _user_code(request: StepRequest, lake: Lake, scratch: Path) -> Iterator[Path
         yield root
     finally:
         sys.path.remove(path)
+        _forget(root)
+
+
+def _forget(root: Path) -> None:
+    """A warm worker's next request has its own code, in its own folder: modules of this one must not answer."""
+    own = f"{root}{os.sep}"
+    for name, module in tuple(sys.modules.items()):
+        places = [getattr(module, "__file__", None), *(getattr(module, "__path__", None) or ())]
+        if any(isinstance(place, str) and place.startswith(own) for place in places):
+            del sys.modules[name]
+    importlib.invalidate_caches()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import sys
 import traceback
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -28,8 +27,6 @@ from tradewind_runtime.training import Rows, TrainContext, classes_of, feature_n
 log = logging.getLogger("tradewind")
 #: Trying again may help against these; against anything else that user code raises it cannot.
 _PASSING = (MemoryError, OSError, EOFError)
-#: Modules of user code that this process has imported.
-_imported: set[str] = set()
 
 
 def prepare(
@@ -88,14 +85,7 @@ def load_function(name: str, context: StepContext) -> Callable[..., Any]:
         StepError: TW530 where there is no such function, TW550 where its module does not import.
     """
     module, _, function = name.partition(":")
-    _forget()
-    before = set(sys.modules)
-    try:
-        found = _guarded(lambda: importlib.import_module(module), name, context.code, absent=module)
-    finally:
-        _imported.update(
-            key for key in set(sys.modules) - before if context.code and _within(sys.modules[key], context.code)
-        )
+    found = _guarded(lambda: importlib.import_module(module), name, context.code, absent=module)
     result: Callable[..., Any] | None = getattr(found, function, None)
     if result is None or not callable(result):
         raise StepError(
@@ -236,19 +226,6 @@ def _failed(error: Exception, name: str, code: Path | None) -> StepError:
         retryable=isinstance(error, _PASSING),
         fix="see the traceback in the log",
     )
-
-
-def _forget() -> None:
-    """A warm worker's next request has its own code, in its own folder: modules of the last one must not answer."""
-    for key in _imported:
-        sys.modules.pop(key, None)
-    _imported.clear()
-    importlib.invalidate_caches()
-
-
-def _within(module: Any, folder: Path) -> bool:
-    file = getattr(module, "__file__", None)
-    return isinstance(file, str) and Path(file).is_relative_to(folder)
 
 
 def _is_number(name: str) -> bool:

@@ -319,6 +319,7 @@ def test_a_spark_job_reads_the_pinned_files_and_the_lake_commits(house, spark):
         )
     )  # after the pin: not seen
     result = execute(request)
+    assert "helper" not in sys.modules  # another request's code may have a module of that name
     rows = house.rows(result)
     assert rows["t"].to_pylist() == [START + timedelta(hours=n) for n in range(96, 240)]
     assert rows["n"].to_pylist() == [*range(192, 480, 2)]
