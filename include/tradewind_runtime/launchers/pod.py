@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -41,6 +42,12 @@ class PodSettings(Frozen):
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     image_pull_secrets: tuple[str, ...] = ()
     pending_timeout: int = Field(600, gt=0, description="Seconds that a pod may wait for a node.")
+    autoscaled: bool = Field(
+        False, description="Nodes may come that are not there now: a pod that fits on none waits for pending_timeout."
+    )
+    disruptions: int = Field(
+        20, ge=0, description="How often a step may lose its node to others before that counts as a failure."
+    )
     grace: int = Field(30, ge=0, description="Seconds between SIGTERM and SIGKILL.")
     node_selector: dict[str, str] = Field(default_factory=dict)
     resources: dict[str, Resources] = Field(
@@ -61,6 +68,7 @@ def pod(
     resources: Resources | None = None,
     timeout: float | None = None,
     attempt: int = 1,
+    avoid: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The pod that does a request.
 
@@ -71,6 +79,7 @@ def pod(
         resources: what the YAML asks for; else the profile's for this kind of step.
         timeout: seconds after which Kubernetes ends it even if nobody watches any more.
         attempt: tells a retry's pod from one that is still ending.
+        avoid: nodes to stay away from where others can have it.
 
     Raises:
         StepError: TW592 where the profile names no Secret for one of its connections.
@@ -89,7 +98,7 @@ def pod(
                 "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
             },
         },
-        "spec": _spec(request, settings, wanted, image, timeout),
+        "spec": _spec(request, settings, wanted, image, timeout) | _elsewhere(avoid),
     }
 
 
@@ -154,6 +163,14 @@ def _spec(
     if wanted.gpu:
         spec["tolerations"] = [{"key": GPU, "operator": "Exists", "effect": "NoSchedule"}]
     return spec
+
+
+def _elsewhere(avoid: Sequence[str]) -> dict[str, Any]:
+    if not avoid:
+        return {}
+    rule = {"key": "kubernetes.io/hostname", "operator": "NotIn", "values": list(avoid)}
+    wish = {"weight": 100, "preference": {"matchExpressions": [rule]}}
+    return {"affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [wish]}}}
 
 
 def _container(request: StepRequest, settings: PodSettings, wanted: Resources, image: str) -> dict[str, Any]:
