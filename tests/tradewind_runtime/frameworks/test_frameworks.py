@@ -115,6 +115,14 @@ def test_early_stopping_keeps_the_best_trees(tmp_path):
     assert framework_of(booster).features(booster) == given.features
 
 
+def test_a_booster_of_a_gpu_answers_on_the_cpu(monkeypatch):
+    given, said = context("binary"), []
+    model = given.boost({"objective": "binary:logistic"}, 2)
+    monkeypatch.setattr(xgboost.Booster, "set_param", lambda _, params: said.append(params))
+    framework_of(model).wrap(model, 3)
+    assert said[-1] == {"nthread": 3, "device": "cpu"}, "rows are not on the GPU, nor is what is loaded"
+
+
 @pytest.mark.parametrize(("objective", "shape"), [("multi:softmax", (300, 3)), ("multi:softprob", (300, 3))])
 def test_classes_are_answered_as_probabilities(objective, shape, tmp_path):
     given = context("multiclass")
