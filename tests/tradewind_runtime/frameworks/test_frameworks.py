@@ -72,7 +72,8 @@ def test_an_estimator_answers_the_same_after_loading(name, task, tmp_path):
     own = model.predict_proba(x) if task != "regression" else model.predict(x)
     own = own[:, 1] if task == "binary" else own
     assert loaded.shape == ((300, 3) if task == "multiclass" else (300,))
-    np.testing.assert_array_equal(loaded, own.astype(float))
+    rounding = 1e-6 if given.device == "cuda" and name.startswith("xgboost") else 0.0  # a GPU adds in another order
+    np.testing.assert_allclose(loaded, own.astype(float), rtol=rounding, atol=rounding)
     np.testing.assert_array_equal(loaded, wrapped)
 
 
