@@ -15,7 +15,7 @@ from tradewind.errors import nearest
 from tradewind.plan.kinds import KINDS, RunnerName
 from tradewind_runtime.contract.base import ConnectionId, Frozen
 from tradewind_runtime.contract.errors import Problem, TradewindError
-from tradewind_runtime.launchers.pod import PodSettings
+from tradewind_runtime.launchers.pod import PodSettings, refusals
 
 
 class LakeSettings(Frozen):
@@ -108,7 +108,7 @@ def load_profile(name: str | None = None, *, project: Path | None = None) -> Pro
 
     Raises:
         TradewindError: TW302 where there is none, TW303 where it is wrong, TW304 where a kind of step cannot do what
-            it asks for.
+            it asks for, TW162 and TW163 where its own resources are not what it has and allows.
     """
     root = project or project_root()
     name = name or os.environ.get("TRADEWIND_PROFILE") or "local"
@@ -130,7 +130,7 @@ def load_profile(name: str | None = None, *, project: Path | None = None) -> Pro
 
 
 def _impossible(profile: Profile) -> Iterator[Problem]:
-    """Kinds of steps that there are not, and runners that a kind does not have."""
+    """Kinds of steps that there are not, runners that a kind does not have, pods that it asks for in vain."""
     asked: list[tuple[str, str, RunnerName | None]] = [
         *((f"runners.{kind}", kind, runner) for kind, runner in profile.runners.items()),
         *((f"kubernetes.resources.{kind}", kind, "kubernetes") for kind in profile.kubernetes.resources),
@@ -155,4 +155,15 @@ def _impossible(profile: Profile) -> Iterator[Problem]:
                 got=runner,
                 expected=can,
                 fix=f"leave it out: it runs on {can}, whatever the others do",
+            )
+    for kind, wanted in profile.kubernetes.resources.items():
+        for refusal in refusals(wanted, profile.kubernetes):
+            yield Problem(
+                code=refusal.code,
+                message=refusal.message,
+                path=".".join(map(str, ("kubernetes.resources", kind, *refusal.path))),
+                got=refusal.got,
+                expected=", ".join(refusal.known) or None,
+                suggestion=nearest(refusal.got, refusal.known),
+                fix=refusal.fix,
             )

@@ -18,9 +18,8 @@ from tradewind.plan.model import Flow, Plan, PlanStep
 from tradewind.plan.request import Run
 from tradewind_runtime.contract.errors import StepError, TradewindError
 from tradewind_runtime.contract.request import StepRequest, StepResult
-from tradewind_runtime.contract.train import Resources
 from tradewind_runtime.launchers.exchange import Exchange
-from tradewind_runtime.launchers.pod import CONTAINER, PodSettings, labels, pod
+from tradewind_runtime.launchers.pod import CONTAINER, PodSettings, labels, pod, wanted
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -109,7 +108,7 @@ class PodStepOperator(StepTask, KubernetesPodOperator):
 
     def ask_for(self, request: StepRequest, *, attempt: int) -> None:
         """The pod that the operator will start, or find running."""
-        resources = Resources.model_validate(self.step.resources) if self.step.resources else None
+        resources = wanted(self.step.kind, self.step.resources, self.settings)
         image, timeout = self.step_image, self.step.timeout
         body = pod(request, self.settings, image=image, resources=resources, timeout=timeout, attempt=attempt)
         self.full_pod_spec = PodGenerator.deserialize_model_dict(body)
@@ -118,7 +117,9 @@ class PodStepOperator(StepTask, KubernetesPodOperator):
 
     @property
     def step_image(self) -> str:
-        """The image of the step's environment."""
+        """The image that the step asks for, else the one of its environment."""
+        if asked := wanted(self.step.kind, self.step.resources, self.settings).image:
+            return asked
         named = self.plan.environments.get(self.step.environment, {}).get("image")
         if not named:
             raise StepError(
