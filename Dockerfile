@@ -8,50 +8,54 @@ ARG BASE=python:3.12-slim-bookworm
 FROM ${BASE} AS base
 ENV PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
-    PATH=/opt/tradewind/.venv/bin:$PATH
+    PATH=/opt/tradewind/app/bin:/opt/tradewind/.venv/bin:$PATH
 RUN groupadd --gid 50000 tradewind \
     && useradd --uid 50000 --gid 50000 --home-dir /scratch --no-create-home --shell /usr/sbin/nologin tradewind \
     && install -d -o 50000 -g 50000 /scratch
 WORKDIR /opt/tradewind
 
-# What installs, and stays behind.
+# What installs, and stays behind. Bytecode is told from its source by content: an image's layers keep no times.
+# The secret `env` is a file of variables for uv and pip, for indexes of your own: --secret id=env,src=FILE
 FROM base AS build
 ARG UV=0.13.9
 ENV UV_LINK_MODE=copy \
     UV_COMPILE_BYTECODE=1 \
+    PYC_INVALIDATION_MODE=UNCHECKED_HASH \
     UV_PYTHON_DOWNLOADS=never \
+    UV_CACHE_DIR=/var/cache/uv \
     UV_PROJECT_ENVIRONMENT=/opt/tradewind/.venv
-RUN python3 -m venv /opt/uv \
-    && /opt/uv/bin/pip install --no-cache-dir "uv==${UV}" \
-    && ln -s /opt/uv/bin/uv /usr/local/bin/uv
-COPY pyproject.toml uv.lock README.md LICENSE ./
+COPY bin/image/uv /usr/local/bin/uv
+RUN --mount=type=secret,id=env \
+    python3 -m venv /opt/uv \
+    && (set -a; [ ! -r /run/secrets/env ] || . /run/secrets/env; /opt/uv/bin/pip install --no-cache-dir "uv==${UV}")
+COPY pyproject.toml uv.lock ./
 
-# Dependencies first, so that a change of Tradewind's own code builds no other layer anew.
+# Tradewind itself, the same in all images, in a layer of its own beside the libraries' large one.
+FROM build AS app
+COPY README.md LICENSE ./
+COPY include include
+COPY plugins plugins
+RUN --mount=type=secret,id=env --mount=type=cache,id=uv,target=/var/cache/uv \
+    uv venv --quiet .venv \
+    && uv pip install --quiet --python .venv/bin/python --no-deps --target app .
+
 FROM build AS build-airflow
 # The light steps run in Airflow's own workers and need the steps' libraries, but no Spark.
 ARG EXTRAS="--extra airflow --extra steps --no-install-package pyspark"
 # hadolint ignore=SC2086
-RUN uv sync --frozen --no-dev --no-cache --no-install-project ${EXTRAS}
-COPY include include
-COPY plugins plugins
-# hadolint ignore=SC2086
-RUN uv sync --frozen --no-dev --no-cache --no-editable ${EXTRAS}
+RUN --mount=type=secret,id=env --mount=type=cache,id=uv,target=/var/cache/uv \
+    uv sync --frozen --no-dev --no-install-project ${EXTRAS}
 
 FROM build AS build-steps
 # An image that trains networks: "--extra steps --extra torch", or keras.
 ARG STEPS="--extra steps"
 # hadolint ignore=SC2086
-RUN uv sync --frozen --no-dev --no-cache --no-install-project ${STEPS}
-COPY include include
-COPY plugins plugins
-# hadolint ignore=SC2086
-RUN uv sync --frozen --no-dev --no-cache --no-editable ${STEPS}
+RUN --mount=type=secret,id=env --mount=type=cache,id=uv,target=/var/cache/uv \
+    uv sync --frozen --no-dev --no-install-project ${STEPS}
 
 FROM build AS build-serving
-RUN uv sync --frozen --no-dev --no-cache --no-install-project --extra serving
-COPY include include
-COPY plugins plugins
-RUN uv sync --frozen --no-dev --no-cache --no-editable --extra serving
+RUN --mount=type=secret,id=env --mount=type=cache,id=uv,target=/var/cache/uv \
+    uv sync --frozen --no-dev --no-install-project --extra serving
 
 # Airflow's API server, scheduler, DAG processor, triggerer and workers: the command says which.
 FROM base AS airflow
@@ -60,6 +64,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && install -d -o 50000 -g 0 -m 0775 /opt/airflow
 COPY --from=build-airflow /opt/tradewind/.venv .venv
+COPY --from=app /opt/tradewind/app app
 COPY profiles profiles
 ENV AIRFLOW_HOME=/opt/airflow \
     HOME=/scratch \
@@ -78,10 +83,13 @@ LABEL org.opencontainers.image.title="tradewind-airflow" \
 # One step, then the end: the pod gives the arguments. Java is for Spark.
 FROM base AS steps
 ARG JAVA=openjdk-17-jre-headless
-RUN apt-get update \
+# Java's package wants a folder that small images leave out.
+RUN mkdir -p /usr/share/man/man1 \
+    && apt-get update \
     && apt-get install --yes --no-install-recommends "${JAVA}" tini \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build-steps /opt/tradewind/.venv .venv
+COPY --from=app /opt/tradewind/app app
 ENV HOME=/scratch \
     PYSPARK_PYTHON=/opt/tradewind/.venv/bin/python
 USER 50000:50000
@@ -98,6 +106,7 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends tini \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build-serving /opt/tradewind/.venv .venv
+COPY --from=app /opt/tradewind/app app
 ENV HOME=/scratch
 USER 50000:50000
 EXPOSE 8085

@@ -164,12 +164,12 @@ def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime()) + f"{time.time_ns() % 10**9 // 1000:06d}Z"
 
 
-def _dev(folder: Path, *words: str) -> None:
+def dev(folder: Path, *words: str, profile: str = "local") -> None:
+    """`tradewind dev …` in a project."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TRADEWIND", "AIRFLOW"))}
+    own = {"TRADEWIND_PROJECT": str(folder), "TRADEWIND_PROFILE": profile}
     command = [sys.executable, "-m", "tradewind.cli", "dev", *words]
-    done = subprocess.run(
-        command, env=kept | {"TRADEWIND_PROJECT": str(folder)}, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, env=kept | own, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -188,7 +188,7 @@ def opened(folder: Path) -> Iterator[House]:
     (folder / "profiles/local.yaml").write_text(profile)
     home = folder / ".tradewind"
     try:
-        _dev(folder, "up")
+        dev(folder, "up")
         url, password = (
             f"http://127.0.0.1:{recorded_ports(home)['airflow']}",
             credentials(home / "run").airflow_password,
@@ -196,7 +196,7 @@ def opened(folder: Path) -> Iterator[House]:
         said = httpx.post(f"{url}/auth/token", json={"username": USER, "password": password}, trust_env=False)
         yield House(folder, Airflow(url, USER, password), said.json()["access_token"])
         assert Supervisor(home).states().get("scheduler") == "RUNNING"
-        _dev(folder, "down")
+        dev(folder, "down")
         assert not [process for process in psutil.process_iter(["cmdline"]) if mentions(process, str(folder))]
     finally:
         Supervisor(home).kill()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from tradewind_runtime.contract.errors import Problem, StepError
 from tradewind_runtime.contract.request import StepRequest, StepResult
@@ -31,11 +32,13 @@ class Exchange:
         """Its result, if there is one."""
         return self.documents.get_model(self.request.result_path, StepResult)
 
-    def reason(self, how: str, *, fix: str = "see the log above") -> StepError:
-        """Why there is no result: the step's own reason, else TW590 with how its process ended."""
+    def reason(self, how: str, *, code: str = "TW590", retryable: bool = True, **details: Any) -> StepError:
+        """Why there is no result: the step's own reason, else how its process ended."""
         content = self.documents.get(self._error_path)
         if content is None:
-            return StepError("TW590", f"step {self.request.id!r} {how} and left no result", fix=fix)
+            more = {"fix": "see the log above"} | details
+            left = " and left no result" if code == "TW590" else ""
+            return StepError(code, f"step {self.request.id!r} {how}{left}", retryable=retryable, **more)
         body = json.loads(content)
         problems = tuple(Problem.model_validate(problem) for problem in body["problems"])
         error = StepError(problems[0].code, problems[0].message, retryable=body["retryable"])

@@ -6,16 +6,23 @@ right after writing it; no result is failure, even after exit code 0.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
+from kubernetes.client import ApiException  # type: ignore[import-untyped]
 
 from tradewind.operators.links import links_of
 from tradewind.operators.step import StepTask, fail
 from tradewind.plan.model import Flow, Plan, PlanStep
 from tradewind.plan.request import Run
+from tradewind.pods.attempts import Attempts, nodes_to_avoid
+from tradewind.pods.ending import GUIDE, Ending, gone, refused
+from tradewind.pods.watch import PodWatch
 from tradewind_runtime.contract.errors import StepError, TradewindError
 from tradewind_runtime.contract.request import StepRequest, StepResult
 from tradewind_runtime.launchers.exchange import Exchange
@@ -23,6 +30,7 @@ from tradewind_runtime.launchers.pod import CONTAINER, PodSettings, labels, pod,
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from airflow.triggers.base import BaseTrigger
 
 LOGS_EVERY = 5  # seconds; the triggerer reads them while the task holds no worker
 
@@ -80,37 +88,75 @@ class PodStepOperator(StepTask, KubernetesPodOperator):
                 self._finish(run, exchange.request, done, context)
                 return
             self.bring_code(run.documents)
-            self.ask_for(exchange.request, attempt=context["ti"].try_number)
-            exchange.begin()
         except TradewindError as error:
             fail(error)
-        super().execute(context)
+        self.start(exchange, context)
+
+    def start(self, exchange: Exchange, context: Context) -> None:
+        """Start a pod, or find it running, and wait in the triggerer."""
+        endings = Attempts(exchange.documents, exchange.request).endings()
+        try:
+            self.ask_for(exchange.request, endings, attempt=context["ti"].try_number)
+            exchange.begin()
+            super().execute(context)
+        except TradewindError as error:
+            fail(error)
+        except ApiException as error:
+            self.give_up(exchange, refused(int(error.status or 0), _said(error)), context)
+
+    def defer(self, *, trigger: BaseTrigger, **rest: Any) -> NoReturn:
+        """With a trigger that knows what may become of a pod."""
+        watch = PodWatch(**trigger.serialize()[1], autoscaled=self.settings.autoscaled)
+        super().defer(trigger=watch, **rest)
 
     def trigger_reentry(self, context: Context, event: dict[str, Any]) -> None:
-        """The pod has ended, or nobody knows: look for the result."""
-        how = "ended with exit code 0"
+        """The pod has ended, or will not start: take its result, start another, or say why."""
+        ending = Ending.model_validate(event["ending"]) if event.get("ending") else None
+        self.get_logs = ending is None  # the trigger has passed it on
         try:
             super().trigger_reentry(context, event)
         except Exception as error:  # whatever became of the pod, the lake decides
-            how = self._ending() or f"was lost: {error}"
+            self.log.debug("%s", error)
+        if ending is not None and ending.kind == "node":
+            self._forget(event["name"])
         run = self.run_of(context)
         with self.explained(context):
             exchange = self.exchange(run)
             done = exchange.result()
-            if done is None:
-                more = "give it more memory: resources: {memory: …}"
-                raise exchange.reason(how, fix=more if "OOMKilled" in how else "see the log and the pod's events above")
+        if done is not None:
             self._finish(run, exchange.request, done, context)
+            return
+        self.give_up(exchange, ending or gone(None), context)
+
+    def give_up(self, exchange: Exchange, ending: Ending, context: Context) -> None:
+        """Fail for a pod's ending; but where the cluster only took its node, start another at once."""
+        attempts = Attempts(exchange.documents, exchange.request)
+        attempts.add(ending)
+        disrupted = sum(one.kind == "disrupted" for one in attempts.endings())
+        if ending.kind == "disrupted" and disrupted <= self.settings.disruptions:
+            self.log.warning("step %r %s: this is no failure, another pod goes on", self.step.id, ending.how)
+            self.pod = self.pod_request_obj = None
+            self.start(exchange, context)
+            return
+        with self.explained(context):
+            raise exchange.reason(ending.how, code=ending.code, fix=ending.fix, retryable=ending.retryable, docs=GUIDE)
+
+    def _forget(self, name: str) -> None:
+        """A pod whose node does not answer would stay until it does: nobody is there to end it."""
+        with suppress(ApiException):
+            self.client.delete_namespaced_pod(name, self.settings.namespace, grace_period_seconds=0)
 
     def exchange(self, run: Run) -> Exchange:
         """The step's request in this run; its environment is the image."""
         return Exchange(run.request(self.step, environment=self.step_image), run.documents)
 
-    def ask_for(self, request: StepRequest, *, attempt: int) -> None:
+    def ask_for(self, request: StepRequest, endings: Sequence[Ending], *, attempt: int) -> None:
         """The pod that the operator will start, or find running."""
         resources = wanted(self.step.kind, self.step.resources, self.settings)
-        image, timeout = self.step_image, self.step.timeout
-        body = pod(request, self.settings, image=image, resources=resources, timeout=timeout, attempt=attempt)
+        body = pod(
+            request, self.settings, image=self.step_image, resources=resources, timeout=self.step.timeout,
+            attempt=attempt + len(endings), avoid=nodes_to_avoid(endings),
+        )  # fmt: skip
         self.full_pod_spec = PodGenerator.deserialize_model_dict(body)
         self.name = body["metadata"]["name"]
         self.labels = labels(request)
@@ -128,14 +174,14 @@ class PodStepOperator(StepTask, KubernetesPodOperator):
             )  # fmt: skip
         return str(named)
 
-    def _ending(self) -> str | None:
-        """How the container ended, as Kubernetes saw it last."""
-        statuses = (self.pod.status.container_statuses if self.pod and self.pod.status else None) or []
-        for status in statuses:
-            if status.name == CONTAINER and status.state and (ended := status.state.terminated):
-                return f"ended with exit code {ended.exit_code} ({ended.reason})"
-        return None
-
     def _finish(self, run: Run, request: StepRequest, done: StepResult, context: Context) -> None:
         run.record(request)
         context["ti"].xcom_push(key="return_value", value=self.told(done, context))
+
+
+def _said(error: ApiException) -> str:
+    """Kubernetes' own words."""
+    try:
+        return str(json.loads(error.body)["message"])
+    except (TypeError, ValueError, KeyError):
+        return str(error.reason)

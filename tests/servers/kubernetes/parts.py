@@ -213,7 +213,7 @@ class Containerd(Part):
         self.run.mkdir(parents=True, exist_ok=True)
         text = _CONTAINERD.format(folder=self.folder, run=self.run, pause=PAUSE, cni=CNI)
         (self.folder / "config.toml").write_text(text)
-        hosts = self.folder / "registries" / REGISTRY.replace(":", "_") / "hosts.toml"
+        hosts = self.folder / "registries" / REGISTRY / "hosts.toml"
         hosts.parent.mkdir(parents=True, exist_ok=True)
         hosts.write_text(f'server = "http://{REGISTRY}"\n[host."http://{REGISTRY}"]\n')
         network = {

@@ -20,6 +20,8 @@ DEBIAN = {
     "nft": "nftables",
     "iptables": "iptables",
     "ip": "iproute2",
+    "buildah": "buildah",
+    "mmdebstrap": "mmdebstrap",
 }
 CNI = Path("/usr/lib/cni")  # containernetworking-plugins
 _VERSION = "k8s.io/component-base/version"

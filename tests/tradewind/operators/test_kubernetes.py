@@ -122,7 +122,7 @@ def test_a_pod_lost_before_its_result_is_a_failure_worth_a_retry(cluster, make, 
     with pytest.raises(TaskDeferred) as deferred:
         task.execute(context)
     cluster.pods.clear()
-    with pytest.raises(AirflowException, match="TW590") as failure:
+    with pytest.raises(AirflowException, match=r"TW598.*was deleted while it ran") as failure:
         resume(task, context, deferred.value)
     assert not isinstance(failure.value, AirflowFailException)
 
@@ -137,7 +137,7 @@ def test_the_steps_own_reason_is_told_and_decides_about_a_retry(cluster, make, t
 def test_memory_that_ran_out_is_said(cluster, make, tmp_path):
     pinned(tmp_path)
     cluster.fate = "oom"
-    with pytest.raises(AirflowException, match=r"TW590.*137 \(OOMKilled\)(.|\n)*more memory"):
+    with pytest.raises(AirflowException, match=r"TW596.*killed for its memory, limit 2Gi(.|\n)*after_oom"):
         run(*make(STEP))
 
 

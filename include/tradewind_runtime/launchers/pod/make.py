@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tradewind_runtime.connections import variable
@@ -15,7 +15,7 @@ from tradewind_runtime.launchers.pod.allowed import refusals
 from tradewind_runtime.launchers.pod.mounts import mounted
 from tradewind_runtime.launchers.pod.names import LABEL, labels, pod_name
 from tradewind_runtime.launchers.pod.override import overridden
-from tradewind_runtime.launchers.pod.place import amounts, selector, tolerations
+from tradewind_runtime.launchers.pod.place import amounts, elsewhere, selector, tolerations
 from tradewind_runtime.launchers.pod.settings import PodSettings
 
 CONTAINER = "step"
@@ -35,6 +35,7 @@ def pod(
     resources: Resources | None = None,
     timeout: float | None = None,
     attempt: int = 1,
+    avoid: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The pod that does a request.
 
@@ -45,6 +46,7 @@ def pod(
         resources: what the YAML asks for; else the profile's for this kind of step.
         timeout: seconds after which Kubernetes ends it even if nobody watches any more.
         attempt: tells a retry's pod from one that is still ending.
+        avoid: nodes to stay away from where others can have it.
 
     Raises:
         StepError: TW592 where the profile names no Secret for one of its connections; TW162, TW163 and TW164 where
@@ -53,7 +55,7 @@ def pod(
     asked = resources or wanted(request.step, None, settings)
     for refusal in refusals(asked, settings):
         raise refusal.error()
-    made = _spec(request, settings, asked, asked.image or image, timeout)
+    made = _spec(request, settings, asked, asked.image or image, timeout) | elsewhere(avoid)
     return {
         "apiVersion": "v1",
         "kind": "Pod",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tradewind_runtime.contract.resources import Resources, Toleration
@@ -54,6 +55,15 @@ def tolerations(wanted: Resources, settings: PodSettings) -> list[dict[str, Any]
         if key not in said
     ]
     return [one.model_dump(by_alias=True, exclude_none=True) for one in dict.fromkeys(found)]
+
+
+def elsewhere(avoid: Sequence[str]) -> dict[str, Any]:
+    """The wish to be on none of these nodes."""
+    if not avoid:
+        return {}
+    rule = {"key": "kubernetes.io/hostname", "operator": "NotIn", "values": list(avoid)}
+    wish = {"weight": 100, "preference": {"matchExpressions": [rule]}}
+    return {"affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [wish]}}}
 
 
 def _nodes(wanted: Resources, settings: PodSettings) -> list[Placement]:

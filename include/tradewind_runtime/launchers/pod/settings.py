@@ -45,6 +45,12 @@ class PodSettings(Frozen):
     )
     image_pull_secrets: tuple[str, ...] = Field((), description="Secrets by which images are pulled.")
     pending_timeout: int = Field(600, gt=0, description="Seconds that a pod may wait for a node.")
+    autoscaled: bool = Field(
+        False, description="Nodes may come that are not there now: a pod that fits on none waits for pending_timeout."
+    )
+    disruptions: int = Field(
+        20, ge=0, description="How often a step may lose its node to others before that counts as a failure."
+    )
     grace: int = Field(30, ge=0, description="Seconds between SIGTERM and SIGKILL.")
     node_lost_after: int = Field(
         30, ge=0, description="Seconds that a pod is waited for whose node does not answer; Kubernetes' own are 300."

@@ -1,0 +1,175 @@
+"""Waits for a pod's end in the triggerer, passes on its log, and says why where it will not start or was lost.
+
+Kubernetes tells of each change by a watch: an end is known at once, and a pod costs three requests in five seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.providers.cncf.kubernetes.triggers.pod import KubernetesPodTrigger
+from airflow.triggers.base import TriggerEvent
+from kubernetes_asyncio.client import ApiClient, ApiException, CoreV1Api
+from kubernetes_asyncio.watch import Watch
+
+from tradewind.pods.capacity import lacking
+from tradewind.pods.ending import Ending, Object, ended, gone, stuck, unschedulable
+from tradewind_runtime.launchers.pod import CONTAINER
+
+EVERY = 5  # seconds between looks at the log
+RECONNECT = 300  # seconds that a connection is used: tokens of the cluster's own are changed
+OUT_OF_TOUCH = 600  # seconds that Kubernetes' API may be away
+
+
+class PodWatch(KubernetesPodTrigger):
+    """The trigger of a step's pod.
+
+    Args:
+        autoscaled: nodes may come that are not there now.
+        rest: of `KubernetesPodTrigger`.
+    """
+
+    def __init__(self, *, autoscaled: bool = False, **rest: Any) -> None:
+        super().__init__(**rest)
+        self.autoscaled = autoscaled
+        self._last: Object | None = None
+        self._in_touch = time.monotonic()
+        self._scheduled: float | None = None
+        self._logged = ""  # the last line's time, as Kubernetes writes it
+        self._looked_at_nodes = -math.inf
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Class and arguments, for the triggerer."""
+        return "tradewind.pods.watch.PodWatch", super().serialize()[1] | {"autoscaled": self.autoscaled}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """One event: the pod's ending."""
+        ending = await self._ending()
+        self._fired_event = True
+        well = ending.kind == "ended" and ending.how.endswith("code 0")
+        status = "success" if well else "failed" if ending.kind in {"ended", "memory"} else "timeout"
+        told = {"status": status, "namespace": self.pod_namespace, "name": self.pod_name, "message": ending.how}
+        yield TriggerEvent(told | {"ending": ending.model_dump()} | self.trigger_kwargs)  # type: ignore[no-untyped-call]
+
+    async def _ending(self) -> Ending:
+        while True:
+            try:
+                async with self.hook.get_conn() as connection:
+                    if (found := await self._follow(connection)) is not None:
+                        return found
+            except Exception as error:  # the network, a proxy, an API server that starts again
+                if time.monotonic() - self._in_touch > OUT_OF_TOUCH:
+                    how = f"was lost from sight: Kubernetes' API gave no answer for {OUT_OF_TOUCH} s ({error})"
+                    return Ending(kind="gone", code="TW598", how=how, fix="is Kubernetes' API well? it is tried again")
+                self.log.warning("Kubernetes' API gives no answer, asking again: %s", error)
+                await asyncio.sleep(2)
+
+    async def _follow(self, connection: ApiClient) -> Ending | None:
+        api, until = CoreV1Api(connection), time.monotonic() + RECONNECT
+        self._plain = connection.sanitize_for_serialization
+        while time.monotonic() < until:
+            try:
+                pod = self._plain(await api.read_namespaced_pod(self.pod_name, self.pod_namespace))
+            except ApiException as error:
+                if error.status != 404:
+                    raise
+                return gone(self._last)
+            self._in_touch = time.monotonic()
+            self._last = pod
+            found = ended(pod) or await self._not_started(api, pod) or self._too_late()
+            await self._pass_on_log(api, pod)
+            if found is not None:
+                return found
+            await self._change(api, pod)
+        return None
+
+    async def _change(self, api: CoreV1Api, pod: Object) -> None:
+        """Until something becomes of the pod, or it is time to look at its log."""
+        only = {"field_selector": f"metadata.name={self.pod_name}", "timeout_seconds": EVERY}
+        version = pod["metadata"]["resourceVersion"]
+        news = Watch().stream(api.list_namespaced_pod, self.pod_namespace, resource_version=version, **only)
+        try:
+            async with news:
+                async for _ in news:
+                    return
+        except ApiException as error:
+            if error.status != 410:  # 410: what is asked for is too long ago, so there is news
+                raise
+
+    def _too_late(self) -> Ending | None:
+        deadline = self.trigger_kwargs.get("_execution_deadline")
+        if deadline is None or time.time() < deadline:
+            return None
+        return Ending(kind="ended", code="TW590", how="took longer than its timeout", fix="timeout: … with more")
+
+    async def _not_started(self, api: CoreV1Api, pod: Object) -> Ending | None:
+        if pod["status"].get("phase") != "Pending":
+            return None
+        waited = (datetime.now(UTC) - self.trigger_start_time).total_seconds()
+        if (why := unschedulable(pod)) is not None:
+            self._scheduled = None
+            return await self._without_node(api, pod, why, waited)
+        if pod["spec"].get("nodeName") and self._scheduled is None:
+            self._scheduled = time.monotonic()
+        since = None if self._scheduled is None else time.monotonic() - self._scheduled
+        about = f"involvedObject.name={self.pod_name}"
+        found = await api.list_namespaced_event(self.pod_namespace, field_selector=about)
+        events = [self._plain(event) for event in found.items]
+        if (ending := stuck(pod, events, scheduled=since)) is not None:
+            return ending
+        if since is None or since < self.startup_timeout:
+            return None
+        return Ending(kind="start", code="TW594", how=f"did not start within {self.startup_timeout} s on its node",
+                      node=pod["spec"].get("nodeName"))  # fmt: skip
+
+    async def _without_node(self, api: CoreV1Api, pod: Object, why: str, waited: float) -> Ending | None:
+        if waited >= self.schedule_timeout:
+            return Ending(
+                kind="unschedulable", code="TW594", how=f"waited {waited:.0f} s for a node: {why}",
+                fix="ask for less in resources:, or have more nodes; pending_timeout of the profile",
+            )  # fmt: skip
+        if self.autoscaled or time.monotonic() - self._looked_at_nodes < 30:
+            return None
+        self._looked_at_nodes = time.monotonic()
+        self.log.info("waiting for a node: %s", why)
+        try:
+            nodes = (await api.list_node()).items
+        except ApiException as error:
+            if error.status != 403:
+                raise
+            self.log.info("no right to look at nodes: waiting up to %d s", self.schedule_timeout)
+            self._looked_at_nodes = math.inf
+            return None
+        reason = lacking(pod, [self._plain(node) for node in nodes])
+        if reason is None:
+            return None
+        return Ending(
+            kind="unschedulable", code="TW594", how=f"fits on no node of the cluster: {reason}",
+            fix="ask for less in resources:, or add such a node (autoscaled: true where nodes come)",
+        )  # fmt: skip
+
+    async def _pass_on_log(self, api: CoreV1Api, pod: Object) -> None:
+        """Lines that are new, each once."""
+        if pod["status"].get("phase") == "Pending":
+            return
+        since: dict[str, Any] = {}
+        if self._logged:
+            seconds = math.ceil((datetime.now(UTC) - datetime.fromisoformat(self._logged)).total_seconds())
+            since = {"since_seconds": seconds + 1}
+        try:
+            text = await api.read_namespaced_pod_log(
+                self.pod_name, self.pod_namespace, container=CONTAINER, timestamps=True, **since
+            )
+        except ApiException as error:
+            self.log.debug("no log yet, or no more: %s", error.reason)
+            return
+        for line in text.splitlines():
+            when, _, message = line.partition(" ")
+            if when > self._logged:
+                self._logged = when
+                self.log.info("%s", message)

@@ -1,0 +1,132 @@
+"""A project whose steps run on the test's cluster: Airflow and the servers beside it, on an address that pods reach."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+from tests.e2e.house import ROOT, House, dev
+from tests.helm import chart
+from tests.servers import buckets
+from tests.servers.kubernetes import parts
+from tests.servers.kubernetes.cluster import Cluster
+from tests.servers.kubernetes.images import Image
+from tests.servers.model_server import PYTHON as SERVING
+
+from tradewind.demo.airflow import Airflow
+from tradewind.dev import stack
+from tradewind.dev.credentials import credentials
+from tradewind.dev.servers.airflow import USER
+from tradewind.dev.supervisor import Supervisor
+from tradewind_runtime.connections import Connection
+
+NAMESPACE, LAUNCHER = "tradewind", "airflow"
+LAKE = "lake"  # a bucket
+SECRET = "tradewind-connections"
+
+
+@dataclass
+class ClusterHouse(House):
+    """A house with a cluster."""
+
+    cluster: Cluster
+
+    def pods(self, **labels: str) -> list[dict[str, Any]]:
+        """Of steps, now."""
+        chosen = ",".join(f"tradewind.dev/{name}={value}" for name, value in labels.items())
+        named = ["--selector", chosen or "app.kubernetes.io/component=step"]
+        return list(self.cluster.get("pods", "--namespace", NAMESPACE, *named)["items"])
+
+
+@contextmanager
+def opened(folder: Path, cluster: Cluster, steps: Image, **settings: Any) -> Iterator[ClusterHouse]:
+    """Bring it up, and down again without leaving a pod.
+
+    Args:
+        folder: of the project.
+        cluster: that is up.
+        steps: the image of steps, in the cluster's registry.
+        settings: laid over the profile's `kubernetes`.
+    """
+    for name in ("include/models", "spark_jobs", "dags/pipelines"):
+        shutil.copytree(ROOT / name, folder / name)
+    given = values(steps, settings)
+    objects = [one for one in chart.rendered("small", given) if one["kind"] not in {"Pod", "Namespace"}]
+    profile = next(one for one in objects if one["kind"] == "ConfigMap" and "cluster.yaml" in one["data"])
+    (folder / "profiles").mkdir()
+    (folder / "profiles/cluster.yaml").write_text(profile["data"]["cluster.yaml"])
+    cluster.apply(namespace(), account())
+    cluster.apply(*objects)
+    home = folder / ".tradewind"
+    try:
+        dev(folder, "up", profile="cluster")
+        s3 = Connection.parse("s3_default", stack.connections(home)["s3_default"])
+        buckets.make_at(s3.extra["endpoint_url"], str(s3.login), str(s3.password), LAKE)
+        cluster.apply(secret(home))
+        password = credentials(home / "run").airflow_password
+        url = f"http://{parts.MASTER}:{stack.recorded_ports(home)['airflow']}"
+        said = httpx.post(f"{url}/auth/token", json={"username": USER, "password": password}, trust_env=False)
+        house = ClusterHouse(folder, Airflow(url, USER, password), said.json()["access_token"], cluster)
+        house.airflow.call("POST", "/connections", json=connection(cluster))
+        yield house
+        dev(folder, "down", profile="cluster")
+    finally:
+        Supervisor(home).kill()
+
+
+def values(steps: Image, settings: dict[str, Any]) -> dict[str, Any]:
+    """Of the chart: what a platform team that has its own Airflow would give."""
+    repository, _, digest = steps.name.partition("@")
+    return {
+        "images": {"steps": {"repository": repository, "digest": digest}},
+        "launchers": [{"name": LAUNCHER, "namespace": NAMESPACE}],
+        "pipelines": [{"name": "flight-delays"}, {"name": "breast-cancer"}],
+        "lake": {"uri": f"s3://{LAKE}/cluster", "connection": "s3_default"},
+        "connections": {"s3_lake": ""}
+        | {id: f"{SECRET}/{id}" for id in ("s3_default", "kafka_default", "mlflow_default")},
+        "mlflow": {"enabled": False},
+        "serving": {"enabled": False},
+        "profile": {
+            "host": parts.MASTER,
+            "stack": ["airflow", "kafka", "s3", "mlflow", "serving"],
+            "environments": {"steps": {"python": sys.executable}, "serving": {"python": str(SERVING)}},
+            "kubernetes": {"connection": "cluster", **settings},
+            "serving": {"connection": "serving_default"},
+        },
+    }
+
+
+def namespace() -> dict[str, Any]:
+    """With the restricted standard enforced."""
+    label = {"pod-security.kubernetes.io/enforce": "restricted"}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": label}}
+
+
+def account() -> dict[str, Any]:
+    """What Airflow is on the cluster; its rights are the chart's."""
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": LAUNCHER, "namespace": NAMESPACE}}
+
+
+def secret(home: Path) -> dict[str, Any]:
+    """The stack's connections, where pods find them."""
+    body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET, "namespace": NAMESPACE}}
+    return body | {"stringData": stack.connections(home)}
+
+
+def connection(cluster: Cluster) -> dict[str, Any]:
+    """Airflow's connection of the cluster, with the launcher's token and no more rights than that."""
+    token = cluster.kubectl("create", "token", LAUNCHER, "--namespace", NAMESPACE, "--duration", "8h").strip()
+    config = yaml.safe_load(cluster.kubeconfig.read_text())
+    config["users"] = [{"name": user["name"], "user": {"token": token}} for user in config["users"]]
+    return {
+        "connection_id": "cluster", "conn_type": "kubernetes",
+        "extra": json.dumps({"kube_config": json.dumps(config), "namespace": NAMESPACE}),
+    }  # fmt: skip

@@ -1,0 +1,157 @@
+"""The project's own images, built by buildah from its Dockerfile and pushed to the cluster's registry.
+
+No registry of others is asked: the base is made of Debian's packages, or is what BASE_IMAGE names. What is built is
+kept, so that a change of Tradewind's own code makes one small layer anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tests.servers.kubernetes import parts, programs
+
+from tradewind_runtime import caches
+
+ROOT = Path(__file__).parents[3]
+SUITE = "bookworm"
+BASE = f"localhost/tradewind-base:{SUITE}"
+PACKAGES = "python3,python3-venv,ca-certificates"
+UNREAD = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/doc/*")
+#: Where this machine's pip and uv find packages; a build finds them there too.
+INDEXES = (
+    "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "PIP_CERT", "UV_DEFAULT_INDEX", "UV_INDEX",
+    "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_INSECURE_HOST", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE",
+)  # fmt: skip
+SETTINGS = (Path("/etc/pip.conf"), Path("/etc/uv/uv.toml"))
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image in the registry."""
+
+    name: str  # with its digest
+    compressed: int  # bytes of its layers, as they travel
+    size: int  # bytes, unpacked
+
+
+@dataclass(frozen=True)
+class Builder:
+    """buildah with a store of its own below a folder."""
+
+    folder: Path
+
+    def buildah(self, *words: str, shown: bool = False) -> str:
+        """What it prints; with `shown`, on the terminal too as it goes.
+
+        Raises:
+            AssertionError: where it fails, with what it says.
+        """
+        place = ["--root", str(self.folder / "root"), "--runroot", str(self.folder / "run")]
+        # Its cache mounts are below the folder for temporary files.
+        known = {**os.environ, "TMPDIR": str(self.folder / "tmp")}
+        command = ["buildah", *place, "--storage-driver", "overlay", *words]
+        errors = None if shown else subprocess.PIPE
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=errors, text=True, check=False, env=known)
+        assert done.returncode == 0, f"buildah {words[0]}: {done.stderr or done.stdout}"
+        return done.stdout.strip()
+
+    @cached_property
+    def base(self) -> str:
+        """A Debian with its Python."""
+        if named := os.environ.get("BASE_IMAGE"):
+            return named
+        if not self.buildah("images", "--quiet", "--filter", f"reference={BASE}"):
+            archive = self.folder / "base.tar"
+            _debian(archive)
+            made = self.buildah("from", "scratch")
+            self.buildah("add", "--quiet", made, str(archive), "/")
+            self.buildah("commit", "--quiet", "--rm", "--timestamp", "0", made, BASE)
+            archive.unlink()
+        return BASE
+
+    def build(self, target: str, *arguments: str, tag: str = "") -> Image:
+        """A target of the Dockerfile with build arguments, pushed."""
+        name = f"{parts.REGISTRY}/tradewind/{tag or target}"
+        given = [word for one in (f"BASE={self.base}", *arguments) for word in ("--build-arg", one)]
+        self.buildah(
+            "build", "--isolation", "chroot", "--runtime", "runc", "--layers", "--timestamp", "0", "--target", target,
+            *given, *self._host(), "--tag", name, str(ROOT),
+        )  # fmt: skip
+        written = self.folder / f"{target}.digest"
+        self.buildah("push", "--quiet", "--tls-verify=false", "--digestfile", str(written), name, f"docker://{name}")
+        return self._pushed(tag or target, written.read_text())
+
+    def _host(self) -> Iterator[str]:
+        """How this machine reaches packages, for the time of the build: nothing of it is in the image."""
+        known = {name: os.environ[name] for name in INDEXES if name in os.environ}
+        secret = self.folder / "env"
+        secret.write_text("".join(f"{name}='{value}'\n" for name, value in known.items()))
+        yield from ("--secret", f"id=env,src={secret}")
+        files = {Path(value) for value in known.values() if value.startswith("/")} | set(SETTINGS)
+        for file in sorted(files):
+            if file.is_file():
+                yield from ("--volume", f"{file}:{file}:ro")
+
+    def _pushed(self, target: str, digest: str) -> Image:
+        url = f"http://{parts.REGISTRY}/v2/tradewind/{target}/manifests/{digest}"
+        asked = urllib.request.Request(url, headers={"Accept": "application/vnd.oci.image.manifest.v1+json"})
+        with urllib.request.urlopen(asked, timeout=10) as response:
+            layers = json.load(response)["layers"]
+        name = f"{parts.REGISTRY}/tradewind/{target}"
+        return Image(f"{name}@{digest}", sum(layer["size"] for layer in layers), self._size(name))
+
+    def _size(self, name: str) -> int:
+        """Bytes of the layers that are kept for it, unpacked."""
+        layers = json.loads(self.buildah("inspect", "--type", "image", name))["OCIv1"]["rootfs"]["diff_ids"]
+        kept: list[dict[str, Any]] = json.loads((self.folder / "root" / "overlay-layers" / "layers.json").read_text())
+        sizes = {layer["diff-digest"]: int(layer["diff-size"]) for layer in kept if "diff-digest" in layer}
+        return sum(sizes[one] for one in layers)
+
+
+def builder() -> Builder:
+    """With what is kept from one build to the next."""
+    programs.install()
+    folder = caches.folder() / "images"
+    _share(_uv_cache(), folder / "tmp" / f"buildah-cache-{os.getuid()}" / "uv")
+    return Builder(folder)
+
+
+def _share(cache: Path, place: Path) -> None:
+    """buildah's cache mount of uv is this machine's own cache of uv."""
+    cache.mkdir(parents=True, exist_ok=True)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if not place.is_symlink():
+        place.symlink_to(cache)
+
+
+def _debian(archive: Path) -> None:
+    """A small Debian from where this machine has its packages, always the same."""
+    unread = [f"--dpkgopt=path-exclude={path}" for path in UNREAD]
+    command = [
+        "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={PACKAGES}", *unread,
+        "--dpkgopt=path-include=/usr/share/doc/*/copyright", SUITE, str(archive), *_sources(),
+    ]  # fmt: skip
+    subprocess.run(command, check=True, env={**os.environ, "SOURCE_DATE_EPOCH": "0"})
+
+
+def _sources() -> list[str]:
+    """This machine's lists of packages, where they are of the same Debian."""
+    apt = Path("/etc/apt")
+    lists = sorted(
+        [*apt.glob("sources.list"), *apt.glob("sources.list.d/*.list"), *apt.glob("sources.list.d/*.sources")]
+    )
+    return [str(path) for path in lists if SUITE in path.read_text()]
+
+
+def _uv_cache() -> Path:
+    if named := os.environ.get("UV_CACHE_DIR"):
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "uv"
