@@ -141,6 +141,19 @@ def test_memory_that_ran_out_is_said(cluster, make, tmp_path):
         run(*make(STEP))
 
 
+def test_a_try_after_one_that_ran_out_of_memory_gets_more(cluster, make, tmp_path):
+    pinned(tmp_path)
+    cluster.fate = "oom"
+    step = STEP.model_copy(update={"resources": {"memory": "1Gi", "after_oom": 1.5}})
+    for _ in range(2):
+        with pytest.raises(AirflowException, match="TW596"):
+            run(*make(step))
+    cluster.fate = "runs"
+    run(*make(step))
+    limits = [pod["spec"]["containers"][0]["resources"]["limits"]["memory"] for pod in cluster.created]
+    assert limits == ["1Gi", "1536Mi", "2304Mi"]
+
+
 def test_the_next_try_finds_the_pod_that_still_runs(cluster, make, tmp_path):
     pinned(tmp_path)
     cluster.fate = "hangs"
