@@ -32,6 +32,7 @@ from tests.helm.chart import (
 from tests.restricted import assert_restricted
 
 from tradewind.profile import Profile
+from tradewind_runtime.launchers.pod import USER
 
 INFO = 1
 BUNDLES = "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"
@@ -90,6 +91,7 @@ def test_openshift_assigns_the_ids(user):
     ids = {"runAsUser", "runAsGroup", "fsGroup"}
     for pod in pods(usual(user)).values():
         assert (set(pod["spec"]["securityContext"]) & ids) == (set() if user == "openshift" else ids)
+    assert profiles(user)["cluster.yaml"].kubernetes.user == (None if user == "openshift" else USER)
 
 
 @every_user
@@ -148,7 +150,7 @@ def test_a_team_has_its_own_profile():
     assert set(found) == {"cluster.yaml", "fraud.yaml", "marketing.yaml"}
     fraud, marketing = found["fraud.yaml"], found["marketing.yaml"]
     assert (fraud.profile, fraud.kubernetes.namespace) == ("fraud", "ml-fraud")
-    assert fraud.kubernetes.resources["train"].gpu == 1
+    assert fraud.kubernetes.resources["train"].gpu.count == 1
     assert fraud.kubernetes.node_selector == {"pool": "ml"}  # of all teams
     assert set(marketing.kubernetes.secrets) == {"s3_lake", "s3_default", "mlflow_default"}
     assert "train" not in found["cluster.yaml"].kubernetes.resources

@@ -20,14 +20,14 @@ from tradewind.operators.links import links_of
 from tradewind.operators.step import StepTask, fail
 from tradewind.plan.model import Flow, Plan, PlanStep
 from tradewind.plan.request import Run
-from tradewind.pods.attempts import Attempts, nodes_to_avoid
+from tradewind.pods.attempts import Attempts, nodes_to_avoid, times_out_of_memory
 from tradewind.pods.ending import GUIDE, Ending, gone, refused
 from tradewind.pods.watch import PodWatch
 from tradewind_runtime.contract.errors import StepError, TradewindError
 from tradewind_runtime.contract.request import StepRequest, StepResult
-from tradewind_runtime.contract.train import Resources
+from tradewind_runtime.contract.resources import grown
 from tradewind_runtime.launchers.exchange import Exchange
-from tradewind_runtime.launchers.pod import CONTAINER, PodSettings, labels, pod
+from tradewind_runtime.launchers.pod import CONTAINER, PodSettings, labels, pod, wanted
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -153,7 +153,8 @@ class PodStepOperator(StepTask, KubernetesPodOperator):
 
     def ask_for(self, request: StepRequest, endings: Sequence[Ending], *, attempt: int) -> None:
         """The pod that the operator will start, or find running."""
-        resources = Resources.model_validate(self.step.resources) if self.step.resources else None
+        asked = wanted(self.step.kind, self.step.resources, self.settings)
+        resources = grown(asked, times_out_of_memory(endings))
         body = pod(
             request, self.settings, image=self.step_image, resources=resources, timeout=self.step.timeout,
             attempt=attempt + len(endings), avoid=nodes_to_avoid(endings),
@@ -164,7 +165,9 @@ class PodStepOperator(StepTask, KubernetesPodOperator):
 
     @property
     def step_image(self) -> str:
-        """The image of the step's environment."""
+        """The image that the step asks for, else the one of its environment."""
+        if asked := wanted(self.step.kind, self.step.resources, self.settings).image:
+            return asked
         named = self.plan.environments.get(self.step.environment, {}).get("image")
         if not named:
             raise StepError(
