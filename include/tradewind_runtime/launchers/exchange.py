@@ -36,9 +36,10 @@ class Exchange:
         """Why there is no result: the step's own reason, else how its process ended."""
         content = self.documents.get(self._error_path)
         if content is None:
-            more = {"fix": "see the log above"} | details
-            left = " and left no result" if code == "TW590" else ""
-            return StepError(code, f"step {self.request.id!r} {how}{left}", retryable=retryable, **more)
+            what = f"step {self.request.id!r} {how}"
+            if code == "TW590":
+                what = f"step {self.request.id!r} {how} and left no result"
+            return StepError(code, what, retryable=retryable, **{"fix": "see the log above"} | details)
         body = json.loads(content)
         problems = tuple(Problem.model_validate(problem) for problem in body["problems"])
         error = StepError(problems[0].code, problems[0].message, retryable=body["retryable"])
