@@ -19,7 +19,7 @@ IMAGE = "registry.example.com/tradewind/steps:1"
 DIGEST = "0123456789abcdef" * 4
 REQUEST = StepRequest(step="train", id="train", pipeline="flights", run_id="r1", lake="s3://b/l")
 LOST = [
-    {"key": f"node.kubernetes.io/{what}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 30}
+    {"key": f"node.kubernetes.io/{what}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 10}
     for what in ("not-ready", "unreachable")
 ]
 OPEN = PodSettings.model_validate(

@@ -53,7 +53,7 @@ class PodSettings(Frozen):
     )
     grace: int = Field(30, ge=0, description="Seconds between SIGTERM and SIGKILL.")
     node_lost_after: int = Field(
-        30, ge=0, description="Seconds that a pod is waited for whose node does not answer; Kubernetes' own are 300."
+        10, ge=0, description="Seconds that a pod is waited for whose node does not answer; Kubernetes' own are 300."
     )
     node_selector: dict[str, str] = Field(
         default_factory=dict, description="Labels that the node of any pod must have."
