@@ -23,7 +23,8 @@ from tradewind_runtime import caches
 ROOT = Path(__file__).parents[3]
 SUITE = "bookworm"
 BASE = f"localhost/tradewind-base:{SUITE}"
-PACKAGES = "python3,python3-venv,ca-certificates"
+PACKAGES = "usr-is-merged,python3,python3-venv,ca-certificates"
+MERGED = "/usr/share/mmdebstrap/hooks/merged-usr"  # else a package that does it comes, and all of Perl with it
 UNREAD = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/doc/*")
 #: Where this machine's pip and uv find packages; a build finds them there too.
 INDEXES = (
@@ -120,7 +121,7 @@ def builder() -> Builder:
     """With what is kept from one build to the next."""
     programs.install()
     folder = caches.folder() / "images"
-    _share(_uv_cache(), folder / "tmp" / f"buildah-cache-{os.getuid()}" / "uv")
+    _share(_uv_cache(), folder / "tmp" / "buildah-cache" / "uv")
     return Builder(folder)
 
 
@@ -136,8 +137,8 @@ def _debian(archive: Path) -> None:
     """A small Debian from where this machine has its packages, always the same."""
     unread = [f"--dpkgopt=path-exclude={path}" for path in UNREAD]
     command = [
-        "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={PACKAGES}", *unread,
-        "--dpkgopt=path-include=/usr/share/doc/*/copyright", SUITE, str(archive), *_sources(),
+        "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={PACKAGES}", f"--hook-dir={MERGED}",
+        *unread, "--dpkgopt=path-include=/usr/share/doc/*/copyright", SUITE, str(archive), *_sources(),
     ]  # fmt: skip
     subprocess.run(command, check=True, env={**os.environ, "SOURCE_DATE_EPOCH": "0"})
 
