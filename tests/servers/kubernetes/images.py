@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ from tradewind_runtime import caches
 ROOT = Path(__file__).parents[3]
 SUITE = "bookworm"
 BASE = f"localhost/tradewind-base:{SUITE}"
+TOOLS = "localhost/tradewind-tools"
 PACKAGES = "usr-is-merged,python3,python3-venv,ca-certificates"
 MERGED = "/usr/share/mmdebstrap/hooks/merged-usr"  # else a package that does it comes, and all of Perl with it
 UNREAD = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/doc/*")
@@ -81,14 +82,19 @@ class Builder:
     def build(self, target: str, *arguments: str, tag: str = "") -> Image:
         """A target of the Dockerfile with build arguments, pushed."""
         name = f"{parts.REGISTRY}/tradewind/{tag or target}"
-        given = [word for one in (f"BASE={self.base}", *arguments) for word in ("--build-arg", one)]
-        self.buildah(
-            "build", "--isolation", "chroot", "--runtime", "runc", "--layers", "--timestamp", "0", "--target", target,
-            *given, *self._host(), "--tag", name, str(ROOT),
-        )  # fmt: skip
+        self._build("tools", TOOLS)
+        # buildah 1.28 does not find a stage of which it has everything already.
+        self._build(target, name, *arguments, context=["--build-context", f"tools=container-image://{TOOLS}"])
         written = self.folder / f"{target}.digest"
         self.buildah("push", "--quiet", "--tls-verify=false", "--digestfile", str(written), name, f"docker://{name}")
         return self._pushed(tag or target, written.read_text())
+
+    def _build(self, target: str, name: str, *arguments: str, context: Iterable[str] = ()) -> None:
+        given = [word for one in (f"BASE={self.base}", *arguments) for word in ("--build-arg", one)]
+        self.buildah(
+            "build", "--isolation", "chroot", "--runtime", "runc", "--layers", "--timestamp", "0", *context,
+            *given, *self._host(), "--target", target, "--tag", name, str(ROOT),
+        )  # fmt: skip
 
     def _host(self) -> Iterator[str]:
         """How this machine reaches packages, for the time of the build: nothing of it is in the image."""
