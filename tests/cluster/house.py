@@ -28,6 +28,11 @@ from tradewind.dev.servers.airflow import USER
 from tradewind.dev.supervisor import Supervisor
 from tradewind_runtime.connections import Connection
 
+#: Those that have a service account.
+PIPELINES = ("flight-delays", "breast-cancer", "no-gpu", "no-image", "no-quota", "no-secret", "no-memory", "no-disk",
+             "waits")  # fmt: skip
+IN_PODS = ("ingest", "check", "transform", "train", "evaluate", "register", "score", "monitor")
+SMALL = {"cpu": 0.25, "memory": "1Gi"}
 NAMESPACE, LAUNCHER = "tradewind", "airflow"
 LAKE = "lake"  # a bucket
 SECRET = "tradewind-connections"
@@ -38,6 +43,12 @@ class ClusterHouse(House):
     """A house with a cluster."""
 
     cluster: Cluster
+
+    def error(self, dag_id: str, run_id: str, task_id: str) -> str:
+        """The last error of a task's log."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/1"
+        lines = self.airflow.call("GET", path, params={"full_content": "true"})["content"]
+        return [text for line in lines for text in _errors(line)][-1]
 
     def pods(self, **labels: str) -> list[dict[str, Any]]:
         """Of steps, now."""
@@ -76,6 +87,7 @@ def opened(folder: Path, cluster: Cluster, steps: Image, **settings: Any) -> Ite
         said = httpx.post(f"{url}/auth/token", json={"username": USER, "password": password}, trust_env=False)
         house = ClusterHouse(folder, Airflow(url, USER, password), said.json()["access_token"], cluster)
         house.airflow.call("POST", "/connections", json=connection(cluster))
+        house.airflow.call("POST", "/connections", json={"connection_id": "no_such", "conn_type": "aws"})
         yield house
         dev(folder, "down", profile="cluster")
     finally:
@@ -88,7 +100,7 @@ def values(steps: Image, settings: dict[str, Any]) -> dict[str, Any]:
     return {
         "images": {"steps": {"repository": repository, "digest": digest}},
         "launchers": [{"name": LAUNCHER, "namespace": NAMESPACE}],
-        "pipelines": [{"name": "flight-delays"}, {"name": "breast-cancer"}],
+        "pipelines": [{"name": name} for name in PIPELINES],
         "lake": {"uri": f"s3://{LAKE}/cluster", "connection": "s3_default"},
         "connections": {"s3_lake": ""}
         | {id: f"{SECRET}/{id}" for id in ("s3_default", "kafka_default", "mlflow_default")},
@@ -97,8 +109,18 @@ def values(steps: Image, settings: dict[str, Any]) -> dict[str, Any]:
         "profile": {
             "host": parts.MASTER,
             "stack": ["airflow", "kafka", "s3", "mlflow", "serving"],
-            "environments": {"steps": {"python": sys.executable}, "serving": {"python": str(SERVING)}},
-            "kubernetes": {"connection": "cluster", **settings},
+            "environments": {
+                "steps": {"python": sys.executable},
+                "serving": {"python": str(SERVING)},
+                "absent": {"python": sys.executable, "image": f"{parts.REGISTRY}/tradewind/absent:1"},
+            },
+            "kubernetes": {
+                "connection": "cluster",
+                "scratch": "300Mi",
+                "resources": dict.fromkeys(IN_PODS, SMALL),
+                "secrets": {"no_such": "absent/key"},
+                **settings,
+            },
             "serving": {"connection": "serving_default"},
         },
     }
@@ -130,3 +152,8 @@ def connection(cluster: Cluster) -> dict[str, Any]:
         "connection_id": "cluster", "conn_type": "kubernetes",
         "extra": json.dumps({"kube_config": json.dumps(config), "namespace": NAMESPACE}),
     }  # fmt: skip
+
+
+def _errors(line: dict[str, Any]) -> list[str]:
+    """Values of the exceptions that a line of a log shows."""
+    return [str(error["exc_value"]) for error in line.get("error_detail") or ()]

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
+from aiohttp import ClientError
 from airflow.providers.cncf.kubernetes.triggers.pod import KubernetesPodTrigger
 from airflow.triggers.base import TriggerEvent
 from kubernetes_asyncio.client import ApiClient, ApiException, CoreV1Api
@@ -23,6 +25,7 @@ from tradewind_runtime.launchers.pod import CONTAINER
 
 EVERY = 5  # seconds between looks at the log
 RECONNECT = 300  # seconds that a connection is used: tokens of the cluster's own are changed
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:\d\d)")
 OUT_OF_TOUCH = 600  # seconds that Kubernetes' API may be away
 
 
@@ -62,12 +65,15 @@ class PodWatch(KubernetesPodTrigger):
                 async with self.hook.get_conn() as connection:
                     if (found := await self._follow(connection)) is not None:
                         return found
-            except Exception as error:  # the network, a proxy, an API server that starts again
+            except (ApiException, ClientError, OSError) as error:  # the network, an API server that starts again
                 if time.monotonic() - self._in_touch > OUT_OF_TOUCH:
                     how = f"was lost from sight: Kubernetes' API gave no answer for {OUT_OF_TOUCH} s ({error})"
                     return Ending(kind="gone", code="TW598", how=how, fix="is Kubernetes' API well? it is tried again")
                 self.log.warning("Kubernetes' API gives no answer, asking again: %s", error)
                 await asyncio.sleep(2)
+            except Exception as error:  # a trigger that fails would leave the pod behind
+                self.log.exception("the pod cannot be watched")
+                return Ending(kind="gone", code="TW598", how=f"was lost from sight: {error!r}")
 
     async def _follow(self, connection: ApiClient) -> Ending | None:
         api, until = CoreV1Api(connection), time.monotonic() + RECONNECT
@@ -170,6 +176,7 @@ class PodWatch(KubernetesPodTrigger):
             return
         for line in text.splitlines():
             when, _, message = line.partition(" ")
-            if when > self._logged:
+            # A line of the kubelet's own has no time: it has no log yet, or no more.
+            if when > self._logged and _TIME.fullmatch(when):
                 self._logged = when
                 self.log.info("%s", message)

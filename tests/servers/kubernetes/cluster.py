@@ -126,6 +126,12 @@ def opened(folder: Path) -> Iterator[Cluster]:
         yield cluster
 
 
+def joined(folder: Path) -> Cluster:
+    """One that is up, kept by `python -m tests.servers.kubernetes FOLDER`; its nodes are not to be lost."""
+    pki = Authority(folder / "own")
+    return Cluster(folder, folder / "pki" / "admin.kubeconfig", programs.parts(folder / "bin"), pki)
+
+
 def _start_parts(cluster: Cluster) -> None:
     bins = cluster.programs | {"etcd": "etcd"}
     for kind in (parts.Registry, parts.Etcd, parts.ApiServer, parts.Manager, parts.Scheduler, parts.Proxy, parts.Dns):
