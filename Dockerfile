@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 # Three images of one lock: airflow (the control plane), steps (pods of steps), serving (the model server).
-#   docker build --target steps --build-arg COMMIT=$(git rev-parse HEAD) -t registry.example.com/tradewind/steps:0.1.0 .
+#   make images IMAGE_REGISTRY=registry.example.com/tradewind
 # They hold dependencies and Tradewind, never user code: that travels with each request.
 # Any Debian with Python 3.11 to 3.13 will do as base; pin it by digest for builds that can be repeated.
 ARG BASE=python:3.12-slim-bookworm
@@ -10,7 +10,7 @@ ENV PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PATH=/opt/tradewind/app/bin:/opt/tradewind/.venv/bin:$PATH
 RUN groupadd --gid 50000 tradewind \
-    && useradd --uid 50000 --gid 50000 --home-dir /scratch --no-create-home --shell /usr/sbin/nologin tradewind \
+    && SOURCE_DATE_EPOCH=0 useradd --uid 50000 --gid 50000 --home-dir /scratch --no-create-home --shell /usr/sbin/nologin tradewind \
     && install -d -o 50000 -g 50000 /scratch
 WORKDIR /opt/tradewind
 COPY bin/image image

@@ -9,6 +9,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -52,7 +53,8 @@ def of_java(python: str) -> Iterator[Component]:
 def group(jar: Path, name: str) -> str | None:
     """The folder of META-INF/maven above the one of its own name."""
     with zipfile.ZipFile(jar) as archive:
-        found = re.findall(rf"^META-INF/maven/([^/]+)/{re.escape(name)}/pom\.xml$", "\n".join(archive.namelist()), re.M)
+        files = "\n".join(archive.namelist())
+    found = re.findall(rf"^META-INF/maven/([^/]+)/{re.escape(name)}/pom\.xml$", files, re.MULTILINE)
     return found[0] if found else None
 
 
@@ -68,6 +70,8 @@ def main() -> None:
     """Write it to the standard output."""
     python = sys.argv[1]
     bom = of_python(python)
+    own = tomllib.loads(Path(__file__).with_name("pyproject.toml").read_text())["project"]
+    bom.metadata.component = Component(type=ComponentType.CONTAINER, name=own["name"], version=own["version"])
     bom.metadata.timestamp = datetime.fromtimestamp(0, UTC)  # the same image has the same list
     for component in (*of_debian(), *of_java(python)):
         bom.components.add(component)
