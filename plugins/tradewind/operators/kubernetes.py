@@ -16,6 +16,7 @@ from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperato
 from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
 from kubernetes.client import ApiException  # type: ignore[import-untyped]
 
+from tradewind import usage
 from tradewind.operators.links import links_of
 from tradewind.operators.step import StepTask, fail
 from tradewind.plan.model import Flow, Plan, PlanStep
@@ -139,8 +140,10 @@ class PodStepOperator(StepTask, KubernetesPodOperator):
             self.pod = self.pod_request_obj = None
             self.start(exchange, context)
             return
+        used = self.tell_usage(self.run_of(context), exchange.request)
+        how = ending.how + (usage.peak(used) if ending.kind == "memory" else "")
         with self.explained(context):
-            raise exchange.reason(ending.how, code=ending.code, fix=ending.fix, retryable=ending.retryable, docs=GUIDE)
+            raise exchange.reason(how, code=ending.code, fix=ending.fix, retryable=ending.retryable, docs=GUIDE)
 
     def _forget(self, name: str) -> None:
         """A pod whose node does not answer would stay until it does: nobody is there to end it."""
