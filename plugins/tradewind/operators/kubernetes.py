@@ -23,8 +23,9 @@ from tradewind.plan.model import Flow, Plan, PlanStep
 from tradewind.plan.request import Run
 from tradewind.pods.attempts import Attempts, nodes_to_avoid
 from tradewind.pods.ending import GUIDE, Ending, gone, refused
+from tradewind.pods.probes import image_of
 from tradewind.pods.watch import PodWatch
-from tradewind_runtime.contract.errors import StepError, TradewindError
+from tradewind_runtime.contract.errors import TradewindError
 from tradewind_runtime.contract.request import StepRequest, StepResult
 from tradewind_runtime.contract.train import Resources
 from tradewind_runtime.launchers.exchange import Exchange
@@ -168,13 +169,7 @@ class PodStepOperator(StepTask, KubernetesPodOperator):
     @property
     def step_image(self) -> str:
         """The image of the step's environment."""
-        named = self.plan.environments.get(self.step.environment, {}).get("image")
-        if not named:
-            raise StepError(
-                "TW593", f"the profile {self.plan.profile!r} names no image for {self.step.environment!r}",
-                retryable=False, fix=f"environments: {{{self.step.environment}: {{image: …}}}}",
-            )  # fmt: skip
-        return str(named)
+        return image_of(self.plan, self.step)
 
     def _finish(self, run: Run, request: StepRequest, done: StepResult, context: Context) -> None:
         run.record(request)
