@@ -2,7 +2,8 @@
 
 Exit codes: 0 the result is in the lake; 3 failed for a known reason, retrying may help;
 4 failed for a known reason and retrying cannot help; 1 anything else. The reason goes to
-`<request>.error.json`, so that whoever started the process can say it in one line.
+`<request>.error.json`, so that whoever started the process can say it in one line; what was used
+goes to `<request>.usage.json`, however it ends.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from tradewind_runtime.connections import connection, store_options
 from tradewind_runtime.contract.errors import Problem, StepError
 from tradewind_runtime.contract.request import StepRequest
 from tradewind_runtime.documents import Documents
+from tradewind_runtime.launchers.exchange import ERROR, USAGE, beside
+from tradewind_runtime.usage import measured
 
 RETRYABLE, FINAL = 3, 4
 
@@ -41,11 +44,16 @@ def main() -> int:
         _die_with(options.parent)
     store = store_options(connection(options.lake_connection)) if options.lake_connection else None
     documents = Documents(options.lake, store)
-    error_path = options.request.removesuffix(".json") + ".error.json"
     request = documents.get_model(options.request, StepRequest)
     if request is None:
         print(f"no request at {options.request}", file=sys.stderr)
         return 1
+    # A launcher of this machine names itself; without one, this is a container of its own.
+    with measured(documents, beside(options.request, USAGE), container=options.parent is None):
+        return _do(request, documents, beside(options.request, ERROR))
+
+
+def _do(request: StepRequest, documents: Documents, error_path: str) -> int:
     try:
         from tradewind_runtime.execute import execute
 

@@ -60,10 +60,10 @@ def last_words(house: ClusterHouse, name: str) -> str:
 @pytest.mark.parametrize(
     ("name", "line"),
     [
-        ("no-gpu", r"TW594: step 'ingest_patients' fits on no node of the cluster: .*nvidia.com/gpu 0 of 2"),
+        ("no-gpu", r"pin .*TW578 .*: no node could have no-gpu.ingest_patients: has nvidia.com/gpu 0 of 2"),
         ("no-image", r"TW595: step 'ingest_patients' cannot have its image .*/absent:1: .*not found"),
-        ("no-quota", r"TW597: step 'ingest_patients' is refused for the namespace's quota: .*limits.memory=900Gi"),
-        ("no-account", r"TW597: step 'ingest_patients' is refused by Kubernetes: .*serviceaccount .*not found"),
+        ("no-quota", r"pin .*TW578 .*no-quota.ingest_patients asks for more than the quota 'most' ever gives"),
+        ("no-account", r"pin .*TW577 .*no service account 'tradewind-no-account'"),
         ("no-secret", r"TW594: step 'ingest_patients' cannot start on node-.: .*secret .*not found"),
         ("no-memory", r"TW596: step 'train' was killed for its memory, limit 512Mi"),
         ("no-disk", r"TW599: step 'train' was evicted from node-.: .*EmptyDir volume"),

@@ -182,13 +182,23 @@ def test_airflow_may_handle_pods_and_nothing_else(user):
             (resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]
         }
         assert not any("*" in pair for pair in granted)
-        assert {resource for resource, _ in granted} == {"pods", "pods/log", "events"}
+        assert {resource for resource, _ in granted} == {"pods", "pods/log", "events", "persistentvolumeclaims"}
         assert {verb for resource, verb in granted if resource == "pods"} == {
             "get", "list", "watch", "create", "patch", "delete"
         }  # fmt: skip
         (binding,) = of_kind(usual(user), "RoleBinding", role["metadata"].get("namespace", NAMESPACE)).values()
         assert binding["roleRef"]["name"] == role["metadata"]["name"]
         assert binding["subjects"]
+
+
+def test_airflow_may_look_at_nodes_where_that_is_asked_for():
+    documents = rendered("small", {"launcherNodes": True})
+    (role,) = [one for one in documents if one["kind"] == "ClusterRole"]
+    assert role["rules"] == [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]}]
+    (binding,) = [one for one in documents if one["kind"] == "ClusterRoleBinding"]
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    (ours,) = of_kind(documents, "RoleBinding").values()
+    assert binding["subjects"] == ours["subjects"] != []
 
 
 def test_a_team_gets_rights_quota_and_limits_in_its_namespace():
