@@ -103,6 +103,7 @@ def values(steps: Image, settings: dict[str, Any]) -> dict[str, Any]:
         "lake": {"uri": f"s3://{LAKE}/cluster", "connection": "s3_default"},
         "connections": {"s3_lake": ""}
         | {id: f"{SECRET}/{id}" for id in ("s3_default", "kafka_default", "mlflow_default")},
+        "launcherNodes": True,
         "mlflow": {"enabled": False},
         "serving": {"enabled": False},
         "profile": {
