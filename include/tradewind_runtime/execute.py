@@ -10,7 +10,7 @@ import shutil
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -99,7 +99,7 @@ def _user_code(request: StepRequest, lake: Lake, scratch: Path) -> Iterator[Path
         yield root
     finally:
         sys.path.remove(path)
-        _forget(root)
+        forget(root)
 
 
 def unpack(content: bytes, root: Path) -> None:
@@ -118,11 +118,12 @@ def unpack(content: bytes, root: Path) -> None:
             path.write_bytes(archive.extractfile(member).read())  # type: ignore[union-attr]
 
 
-def _forget(root: Path) -> None:
+def forget(root: Path) -> None:
     """A warm worker's next request has its own code, in its own folder: modules of this one must not answer."""
     own = f"{root}{os.sep}"
     for name, module in tuple(sys.modules.items()):
-        places = [getattr(module, "__file__", None), *(getattr(module, "__path__", None) or ())]
+        path = getattr(module, "__path__", None)  # torch has modules of which it is anything
+        places = [getattr(module, "__file__", None), *(path if isinstance(path, Iterable) else ())]
         if any(isinstance(place, str) and place.startswith(own) for place in places):
             del sys.modules[name]
     importlib.invalidate_caches()

@@ -1,14 +1,16 @@
-"""User code is unpacked: plain files, below their folder."""
+"""User code comes and goes: plain files below their folder, and the modules of them."""
 
 from __future__ import annotations
 
 import io
+import sys
 import tarfile
+from types import ModuleType
 
 import pytest
 
 from tradewind_runtime.contract.errors import StepError
-from tradewind_runtime.execute import unpack
+from tradewind_runtime.execute import forget, unpack
 
 
 def archive(name: str, kind: bytes = tarfile.REGTYPE) -> bytes:
@@ -33,3 +35,14 @@ def test_nothing_is_written_elsewhere(tmp_path, name, kind):
     with pytest.raises(StepError, match="TW530"):
         unpack(archive(name, kind), tmp_path / "code")
     assert [path.name for path in tmp_path.rglob("*")] == ["code"]
+
+
+def test_only_the_runs_own_modules_are_forgotten(tmp_path, monkeypatch):
+    odd, own = ModuleType("odd"), ModuleType("own")
+    odd.__path__ = object()  # as torch.classes has it: anything
+    own.__file__ = str(tmp_path / "code/include/models/own.py")
+    monkeypatch.setitem(sys.modules, "odd", odd)
+    monkeypatch.setitem(sys.modules, "own", own)
+    forget(tmp_path / "code")
+    assert "odd" in sys.modules
+    assert "own" not in sys.modules
