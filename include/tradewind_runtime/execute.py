@@ -114,8 +114,10 @@ def unpack(content: bytes, root: Path) -> None:
             path = root / member.name
             if not member.isfile() or not path.resolve().is_relative_to(root.resolve()):
                 raise StepError("TW530", f"{member.name!r} is no plain file of the user code", retryable=False)
+            file = archive.extractfile(member)
+            assert file is not None, "a plain file has content"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(archive.extractfile(member).read())  # type: ignore[union-attr]
+            path.write_bytes(file.read())
 
 
 def forget(root: Path) -> None:

@@ -6,7 +6,6 @@ right after writing it; no result is failure, even after exit code 0.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -24,7 +23,8 @@ from tradewind.plan.request import Run
 from tradewind.pods.attempts import Attempts, nodes_to_avoid, times_out_of_memory
 from tradewind.pods.ending import GUIDE, Ending, gone, refused
 from tradewind.pods.probes import image_of
-from tradewind.pods.watch import PodWatch
+from tradewind.pods.refusals import said
+from tradewind.pods.watch import EVERY, PodWatch
 from tradewind_runtime.contract.errors import TradewindError
 from tradewind_runtime.contract.request import StepRequest, StepResult
 from tradewind_runtime.contract.resources import grown
@@ -34,8 +34,6 @@ from tradewind_runtime.launchers.pod import CONTAINER, PodSettings, labels, pod,
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.triggers.base import BaseTrigger
-
-LOGS_EVERY = 5  # seconds; the triggerer reads them while the task holds no worker
 
 
 class PodStepOperator(StepTask, KubernetesPodOperator):
@@ -62,7 +60,7 @@ class PodStepOperator(StepTask, KubernetesPodOperator):
             deferrable=True,
             do_xcom_push=False,  # no side-car: results are in the lake
             get_logs=True,
-            logging_interval=LOGS_EVERY,
+            logging_interval=EVERY,
             on_finish_action="delete_pod",
             on_kill_action="delete_pod",
             schedule_timeout_seconds=settings.pending_timeout,
@@ -105,7 +103,7 @@ class PodStepOperator(StepTask, KubernetesPodOperator):
         except TradewindError as error:
             fail(error)
         except ApiException as error:
-            self.give_up(exchange, refused(int(error.status or 0), _said(error)), context)
+            self.give_up(exchange, refused(int(error.status or 0), said(error)), context)
 
     def defer(self, *, trigger: BaseTrigger, **rest: Any) -> NoReturn:
         """With a trigger that knows what may become of a pod."""
@@ -175,11 +173,3 @@ class PodStepOperator(StepTask, KubernetesPodOperator):
     def _finish(self, run: Run, request: StepRequest, done: StepResult, context: Context) -> None:
         run.record(request)
         context["ti"].xcom_push(key="return_value", value=self.told(done, context))
-
-
-def _said(error: ApiException) -> str:
-    """Kubernetes' own words."""
-    try:
-        return str(json.loads(error.body)["message"])
-    except (TypeError, ValueError, KeyError):
-        return str(error.reason)

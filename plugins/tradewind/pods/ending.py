@@ -26,6 +26,7 @@ _CANNOT_START = frozenset(
     {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "PreCreateHookError", "StartError"}
 )
 _KEEP_FROM_STARTING = frozenset({"FailedMount", "FailedAttachVolume", "FailedCreatePodSandBox", "Failed"})
+_WELL = "ended with exit code 0"
 _DISRUPTIONS = {
     "PreemptionByScheduler": "was pre-empted by a pod of higher priority",
     "EvictionByEvictionAPI": "was drained from its node",
@@ -56,6 +57,11 @@ class Ending(Frozen):
     node: str | None = None
     retryable: bool = True
 
+    @property
+    def well(self) -> bool:
+        """Whether all that it started with was done, as far as Kubernetes can tell."""
+        return self.how == _WELL
+
 
 def ended(pod: Object) -> Ending | None:
     """Of a pod that does nothing any more, or never will again."""
@@ -72,7 +78,7 @@ def ended(pod: Object) -> Ending | None:
         why = ": ".join(str(status[key]) for key in ("reason", "message") if status.get(key)) or "for no reason given"
         return Ending(kind="ended", code="TW590", how=f"failed before it began ({why})", node=node)
     if status.get("phase") == "Succeeded":
-        return Ending(kind="ended", code="TW590", how="ended with exit code 0", node=node)
+        return Ending(kind="ended", code="TW590", how=_WELL, node=node)
     return None
 
 
@@ -156,8 +162,8 @@ def _exited(pod: Object, state: Object, node: str | None) -> Ending:
     if (pod.get("status") or {}).get("reason") == "DeadlineExceeded":
         return Ending(kind="ended", code="TW590", how="was ended by Kubernetes after its time-out", node=node,
                       fix="timeout: … with more")  # fmt: skip
-    why = f" ({reason})" if code else ""
-    return Ending(kind="ended", code="TW590", how=f"ended with exit code {code}{why}", node=node)
+    how = f"ended with exit code {code} ({reason})" if code else _WELL
+    return Ending(kind="ended", code="TW590", how=how, node=node)
 
 
 def _evicted(message: str, node: str | None) -> Ending:

@@ -97,7 +97,7 @@ def _lacks(pod: Object) -> bool:
 
 
 def _problems(probe: Probe, ending: Ending) -> Iterator[Problem]:
-    if ending.kind == "ended" and ending.how.endswith("code 0"):
+    if ending.well:
         return
     image = f"environments.{probe.step.environment}.image"
     yield Problem(

@@ -54,8 +54,7 @@ class PodWatch(KubernetesPodTrigger):
         """One event: the pod's ending."""
         ending = await self._ending()
         self._fired_event = True
-        well = ending.kind == "ended" and ending.how.endswith("code 0")
-        status = "success" if well else "failed" if ending.kind in {"ended", "memory"} else "timeout"
+        status = "success" if ending.well else "failed" if ending.kind in {"ended", "memory"} else "timeout"
         told = {"status": status, "namespace": self.pod_namespace, "name": self.pod_name, "message": ending.how}
         yield TriggerEvent(told | {"ending": ending.model_dump()} | self.trigger_kwargs)  # type: ignore[no-untyped-call]
 

@@ -176,6 +176,64 @@ def test_the_peak_of_what_ran_out_of_memory_is_said(cluster, make, tmp_path):
         resume(task, context, deferred.value)
 
 
+def target(reason: str) -> list[dict[str, str]]:
+    return [{"type": "DisruptionTarget", "status": "True", "reason": reason}]
+
+
+def preempted(cluster, make, settings=None):
+    """A task whose pod had to make room, with what it waits for."""
+    cluster.fate = "hangs"
+    task, context = make(STEP, settings)
+    with pytest.raises(TaskDeferred) as deferred:
+        task.execute(context)
+    (pod,) = cluster.pods.values()
+    pod["status"] |= {"phase": "Failed", "conditions": target("PreemptionByScheduler")}
+    cluster.fate = "runs"
+    return task, context, deferred.value
+
+
+def test_a_pod_that_makes_room_is_no_failure_and_another_goes_on(cluster, make, tmp_path):
+    pinned(tmp_path)
+    task, context, deferred = preempted(cluster, make)
+    with pytest.raises(TaskDeferred) as again:
+        resume(task, context, deferred)
+    resume(task, context, again.value)
+    first, second = (pod["metadata"] for pod in cluster.created)
+    assert first["name"] != second["name"]
+    assert first["labels"]["try_number"] == second["labels"]["try_number"] == "1"
+    assert context["ti"].xcoms["return_value"]["facts"]
+    assert not cluster.pods
+
+
+def test_room_is_not_made_for_ever(cluster, make, tmp_path):
+    pinned(tmp_path)
+    task, context, deferred = preempted(cluster, make, {"namespace": "ns", "disruptions": 0})
+    with pytest.raises(AirflowException, match=r"TW598.*pre-empted by a pod of higher priority"):
+        resume(task, context, deferred)
+    assert len(cluster.created) == 1
+
+
+def test_after_a_lost_node_the_next_try_goes_elsewhere(cluster, make, tmp_path):
+    pinned(tmp_path)
+    cluster.fate = "hangs"
+    task, context = make(STEP)
+    with pytest.raises(TaskDeferred) as deferred:
+        task.execute(context)
+    (pod,) = cluster.pods.values()
+    pod["spec"]["nodeName"] = "node-a"
+    pod["status"]["conditions"] = target("DeletionByTaintManager")  # and its container runs, for all that is known
+    with pytest.raises(AirflowException, match=r"TW598.*no longer answers \(node-a\)") as failure:
+        resume(task, context, deferred.value)
+    assert not isinstance(failure.value, AirflowFailException)
+    assert not cluster.pods
+    cluster.fate = "runs"
+    run(*make(STEP))
+    wishes = cluster.created[-1]["spec"]["affinity"]["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert wishes[0]["preference"]["matchExpressions"][0] == {
+        "key": "kubernetes.io/hostname", "operator": "NotIn", "values": ["node-a"],
+    }  # fmt: skip
+
+
 def test_the_next_try_finds_the_pod_that_still_runs(cluster, make, tmp_path):
     pinned(tmp_path)
     cluster.fate = "hangs"
