@@ -115,6 +115,11 @@ def test_spark_counts(place: Cluster, built: Built) -> None:
     assert "rows: 7" in said(place, pod("spark", built("steps"), command=["python", "-c", SPARK], arguments=[]))
 
 
+def test_java_trusts_the_authorities_that_debian_trusts(place: Cluster, built: Built) -> None:
+    command = ["keytool", "-list", "-cacerts", "-storepass", "changeit"]
+    assert said(place, pod("java", built("steps"), command=command, arguments=[])).count("trustedCertEntry") > 100
+
+
 def test_airflow_knows_its_version_and_its_plugin(place: Cluster, built: Built) -> None:
     version = said(place, pod("version", built("airflow"), arguments=["airflow", "version"]))
     assert version.split()[-1] == "3.3.2"
