@@ -12,7 +12,7 @@ SALT = "changeit".encode("utf-16-be") + b"Mighty Aphrodite"  # as the format has
 
 
 def undated(store: bytes) -> bytes:
-    """The same store, all of it from 1970; as it is where it is of another kind than certificates in Java's own format."""
+    """The same store, all of it from 1970; one in another format, or with more than certificates, as it is."""
     magic, version, count = struct.unpack_from(">III", store)
     if (magic, version) != (MAGIC, VERSION):
         return store
