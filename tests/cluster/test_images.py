@@ -18,7 +18,7 @@ from tradewind_runtime.launchers.pod import USER
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 TARGETS = ("steps", "serving", "airflow")
-LIMITS = {"steps": 1_200, "serving": 350, "airflow": 800}  # MB, as they travel
+LIMITS = {"steps": 1_050, "serving": 320, "airflow": 680}  # MB, as they travel
 NAMESPACE = "images"
 INSIDE = Path(__file__).with_name("inside.py")
 SPARK = """
