@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import NAMESPACE_URL, uuid5
 
 from cyclonedx.model.bom import Bom
 from cyclonedx.model.component import Component, ComponentType
@@ -71,10 +72,14 @@ def main() -> None:
     python = sys.argv[1]
     bom = of_python(python)
     own = tomllib.loads(Path(__file__).with_name("pyproject.toml").read_text())["project"]
-    bom.metadata.component = Component(type=ComponentType.CONTAINER, name=own["name"], version=own["version"])
-    bom.metadata.timestamp = datetime.fromtimestamp(0, UTC)  # the same image has the same list
+    bom.metadata.component = Component(
+        type=ComponentType.CONTAINER, name=own["name"], version=own["version"], bom_ref=own["name"]
+    )
     for component in (*of_debian(), *of_java(python)):
         bom.components.add(component)
+    # The same image has the same list.
+    bom.metadata.timestamp = datetime.fromtimestamp(0, UTC)
+    bom.serial_number = uuid5(NAMESPACE_URL, "\n".join(sorted(str(one.purl) for one in bom.components)))
     print(make_outputter(bom, OutputFormat.JSON, SchemaVersion.V1_6).output_as_string(indent=1))
 
 

@@ -6,6 +6,7 @@ address that only this machine has.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import shutil
@@ -30,6 +31,7 @@ from tradewind.dev.running import Running, start
 from tradewind.dev.servers.base import Server
 
 RUN = Path("/run/tradewind")
+LOCK = Path("/run/lock/tradewind-cluster")
 OWN = "tw-nodes"  # an interface without a wire
 
 
@@ -115,6 +117,7 @@ def opened(folder: Path) -> Iterator[Cluster]:
         folder, pki.kubeconfig("admin", parts.API, "admin", ["system:masters"]), programs.parts(folder / "bin"), pki
     )
     with ExitStack() as stack:
+        stack.enter_context(_alone())
         tidy()
         stack.callback(cluster.stop)
         _make_interface()
@@ -130,6 +133,17 @@ def joined(folder: Path) -> Cluster:
     """One that is up, kept by `python -m tests.servers.kubernetes FOLDER`; its nodes are not to be lost."""
     pki = Authority(folder / "own")
     return Cluster(folder, folder / "pki" / "admin.kubeconfig", programs.parts(folder / "bin"), pki)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One at a time on a machine: each would take away the other's interface and containers as left over."""
+    with LOCK.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AssertionError("a cluster is up here already: join it by TEST_CLUSTER, its folder") from None
+        yield
 
 
 def _start_parts(cluster: Cluster) -> None:

@@ -6,12 +6,14 @@ kept, so that a change of Tradewind's own code makes one small layer anew.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shlex
 import subprocess
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -71,6 +73,18 @@ class Builder:
 
     def build(self, target: str) -> Image:
         """A target of `bin/images`, pushed."""
+        with self._alone():
+            return self._build(target)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One build at a time; what one that was killed has left, containers of gigabytes, goes."""
+        with (self.folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.buildah("rm", "--all")
+            yield
+
+    def _build(self, target: str) -> Image:
         options = ["--build-arg", f"BASE={self.base}", *self._host()]
         printed = self._run(str(ROOT / "bin/images"), f"{parts.REGISTRY}/tradewind", target, "--", *options)
         name = printed.splitlines()[-1]
