@@ -104,7 +104,7 @@ def test_a_launcher_with_the_charts_rights_learns_that_all_is_well(there: Cluste
 
 
 def test_an_account_without_rights(there: Cluster) -> None:
-    (problem,) = asked(client(there, "tradewind-p"))
+    (problem,) = [one for one in asked(client(there, "tradewind-p")) if one.severity == "error"]
     assert problem.code == "TW576"
     assert "system:serviceaccount:preflight:tradewind-p may not do" in problem.message
     assert "create pods" in str(problem.got)
@@ -116,7 +116,8 @@ def test_a_service_account_that_is_missing(there: Cluster) -> None:
 
 
 def test_a_secret_and_a_key_that_are_missing(there: Cluster) -> None:
-    there.apply(named("Secret", "team", stringData={"other": "x"}, data={"mlflow": None}))
+    there.kubectl("delete", "secret", "team", "--namespace", NAMESPACE)
+    there.apply(named("Secret", "team", stringData={"other": "x"}))
     assert shown(asked(client(there))) == [("TW577", "the Secret 'team' has no key 'mlflow'")]
     there.kubectl("delete", "secret", "team", "--namespace", NAMESPACE)
     assert shown(asked(client(there))) == [("TW577", "the namespace 'preflight' has no Secret 'team'")]

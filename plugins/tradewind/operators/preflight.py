@@ -9,8 +9,11 @@ from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
 from tradewind.plan.model import Flow, Plan
 from tradewind.pods.preflight import Preflight
 from tradewind.pods.probes import probes
+from tradewind.pods.trial import trials
 from tradewind_runtime.contract.errors import TradewindError
 from tradewind_runtime.launchers.pod import PodSettings
+
+STARTING = 60  # seconds: where an image takes longer the run goes on
 
 
 def preflight(plan: Plan, flow: Flow, log: Any) -> None:
@@ -20,11 +23,15 @@ def preflight(plan: Plan, flow: Flow, log: Any) -> None:
         TradewindError: with all that is wrong; where the cluster gives no answer it is worth a retry.
     """
     settings = PodSettings.model_validate(plan.kubernetes)
+    if settings.preflight == "off":
+        return
     found, wrong = probes(plan, {flow})
     client = KubernetesHook(conn_id=settings.connection).get_conn()
     checks = list(Preflight(client, settings, found, f"profiles/{plan.profile}.yaml").checks())
     log.info("preflight: %s", "; ".join(f"{one.what}: {one.found}" for one in checks if not one.errors))
     problems = [*wrong, *(problem for one in checks for problem in one.problems)]
+    if settings.preflight == "start" and not any(one.errors for one in checks):
+        problems += trials(client, found, seconds=STARTING)
     for problem in problems:
         if problem.severity == "warning" and problem.code != "TW576":  # what may not be seen may well be there
             log.warning("%s", problem)

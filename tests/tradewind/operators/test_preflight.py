@@ -106,6 +106,19 @@ def test_nodes_that_come_are_waited_for(plan: Plan, cluster: Cluster) -> None:
     asked(plan.model_copy(update={"kubernetes": plan.kubernetes | {"autoscaled": True}}))
 
 
+def test_it_can_be_left_out(plan: Plan, cluster: Cluster) -> None:
+    cluster.objects.clear()
+    asked(plan.model_copy(update={"kubernetes": plan.kubernetes | {"preflight": "off"}}))
+
+
+def test_a_small_pod_can_be_started_too(plan: Plan, cluster: Cluster) -> None:
+    cluster.fate = "lies"  # ends with exit code 0
+    asked(plan.model_copy(update={"kubernetes": plan.kubernetes | {"preflight": "start"}}))
+    (pod,) = cluster.created  # of one image and one account
+    assert pod["spec"]["containers"][0]["command"] == ["python", "-c", "pass"]
+    assert cluster.deleted == [pod["metadata"]["name"]]
+
+
 QUOTA = "exceeded quota: team, requested: limits.cpu=2, used: limits.cpu={used}, limited: limits.cpu={hard}"
 
 

@@ -48,6 +48,11 @@ class PodSettings(Frozen):
     autoscaled: bool = Field(
         False, description="Nodes may come that are not there now: a pod that fits on none waits for pending_timeout."
     )
+    preflight: Literal["ask", "start", "off"] = Field(
+        "ask",
+        description="Whether a run's first task asks the cluster about all pods to come; start: by a small pod too, "
+        "which finds a missing Secret where Airflow may read none.",
+    )
     disruptions: int = Field(
         20, ge=0, description="How often a step may lose its node to others before that counts as a failure."
     )
