@@ -60,14 +60,15 @@ def test_children_are_counted() -> None:
     try:
         assert child.stdout is not None
         child.stdout.readline()
-        time.sleep(0.5)
-        after = Processes().read()
+        until = time.monotonic() + 60
+        while (after := Processes().read()).cpu - before.cpu <= 0.5:
+            assert time.monotonic() < until, "a child at work is not seen"
+            time.sleep(0.1)
     finally:
         child.kill()
         child.wait()
     assert after.memory - before.memory > 200 * MIB
-    assert after.cpu - before.cpu > 0.2
-    assert Processes().read().cpu >= after.cpu  # those that are gone stay counted
+    assert Processes().read().cpu > after.cpu - 0.05  # those that are gone stay counted
 
 
 def test_every_unix_says_something() -> None:
