@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 
 from tradewind_runtime import java
 from tradewind_runtime.contract.errors import StepError
-from tradewind_runtime.engines.spark import events, s3
+from tradewind_runtime.engines.spark import events, executors, s3
 from tradewind_runtime.engines.spark.errors import cause
 from tradewind_runtime.lake import Lake
 
@@ -95,17 +95,20 @@ def options(settings: Mapping[str, Any], scratch: Path, lake: Lake | None) -> di
             # What a job caches lies in this process's memory: packing it costs more than it saves.
             "spark.sql.inMemoryColumnarStorage.compressed": "false",
         }
+    if executors.asked(settings):
+        found |= executors.options(settings, scratch, lake)
     if jars := settings.get("jars"):
         found["spark.jars"] = jars if isinstance(jars, str) else ",".join(map(str, jars))
     if lake is not None and lake.root.startswith("s3://"):
         found |= s3.options(lake, own_jars=_local(settings))
-    if lake is not None and settings.get("event_log"):
+    if lake is not None and settings.get("event_log", executors.asked(settings)):
         found |= events.options(lake)
     return found | {str(name): str(value) for name, value in settings.get("options", {}).items()}
 
 
 def _master(settings: Mapping[str, Any]) -> str:
-    return str(settings.get("master", "local[2]"))
+    master = str(settings.get("master", "local[2]"))
+    return executors.MASTER if master == "k8s://" else master
 
 
 def _local(settings: Mapping[str, Any]) -> bool:
