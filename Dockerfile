@@ -61,7 +61,8 @@ LABEL org.opencontainers.image.title="tradewind-airflow" \
 FROM base AS steps
 ARG JAVA=openjdk-17-jre-headless
 RUN image/debian "${JAVA}" tini
-COPY pyproject.toml uv.lock image/
+COPY pyproject.toml uv.lock include/tradewind_runtime/ivy.py include/tradewind_runtime/engines/spark/s3.xml \
+     include/tradewind_runtime/engines/spark/s3.sha256 image/
 # An image that trains networks: "--extra steps --extra torch", or keras.
 ARG STEPS="--extra steps"
 # hadolint ignore=SC2086

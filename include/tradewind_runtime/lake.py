@@ -264,14 +264,14 @@ class Lake:
     def __init__(self, root: str, connection: Connection | None = None) -> None:
         self.root = root.rstrip("/")
         self.documents = Documents(root, store_options(connection))
-        self._options = delta_options(connection)
+        self.options = delta_options(connection)
 
     def table(self, name: str) -> Table:
         """The table `PIPELINE/NAME`, whether it exists yet or not."""
         root = self.root
         if urlsplit(root).scheme == "file":
             root = unquote(urlsplit(root).path)
-        return Table(name, f"{root}/tables/{name}", self._options)
+        return Table(name, f"{root}/tables/{name}", self.options)
 
     def tables(self) -> Iterator[str]:
         """Names of the tables that exist."""

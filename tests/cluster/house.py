@@ -31,8 +31,10 @@ from tradewind_runtime.connections import Connection
 #: Those that have a service account.
 PIPELINES = ("flight-delays", "breast-cancer", "no-gpu", "no-image", "no-quota", "no-secret", "no-memory", "no-disk",
              "waits")  # fmt: skip
+HEAVY = ("check", "transform")
 IN_PODS = ("ingest", "check", "transform", "train", "evaluate", "register", "score", "monitor")
-SMALL = {"cpu": 0.25, "memory": "1Gi"}
+SMALL = {"cpu": 0.5, "memory": "1Gi"}
+LARGE = {"cpu": 1, "memory": "3Gi"}
 NAMESPACE, LAUNCHER = "tradewind", "airflow"
 LAKE = "lake"  # a bucket
 SECRET = "tradewind-connections"
@@ -43,6 +45,10 @@ class ClusterHouse(House):
     """A house with a cluster."""
 
     cluster: Cluster
+
+    def address(self, part: str) -> str:
+        """Of a part of the stack."""
+        return f"{parts.MASTER}:{stack.recorded_ports(self.folder / '.tradewind')[part]}"
 
     def error(self, dag_id: str, run_id: str, task_id: str) -> str:
         """The last error of a task's log."""
@@ -108,6 +114,7 @@ def values(steps: Image, settings: dict[str, Any]) -> dict[str, Any]:
         "serving": {"enabled": False},
         "profile": {
             "host": parts.MASTER,
+            "settings": {"threads": 1, "spark": {"master": "local[2]", "driver_memory": "1500m"}},
             "stack": ["airflow", "kafka", "s3", "mlflow", "serving"],
             "environments": {
                 "steps": {"python": sys.executable},
@@ -117,7 +124,7 @@ def values(steps: Image, settings: dict[str, Any]) -> dict[str, Any]:
             "kubernetes": {
                 "connection": "cluster",
                 "scratch": "300Mi",
-                "resources": dict.fromkeys(IN_PODS, SMALL),
+                "resources": dict.fromkeys(IN_PODS, SMALL) | dict.fromkeys(HEAVY, LARGE),
                 "env_secrets": ["absent"],
                 **settings,
             },

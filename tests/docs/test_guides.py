@@ -19,6 +19,7 @@ from tradewind.spec.folders import merge
 from tradewind.spec.nodes import Mapping, parse, plain
 from tradewind.spec.pipeline import Pipeline
 from tradewind_runtime.contract.resources import Resources
+from tradewind_runtime.engines.spark.executors import Executors, asked
 from tradewind_runtime.launchers.pod import PodSettings, refusals
 
 GUIDES = DOCS / "guides"
@@ -121,11 +122,18 @@ def test_every_piece_is_valid_in_a_pipeline(page: str, piece: str) -> None:
 
 def test_what_the_guide_asks_of_a_cluster_is_what_its_profile_allows() -> None:
     found = [body for kind, body in fences((GUIDES / "cluster.md").read_text()) if kind == "yaml"]
-    (asked,) = [Resources.model_validate(yaml.safe_load(one)["train"]["resources"]) for one in found if "train" in one]
-    (body,) = [one for one in found if is_profile(one)]
+    (wanted,) = [Resources.model_validate(yaml.safe_load(one)["train"]["resources"]) for one in found if "train" in one]
+    (body,) = [one for one in found if is_profile(one) and "kubernetes" in yaml.safe_load(one)]
     profile = Profile.model_validate({"profile": "cluster", **yaml.safe_load(body)})
-    assert [*refusals(asked, profile.kubernetes)] == []
-    assert len([*refusals(asked, PodSettings())]) == 3  # no spot nodes, Secrets or claims
+    assert [*refusals(wanted, profile.kubernetes)] == []
+    assert len([*refusals(wanted, PodSettings())]) == 3  # no spot nodes, Secrets or claims
+
+
+def test_what_the_guide_says_of_executors_are_settings_of_them() -> None:
+    found = [yaml.safe_load(body) for kind, body in fences((GUIDES / "cluster.md").read_text()) if kind == "yaml"]
+    (spark,) = [one["settings"]["spark"] for one in found if "settings" in one]
+    assert asked(spark)
+    assert Executors.model_validate(spark["executors"]).max == 8
 
 
 @pytest.mark.parametrize("piece", ["deploy: {canary: [10, 50]}", "train: {wen: asked}", "tune: {optuna: {}}"])

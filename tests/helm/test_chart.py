@@ -191,6 +191,19 @@ def test_airflow_may_handle_pods_and_nothing_else(user):
         assert binding["subjects"]
 
 
+def test_a_pipelines_spark_may_handle_pods_where_that_is_asked_for():
+    pipelines = [{"name": "flights", "executors": True}, {"name": "churn"}]
+    teams = [{"name": "fraud", "namespace": "ml-fraud", "pipelines": [{"name": "claims", "executors": True}]}]
+    documents = rendered("small", {"pipelines": pipelines, "teams": teams})
+    for namespace, account in ((NAMESPACE, "tradewind-flights"), ("ml-fraud", "tradewind-claims")):
+        role = of_kind(documents, "Role", namespace)["ml-executors"]
+        (rule,) = role["rules"]
+        assert rule["resources"] == ["pods"]
+        assert set(rule["verbs"]) == {"get", "list", "watch", "create", "delete", "deletecollection"}
+        binding = of_kind(documents, "RoleBinding", namespace)["ml-executors"]
+        assert binding["subjects"] == [{"kind": "ServiceAccount", "name": account, "namespace": namespace}]
+
+
 def test_airflow_may_look_at_nodes_where_that_is_asked_for():
     documents = rendered("small", {"launcherNodes": True})
     (role,) = [one for one in documents if one["kind"] == "ClusterRole"]

@@ -10,6 +10,7 @@ import pytest
 from tests.helm.chart import NAMESPACE, Document, pods, rendered, usual
 
 STEP = {"app.kubernetes.io/managed-by": "tradewind", "app.kubernetes.io/component": "step"}
+EXECUTOR = STEP | {"app.kubernetes.io/component": "executor"}
 AIRFLOW = {"tier": "airflow", "component": "scheduler", "release": "ml"}
 
 
@@ -120,6 +121,31 @@ def test_steps_leave_only_to_what_is_listed():
     assert not may(documents, step, End(address="93.184.216.34"), 443)
     assert not may(documents, step, End.pod(STEP), 4040)
     assert not may(documents, End.pod({"app": "stranger"}, "ml-fraud"), End(address="10.1.2.3"), 9092)
+
+
+def of(labels: dict[str, str], pipeline: str, namespace: str = NAMESPACE) -> End:
+    return End.pod(labels | {"tradewind.dev/pipeline": pipeline}, namespace)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_sparks_driver_and_its_executors_reach_each_other_and_no_other_pipelines(whole):
+    pipelines = [{"name": "flights", "executors": True}, {"name": "trips", "executors": True}, {"name": "churn"}]
+    documents = rendered("team", {"pipelines": pipelines, "networkPolicy": {"wholeNamespace": whole}})
+    driver, executor, other = of(STEP, "flights"), of(EXECUTOR, "flights"), of(EXECUTOR, "trips")
+    api = End(address="10.96.0.1")
+    assert may(documents, executor, driver, 7078)
+    assert may(documents, executor, driver, 7079)
+    assert may(documents, driver, executor, 7079)
+    assert may(documents, executor, executor, 7079)
+    assert may(documents, executor, End(address="10.1.2.3"), 443)  # the lake
+    assert may(documents, driver, api, 6443)
+    assert not may(documents, executor, api, 6443)
+    assert not may(documents, of(STEP, "churn"), api, 6443)
+    for wrong in (other, of(EXECUTOR, "churn"), of(STEP, "trips"), of(EXECUTOR, "flights", "ml-fraud"), STRANGER):
+        assert not may(documents, wrong, driver, 7078)
+        assert not may(documents, wrong, executor, 7079)
+    assert not may(documents, executor, ours(documents, "ml-mlflow"), 5000)
+    assert not may(documents, of(EXECUTOR, "churn"), End(address="10.1.2.3"), 443)
 
 
 def test_a_teams_own_way_out_is_not_its_neighbours():

@@ -69,7 +69,7 @@ def compute(spark, job, tmp_path_factory):
         ]
         arrow = arrow.cast(pa.schema(kinds))
         table.commit(table.stage(arrow.to_batches(), arrow.schema), schema=arrow.schema, replace="all")
-        return engine._frame(spark, table.snapshot())
+        return engine.frame(spark, table.snapshot())
 
     kept = {name: frame(name, rows) for name, rows in beside.items()}
 

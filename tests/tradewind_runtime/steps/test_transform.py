@@ -331,7 +331,7 @@ def test_a_spark_job_reads_the_pinned_files_and_the_lake_commits(house, spark):
     assert by_sql.metrics["rows"] == 145
     again = house.run(spark_job("job"), day=13, code=code)
     assert again.metrics["rows"] == 145
-    frame = spark_engine._frame(spark, house.features.snapshot())  # and Spark reads what it left there
+    frame = spark_engine.frame(spark, house.features.snapshot())  # and Spark reads what it left there
     assert frame.count() == house.features.snapshot().count()
     assert frame.selectExpr("to_date(min(t)) AS d").first()["d"] == date(2013, 1, 5)
 

@@ -12,6 +12,7 @@ from tradewind_runtime.contract.request import StepRequest
 from tradewind_runtime.contract.resources import Resources
 from tradewind_runtime.launchers.exchange import arguments
 from tradewind_runtime.launchers.pod.allowed import refusals
+from tradewind_runtime.launchers.pod.executors import asks_kubernetes, told
 from tradewind_runtime.launchers.pod.mounts import mounted
 from tradewind_runtime.launchers.pod.names import LABEL, labels, pod_name
 from tradewind_runtime.launchers.pod.override import overridden
@@ -80,7 +81,7 @@ def _spec(
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "serviceAccountName": settings.service_account.replace("{pipeline}", request.pipeline),
-        "automountServiceAccountToken": _asks_kubernetes(request),
+        "automountServiceAccountToken": asks_kubernetes(request),
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": settings.grace,
         "securityContext": _security(settings, volumes),
@@ -88,14 +89,16 @@ def _spec(
         "volumes": volumes,
         "tolerations": tolerations(asked, settings),
     }
-    if timeout:
-        spec["activeDeadlineSeconds"] = math.ceil(timeout) + LATE
     if labels_of_node := selector(asked, settings):
         spec["nodeSelector"] = labels_of_node
     if settings.image_pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in settings.image_pull_secrets]
     if asked.priority:
         spec["priorityClassName"] = asked.priority
+    if asks_kubernetes(request):
+        spec["containers"][0]["env"] += told(request, settings, spec)
+    if timeout:
+        spec["activeDeadlineSeconds"] = math.ceil(timeout) + LATE
     return spec
 
 
@@ -154,9 +157,3 @@ def _connections(request: StepRequest, settings: PodSettings) -> list[dict[str, 
 def _from_secret(name: str, held: str) -> dict[str, Any]:
     secret, _, key = held.partition("/")
     return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
-
-
-def _asks_kubernetes(request: StepRequest) -> bool:
-    """Whether the step starts pods itself: Spark with its executors in the cluster."""
-    spark = request.settings.get("spark") or {}
-    return request.engine == "spark" and str(spark.get("master", "")).startswith("k8s://")

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 from tests.servers.authority import Authority
 
-from tradewind.dev import jars
-from tradewind_runtime import java
+from tradewind_runtime import ivy, java
 
 IVY = """<ivysettings><settings defaultResolver="r"/>
 <resolvers><ibiblio name="r" m2compatible="true" root="{}"/></resolvers></ivysettings>"""
@@ -54,7 +53,8 @@ def test_the_packaged_java_trusts_whom_the_machine_trusts(
     if known:
         monkeypatch.setenv("SSL_CERT_FILE", str(pem))
     (tmp_path / "settings.xml").write_text(IVY.format(root))
-    command = [*jars.ivy(runtime, tmp_path), "-settings", str(tmp_path / "settings.xml"), "-cache", str(tmp_path / "c"),
-               "-dependency", "a", "b", "1", "-retrieve", f"{tmp_path}/got/[artifact].[ext]"]  # fmt: skip
+    started = ivy.command(runtime.executable, tmp_path, bare=True)
+    command = [*started, "-settings", str(tmp_path / "settings.xml"), "-cache", str(tmp_path / "c"), "-dependency",
+               "a", "b", "1", "-retrieve", f"{tmp_path}/got/[artifact].[ext]"]  # fmt: skip
     said = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (tmp_path / "got/b.jar").is_file() is known, said.stdout + said.stderr
