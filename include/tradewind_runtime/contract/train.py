@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from tradewind_runtime.contract.base import Frozen, Name
 from tradewind_runtime.contract.split import Split
@@ -30,6 +30,22 @@ class Resources(Frozen):
     gpu: int = Field(0, ge=0, description="GPUs.")
 
 
+def _known(framework: Any) -> Any:
+    if framework in ("tensorflow", "keras", "ray", "horovod", "spark", "dask"):
+        msg = f"training on several workers with {framework} is not there yet; xgboost and torch are"
+        raise ValueError(msg)
+    return framework
+
+
+class Distributed(Frozen):
+    """One training on several workers: the step's own process, and others like it."""
+
+    workers: int = Field(ge=2, le=64, description="So many, the step's own among them; each learns from its share.")
+    framework: Annotated[Literal["xgboost", "torch"], BeforeValidator(_known)] = Field(
+        description="What they talk by: XGBoost's own collective, or torch.distributed."
+    )
+
+
 class Train(Frozen):
     """One training: a function of include/models, or an estimator and no Python at all."""
 
@@ -52,6 +68,8 @@ class Train(Frozen):
         description="asked: a run only prepares data, unless there is no champion yet or a retraining is asked for.",
     )
     resources: Resources = Field(Resources(), description="What training, and each trial, asks for.")
+
+    distributed: Distributed | None = Field(None, description="On several workers at once; on one if not given.")
 
     @model_validator(mode="after")
     def _one(self) -> Train:

@@ -46,6 +46,13 @@ class Exchange:
         error.args = ("\n".join(str(problem) for problem in problems),)
         return error
 
+    def leave(self, error: StepError) -> None:
+        """The step's reason, for whoever started it."""
+        problems = [problem.model_dump(mode="json") for problem in error.problems]
+        self.documents.put(
+            self._error_path, json.dumps({"retryable": error.retryable, "problems": problems}, default=str).encode()
+        )
+
     @property
     def _error_path(self) -> str:
         return self.path.removesuffix(".json") + ".error.json"

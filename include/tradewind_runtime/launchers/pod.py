@@ -18,6 +18,7 @@ from tradewind_runtime.contract.base import ConnectionId, Frozen, digest
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.request import StepRequest
 from tradewind_runtime.contract.train import Resources
+from tradewind_runtime.launchers.companions import ADDRESS, NAMESPACE, POD
 from tradewind_runtime.launchers.exchange import arguments
 
 CONTAINER = "step"
@@ -138,7 +139,7 @@ def _spec(
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "serviceAccountName": settings.service_account.replace("{pipeline}", request.pipeline),
-        "automountServiceAccountToken": _asks_kubernetes(request),
+        "automountServiceAccountToken": _starts_pods(request),
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": settings.grace,
         "securityContext": {
@@ -187,7 +188,9 @@ def _container(request: StepRequest, settings: PodSettings, wanted: Resources, i
         "imagePullPolicy": settings.image_pull_policy,
         "command": ["python", "-m", "tradewind_runtime"],
         "args": arguments(request),
-        "env": [{"name": name, "value": value} for name, value in own.items()] + _connections(request, settings),
+        "env": [{"name": name, "value": value} for name, value in own.items()]
+        + (_itself() if has_companions(request) else [])
+        + _connections(request, settings),
         # Requests are limits: a step is never throttled by its neighbours nor killed for their memory.
         "resources": {"requests": amounts, "limits": dict(amounts)},
         "securityContext": {
@@ -214,7 +217,22 @@ def _connections(request: StepRequest, settings: PodSettings) -> list[dict[str, 
     return found
 
 
-def _asks_kubernetes(request: StepRequest) -> bool:
-    """Whether the step starts pods itself: Spark with its executors in the cluster."""
+def has_companions(request: StepRequest) -> bool:
+    """Whether the step has companions: a training on several workers, or a sweep's trials."""
+    train, tune = request.config.get("train") or {}, request.config.get("tune") or {}
+    wanted = {"train": train.get("distributed") is not None, "tune": tune.get("workers") == "pods"}
+    return wanted.get(request.step, False)
+
+
+def _itself() -> list[dict[str, Any]]:
+    """What a pod that starts others is told of itself."""
+    told = {POD: "metadata.name", NAMESPACE: "metadata.namespace", ADDRESS: "status.podIP"}
+    return [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in told.items()]
+
+
+def _starts_pods(request: StepRequest) -> bool:
+    """Whether the step asks Kubernetes for pods itself: companions, or a Spark with its executors in the cluster."""
+    if has_companions(request):
+        return True
     spark = request.settings.get("spark") or {}
     return request.engine == "spark" and str(spark.get("master", "")).startswith("k8s://")
