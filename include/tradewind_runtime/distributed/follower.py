@@ -40,7 +40,7 @@ def _reported(line: Line) -> Iterator[None]:
     except StepError as error:
         problems = [problem.model_dump(mode="json") for problem in error.problems]
         line.send({"problems": problems, "retryable": error.retryable})
-        log.error("%s", error)
+        log.info("%s", error)
         raise SystemExit(1) from error
     except Exception as error:
         problem = {"code": "TW500", "message": f"{type(error).__name__}: {error}"}

@@ -6,7 +6,6 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from multiprocessing.connection import wait
 from typing import Any, Self
 
 from tradewind_runtime.context import StepContext
@@ -14,7 +13,7 @@ from tradewind_runtime.contract.errors import Problem, StepError
 from tradewind_runtime.contract.train import Distributed
 from tradewind_runtime.distributed import Rendezvous
 from tradewind_runtime.launchers.exchange import Exchange
-from tradewind_runtime.launchers.lines import Line
+from tradewind_runtime.launchers.lines import Line, heard
 from tradewind_runtime.launchers.team import Team
 
 _LOOK = 0.5  # seconds from one look at who has called to the next
@@ -83,7 +82,7 @@ class _Watch:
     def _listen(self) -> None:
         left = dict(self._lines)
         while left and not self._over.is_set():
-            said = wait(list(left.values()), _LOOK)
+            said = heard(left.values(), _LOOK)
             for rank in [rank for rank, line in left.items() if line in said]:
                 try:
                     word = left[rank].recv()

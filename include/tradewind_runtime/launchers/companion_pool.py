@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Self
 
 from tradewind_runtime.contract.request import StepRequest
 from tradewind_runtime.documents import Documents
-from tradewind_runtime.launchers.lines import Line
+from tradewind_runtime.launchers.lines import Line, heard
 from tradewind_runtime.launchers.pool import Pool, Worker, serve
 from tradewind_runtime.launchers.team import Post, Team
 
@@ -59,11 +58,11 @@ class CompanionPool(Pool):
     def _heard(self) -> list[Worker]:
         """Of those that are there; meanwhile others may come, and those that do nothing may go."""
         self._welcome(0.0 if self._workers else _LOOK)
-        said = wait([worker.pipe for worker in self._workers], _LOOK) if self._workers else []
-        heard = [worker for worker in self._workers if worker.pipe in said]
-        for worker in [one for one in heard if one.task is None]:
+        said = heard((worker.pipe for worker in self._workers), _LOOK) if self._workers else []
+        those = [worker for worker in self._workers if worker.pipe in said]
+        for worker in [one for one in those if one.task is None]:
             self._idle(worker)
-        return [worker for worker in heard if worker.task is not None]
+        return [worker for worker in those if worker.task is not None]
 
     def _welcome(self, timeout: float) -> None:
         for index, line in self.team.switchboard.calls(timeout):

@@ -14,13 +14,13 @@ import select
 import socket
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import AuthenticationError
-from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
+from multiprocessing.connection import Connection, answer_challenge, deliver_challenge, wait
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self, TypeVar
 
 log = logging.getLogger("tradewind")
 DEAD = 20  # seconds
@@ -28,6 +28,34 @@ _PROBES = 4
 _HANDSHAKE = 10  # seconds that a caller has to show the key
 #: A caller that its step does not know yet asks again: a pod's network may come later than the pod.
 _CALLING = 60
+
+
+class Pipe(Protocol):
+    """What leads to a worker: a line, or a pipe of this machine's own."""
+
+    def send(self, value: Any, /) -> None:
+        """Say it."""
+
+    def recv(self) -> Any:
+        """What the other end says."""
+
+    def poll(self, timeout: float | None = 0.0, /) -> bool:
+        """Whether there is something to hear."""
+
+    def close(self) -> None:
+        """Hang up."""
+
+    def fileno(self) -> int:
+        """For `heard`."""
+
+
+Some = TypeVar("Some", bound=Pipe)
+
+
+def heard(pipes: Iterable[Some], timeout: float | None = None) -> list[Some]:
+    """Those that have something to say, or have ended; waits for the first."""
+    by_number = {pipe.fileno(): pipe for pipe in pipes}
+    return [by_number[number] for number in wait(list(by_number), timeout) if isinstance(number, int)]
 
 
 class Line:
@@ -169,7 +197,7 @@ def call(host: str, port: int, key: bytes, index: int) -> Line:
 
 
 def _connection(end: socket.socket) -> Connection:
-    end.settimeout(None) if end.gettimeout() is not None else None
+    end.settimeout(None)
     end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     end.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     every = DEAD // _PROBES

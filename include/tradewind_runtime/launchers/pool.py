@@ -18,27 +18,18 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from tradewind_runtime.contract.errors import Problem, StepError
 from tradewind_runtime.contract.request import StepRequest, StepResult
+from tradewind_runtime.launchers.lines import Pipe, heard
 from tradewind_runtime.launchers.orphans import die_with
 
 log = logging.getLogger("tradewind")
 ATTEMPTS = 2  # a worker may be killed for memory that another one held
 READY = "ready"  # a worker's first word
-
-
-class Pipe(Protocol):
-    """One end of what leads to a worker."""
-
-    def send(self, value: Any, /) -> None: ...
-    def recv(self) -> Any: ...
-    def poll(self, timeout: float | None = 0.0, /) -> bool: ...
-    def close(self) -> None: ...
-    def fileno(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -147,7 +138,7 @@ class Pool:
     def _heard(self) -> list[Worker]:
         """Those with a task who have something to say, or have died; waits for the first."""
         busy = [worker for worker in self._workers if worker.task is not None]
-        said = wait([worker.pipe for worker in busy])
+        said = heard(worker.pipe for worker in busy)
         return [worker for worker in busy if worker.pipe in said]
 
     def _hand_out(self) -> None:
