@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 # Three images of one lock: airflow (the control plane), steps (pods of steps), serving (the model server).
-#   docker build --target steps --build-arg COMMIT=$(git rev-parse HEAD) -t registry.example.com/tradewind/steps:0.1.0 .
+#   make images IMAGE_REGISTRY=registry.example.com/tradewind
 # They hold dependencies and Tradewind, never user code: that travels with each request.
 # Any Debian with Python 3.11 to 3.13 will do as base; pin it by digest for builds that can be repeated.
 ARG BASE=python:3.12-slim-bookworm
@@ -10,60 +10,37 @@ ENV PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PATH=/opt/tradewind/app/bin:/opt/tradewind/.venv/bin:$PATH
 RUN groupadd --gid 50000 tradewind \
-    && useradd --uid 50000 --gid 50000 --home-dir /scratch --no-create-home --shell /usr/sbin/nologin tradewind \
+    && SOURCE_DATE_EPOCH=0 useradd --uid 50000 --gid 50000 --home-dir /scratch --no-create-home --shell /usr/sbin/nologin tradewind \
     && install -d -o 50000 -g 50000 /scratch
 WORKDIR /opt/tradewind
+COPY bin/image image
 
-# What installs, and stays behind. Bytecode is told from its source by content: an image's layers keep no times.
-# The secret `env` is a file of variables for uv and pip, for indexes of your own: --secret id=env,src=FILE
-FROM base AS build
+# What images are made with, mounted where it is needed.
+FROM base AS tools
 ARG UV=0.13.9
-ENV UV_LINK_MODE=copy \
-    UV_COMPILE_BYTECODE=1 \
-    PYC_INVALIDATION_MODE=UNCHECKED_HASH \
-    UV_PYTHON_DOWNLOADS=never \
-    UV_CACHE_DIR=/var/cache/uv \
-    UV_PROJECT_ENVIRONMENT=/opt/tradewind/.venv
-COPY bin/image/uv /usr/local/bin/uv
-RUN --mount=type=secret,id=env \
-    python3 -m venv /opt/uv \
-    && (set -a; [ ! -r /run/secrets/env ] || . /run/secrets/env; /opt/uv/bin/pip install --no-cache-dir "uv==${UV}")
-COPY pyproject.toml uv.lock ./
+COPY pyproject.toml uv.lock image/
+RUN --mount=type=secret,id=env --mount=type=cache,id=uv,target=/var/cache/uv \
+    image/tools "${UV}"
 
 # Tradewind itself, the same in all images, in a layer of its own beside the libraries' large one.
-FROM build AS app
-COPY README.md LICENSE ./
-COPY include include
-COPY plugins plugins
+FROM tools AS app
+COPY pyproject.toml README.md LICENSE /opt/source/
+COPY include /opt/source/include
+COPY plugins /opt/source/plugins
 RUN --mount=type=secret,id=env --mount=type=cache,id=uv,target=/var/cache/uv \
-    uv venv --quiet .venv \
-    && uv pip install --quiet --python .venv/bin/python --no-deps --target app .
-
-FROM build AS build-airflow
-# The light steps run in Airflow's own workers and need the steps' libraries, but no Spark.
-ARG EXTRAS="--extra airflow --extra steps --no-install-package pyspark"
-# hadolint ignore=SC2086
-RUN --mount=type=secret,id=env --mount=type=cache,id=uv,target=/var/cache/uv \
-    uv sync --frozen --no-dev --no-install-project ${EXTRAS}
-
-FROM build AS build-steps
-# An image that trains networks: "--extra steps --extra torch", or keras.
-ARG STEPS="--extra steps"
-# hadolint ignore=SC2086
-RUN --mount=type=secret,id=env --mount=type=cache,id=uv,target=/var/cache/uv \
-    uv sync --frozen --no-dev --no-install-project ${STEPS}
-
-FROM build AS build-serving
-RUN --mount=type=secret,id=env --mount=type=cache,id=uv,target=/var/cache/uv \
-    uv sync --frozen --no-dev --no-install-project --extra serving
+    image/app
 
 # Airflow's API server, scheduler, DAG processor, triggerer and workers: the command says which.
 FROM base AS airflow
-RUN apt-get update \
-    && apt-get install --yes --no-install-recommends git tini \
-    && rm -rf /var/lib/apt/lists/* \
+RUN image/debian git tini \
     && install -d -o 50000 -g 0 -m 0775 /opt/airflow
-COPY --from=build-airflow /opt/tradewind/.venv .venv
+COPY pyproject.toml uv.lock image/
+# The light steps run in Airflow's own workers and need the steps' libraries, but no Spark.
+ARG EXTRAS="--extra airflow --extra steps --no-install-package pyspark"
+# hadolint ignore=SC2086
+RUN --mount=type=bind,from=tools,source=/opt/tools,target=/opt/tools \
+    --mount=type=secret,id=env --mount=type=cache,id=uv,target=/var/cache/uv \
+    image/libraries ${EXTRAS}
 COPY --from=app /opt/tradewind/app app
 COPY profiles profiles
 ENV AIRFLOW_HOME=/opt/airflow \
@@ -83,12 +60,14 @@ LABEL org.opencontainers.image.title="tradewind-airflow" \
 # One step, then the end: the pod gives the arguments. Java is for Spark.
 FROM base AS steps
 ARG JAVA=openjdk-17-jre-headless
-# Java's package wants a folder that small images leave out.
-RUN mkdir -p /usr/share/man/man1 \
-    && apt-get update \
-    && apt-get install --yes --no-install-recommends "${JAVA}" tini \
-    && rm -rf /var/lib/apt/lists/*
-COPY --from=build-steps /opt/tradewind/.venv .venv
+RUN image/debian "${JAVA}" tini
+COPY pyproject.toml uv.lock image/
+# An image that trains networks: "--extra steps --extra torch", or keras.
+ARG STEPS="--extra steps"
+# hadolint ignore=SC2086
+RUN --mount=type=bind,from=tools,source=/opt/tools,target=/opt/tools \
+    --mount=type=secret,id=env --mount=type=cache,id=uv,target=/var/cache/uv \
+    image/libraries ${STEPS}
 COPY --from=app /opt/tradewind/app app
 ENV HOME=/scratch \
     PYSPARK_PYTHON=/opt/tradewind/.venv/bin/python
@@ -102,10 +81,11 @@ LABEL org.opencontainers.image.title="tradewind-steps" \
 
 # The model server: V2 protocol, verified artefacts only.
 FROM base AS serving
-RUN apt-get update \
-    && apt-get install --yes --no-install-recommends tini \
-    && rm -rf /var/lib/apt/lists/*
-COPY --from=build-serving /opt/tradewind/.venv .venv
+RUN image/debian tini
+COPY pyproject.toml uv.lock image/
+RUN --mount=type=bind,from=tools,source=/opt/tools,target=/opt/tools \
+    --mount=type=secret,id=env --mount=type=cache,id=uv,target=/var/cache/uv \
+    image/libraries --extra serving
 COPY --from=app /opt/tradewind/app app
 ENV HOME=/scratch
 USER 50000:50000

@@ -1,6 +1,6 @@
 # Each target says what it does: `make help`.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test test-runtime test-cluster test-frameworks lint bench docs
+.PHONY: help setup demo up down test test-runtime test-cluster test-frameworks lint bench docs images
 
 # One of two workers waits for a server most of the time; modules stay whole and in order.
 WORKERS = -n 2 --dist loadscope --no-loadscope-reorder
@@ -37,6 +37,9 @@ bench: setup ## Measure, beside peers; results go to bench/results/
 
 docs: setup ## Build the documentation into site/
 	.venv/bin/mkdocs build --strict
+
+images: ## Build and push the container images: make images IMAGE_REGISTRY=registry.example.com/tradewind
+	@bin/images $(IMAGE_REGISTRY) $(TARGETS)
 
 test-cluster: setup ## Tests on a real Kubernetes, built from source and started here; root on Debian, with Go
 	.venv/bin/python -m pytest -n 0 -m cluster tests/cluster $(ARGS)

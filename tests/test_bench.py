@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,15 @@ def test_a_result_says_where_and_when_it_was_taken(tmp_path: Path, monkeypatch: 
     assert datetime.fromisoformat(body["machine"]["taken"]) <= datetime.now(UTC)
 
 
-@pytest.mark.parametrize("name", NAMES)
+def test_a_result_may_come_from_an_environment_of_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(results, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(results, "version", absent)
+    assert json.loads(results.write("some", {}).read_text())["machine"]["airflow"] is None
+
+
+@pytest.mark.parametrize("name", [*NAMES, "gpu"])
 def test_every_benchmark_keeps_its_result_so(name: str) -> None:
     assert import_module(f"bench.{name}").write is results.write

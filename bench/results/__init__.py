@@ -6,7 +6,7 @@ import json
 import os
 import platform
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,18 @@ def write(name: str, body: dict[str, Any]) -> Path:
         "system": platform.platform(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
-        "airflow": version("apache-airflow"),
+        "airflow": _airflow(),
         "load": LOAD,
         "taken": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     path = Path(__file__).parent / f"{name}.json"
     path.write_text(json.dumps({"machine": machine, **body}, indent=1) + "\n")
     return path
+
+
+def _airflow() -> str | None:
+    """None in an environment of steps."""
+    try:
+        return version("apache-airflow")
+    except PackageNotFoundError:
+        return None

@@ -35,7 +35,7 @@ def train(ctx: TrainContext) -> nn.Module:
     optimizer = torch.optim.Adam(body.parameters(), lr=float(ctx.params.get("rate", 0.01)))
     loss, done = nn.BCEWithLogitsLoss(), 0
     if latest := ctx.checkpoints.latest():
-        done, state = latest[0], loads(latest[1], ctx.device)
+        done, state = latest[0], loads(latest[1])
         body.load_state_dict(state["body"])
         optimizer.load_state_dict(state["optimizer"])
     for epoch in range(done, int(ctx.params.get("epochs", 60))):

@@ -2,13 +2,13 @@
 
 Exit codes: 0 the result is in the lake; 3 failed for a known reason, retrying may help;
 4 failed for a known reason and retrying cannot help; 1 anything else. The reason goes to
-`<request>.error.json`, so that whoever started the process can say it in one line.
+`<request>.error.json`, so that whoever started the process can say it in one line; what was used
+goes to `<request>.usage.json`, however it ends.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import signal
@@ -22,6 +22,8 @@ from tradewind_runtime.connections import connection, store_options
 from tradewind_runtime.contract.errors import Problem, StepError
 from tradewind_runtime.contract.request import StepRequest
 from tradewind_runtime.documents import Documents
+from tradewind_runtime.launchers.exchange import ERROR, USAGE, beside, leave
+from tradewind_runtime.usage import measured
 
 RETRYABLE, FINAL = 3, 4
 
@@ -41,30 +43,30 @@ def main() -> int:
         _die_with(options.parent)
     store = store_options(connection(options.lake_connection)) if options.lake_connection else None
     documents = Documents(options.lake, store)
-    error_path = options.request.removesuffix(".json") + ".error.json"
     request = documents.get_model(options.request, StepRequest)
     if request is None:
         print(f"no request at {options.request}", file=sys.stderr)
         return 1
+    # A launcher of this machine names itself; without one, this is a container of its own.
+    with measured(documents, beside(options.request, USAGE), container=options.parent is None):
+        return _do(request, documents, beside(options.request, ERROR))
+
+
+def _do(request: StepRequest, documents: Documents, error_path: str) -> int:
     try:
         from tradewind_runtime.execute import execute
 
         execute(request)
     except StepError as error:
-        _leave(documents, error_path, error.problems, error.retryable)
+        leave(documents, error_path, error.problems, retryable=error.retryable)
         print(error, file=sys.stderr)
         return RETRYABLE if error.retryable else FINAL
     except Exception as error:
         traceback.print_exc()
         problem = Problem(code="TW500", message=f"{type(error).__name__}: {error}", fix="see the traceback above")
-        _leave(documents, error_path, (problem,), True)
+        leave(documents, error_path, (problem,), retryable=True)
         return 1
     return 0
-
-
-def _leave(documents: Documents, path: str, problems: tuple[Problem, ...], retryable: bool) -> None:
-    body = {"retryable": retryable, "problems": [problem.model_dump(mode="json") for problem in problems]}
-    documents.put(path, json.dumps(body, default=str).encode())
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:

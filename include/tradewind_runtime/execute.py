@@ -99,8 +99,7 @@ def _user_code(request: StepRequest, lake: Lake, scratch: Path) -> Iterator[Path
     if content is None:
         raise StepError("TW530", f"user code {request.code.archive[:12]} is not in the lake", fix="run the task again")
     root = scratch / "code"
-    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-        archive.extractall(root, filter="data")
+    unpack(content, root)
     path = str(root / "include" / "models")
     sys.path.insert(0, path)
     try:
@@ -108,6 +107,22 @@ def _user_code(request: StepRequest, lake: Lake, scratch: Path) -> Iterator[Path
     finally:
         sys.path.remove(path)
         _forget(root)
+
+
+def unpack(content: bytes, root: Path) -> None:
+    """Plain files below a folder and nothing else. By hand: `extractall` has filters only since Python 3.11.4.
+
+    Raises:
+        StepError: TW530 where the archive would write elsewhere.
+    """
+    root.mkdir(parents=True)
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        for member in archive:
+            path = root / member.name
+            if not member.isfile() or not path.resolve().is_relative_to(root.resolve()):
+                raise StepError("TW530", f"{member.name!r} is no plain file of the user code", retryable=False)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(archive.extractfile(member).read())  # type: ignore[union-attr]
 
 
 def _forget(root: Path) -> None:

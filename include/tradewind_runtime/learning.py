@@ -53,7 +53,7 @@ def prepare(
         train.schema, spec.label, features=spec.features, exclude=spec.exclude, time=config.split.time
     )
     classes = classes_of(train[spec.label], spec.task)
-    if spec.resources.gpu and not devices.gpus():
+    if context.setting("gpus") and not devices.gpus():
         log.warning("train.resources asks for a GPU, and none is visible here: the CPU is used")
     return TrainContext(
         Rows(train, features, spec.label, classes),

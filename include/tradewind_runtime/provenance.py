@@ -6,6 +6,7 @@ from typing import Any
 
 from tradewind_runtime.contract.request import StepRequest, StepResult
 from tradewind_runtime.documents import Documents
+from tradewind_runtime.launchers.exchange import request_path, usage_of
 
 
 def lineage(documents: Documents, pipeline: str, run_id: str) -> dict[str, Any]:
@@ -21,8 +22,7 @@ def lineage(documents: Documents, pipeline: str, run_id: str) -> dict[str, Any]:
 
 
 def _step(documents: Documents, result: StepResult) -> dict[str, Any]:
-    path = f"runs/{result.pipeline}/{result.run_id}/requests/{result.id}-{result.fingerprint[:12]}.json"
-    request = documents.get_model(path, StepRequest)
+    request = documents.get_model(request_path(result), StepRequest)
     body: dict[str, Any] = {
         "kind": result.step,
         "run": result.run_id,
@@ -31,4 +31,6 @@ def _step(documents: Documents, result: StepResult) -> dict[str, Any]:
     }
     if request is not None:
         body |= request.model_dump(mode="json", include={"config", "pins", "inputs", "window", "code", "environment"})
+    if (used := usage_of(documents, result)) is not None:
+        body["usage"] = used.model_dump(mode="json")
     return body

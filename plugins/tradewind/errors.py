@@ -47,6 +47,9 @@ CODES: dict[str, str] = {
     "TW150": "A secret in the text.",
     "TW160": "An environment that the profile does not have.",
     "TW161": "A budget in money, and no price.",
+    "TW162": "Resources that the profile does not have: a kind of GPU, MIG, spot nodes.",
+    "TW163": "Resources that the profile does not allow: an image, a Secret, a volume, another node, `pod_override`.",
+    "TW164": "A `pod_override` after which the pod is not the step's any more, or not restricted.",
 }
 
 

@@ -15,51 +15,57 @@ from tradewind.errors import nearest
 from tradewind.plan.kinds import KINDS, RunnerName
 from tradewind_runtime.contract.base import ConnectionId, Frozen
 from tradewind_runtime.contract.errors import Problem, TradewindError
-from tradewind_runtime.launchers.pod import PodSettings
+from tradewind_runtime.launchers.pod import PodSettings, refusals
 
 
 class LakeSettings(Frozen):
     """Where documents and tables live."""
 
-    uri: str = "file://{home}/lake"
-    connection: ConnectionId | None = None
+    uri: str = Field("file://{home}/lake", description="file:///… or s3://…")
+    connection: ConnectionId | None = Field(None, description="Airflow's connection of the store, where it needs one.")
 
 
 class Environment(Frozen):
     """What a step's process is started with: an interpreter here, an image in a pod."""
 
-    python: str | None = None
-    image: str | None = None
+    python: str | None = Field(None, description="The interpreter of a process.")
+    image: str | None = Field(None, description="The image of a pod, by digest best: it names what a step ran on.")
 
 
 class Registry(Frozen):
     """The model registry; without a connection, a file of this machine."""
 
-    connection: ConnectionId | None = None
-    uri: str = "sqlite:///{home}/mlflow/mlflow.db"
+    connection: ConnectionId | None = Field(None, description="Airflow's connection of MLflow.")
+    uri: str = Field("sqlite:///{home}/mlflow/mlflow.db", description="Its file, without a connection.")
 
 
 class Serving(Frozen):
     """How the model server is reached."""
 
-    connection: ConnectionId | None = None
+    connection: ConnectionId | None = Field(None, description="Airflow's connection of the server.")
 
 
 class Profile(Frozen):
     """One file of `profiles/`."""
 
-    profile: str
-    lake: LakeSettings = LakeSettings()
-    runner: RunnerName = "process"
+    profile: str = Field(description="Its name: that of its file.")
+    lake: LakeSettings = Field(LakeSettings(), description="Where documents and tables live.")
+    runner: RunnerName = Field("process", description="Where steps run, of a kind that can run there.")
     runners: dict[str, RunnerName] = Field(default_factory=dict, description="By step kind.")
-    environments: dict[str, Environment] = Field(default_factory=dict)
+    environments: dict[str, Environment] = Field(
+        default_factory=dict, description="What steps are started with; `steps` where the YAML names no other."
+    )
     settings: dict[str, Any] = Field(default_factory=dict, description="Handed to every step: spark, threads.")
-    registry: Registry = Registry()
-    serving: Serving = Serving()
-    kubernetes: PodSettings = PodSettings()
+    registry: Registry = Field(Registry(), description="Where models are registered.")
+    serving: Serving = Field(Serving(), description="How the model server is reached.")
+    kubernetes: PodSettings = Field(PodSettings(), description="Pods of steps, and what a YAML may ask for them.")
     pool: str = Field("tradewind_heavy", description="Airflow's pool for heavy steps.")
-    heavy: tuple[str, ...] = ("check", "transform", "tune", "train", "evaluate", "score", "monitor")
-    stack: tuple[str, ...] = ("airflow", "kafka", "s3", "mlflow", "serving")
+    heavy: tuple[str, ...] = Field(
+        ("check", "transform", "tune", "train", "evaluate", "score", "monitor"), description="Kinds of heavy steps."
+    )
+    stack: tuple[str, ...] = Field(
+        ("airflow", "kafka", "s3", "mlflow", "serving"), description="What `tradewind dev up` starts."
+    )
     host: str = Field(LOOPBACK, description="Address of this machine that the stack listens on and is known by.")
     ports: dict[str, int] = Field(default_factory=dict, description="Wanted ports of the local stack.")
 
@@ -108,7 +114,7 @@ def load_profile(name: str | None = None, *, project: Path | None = None) -> Pro
 
     Raises:
         TradewindError: TW302 where there is none, TW303 where it is wrong, TW304 where a kind of step cannot do what
-            it asks for.
+            it asks for, TW162 and TW163 where its own resources are not what it has and allows.
     """
     root = project or project_root()
     name = name or os.environ.get("TRADEWIND_PROFILE") or "local"
@@ -130,7 +136,7 @@ def load_profile(name: str | None = None, *, project: Path | None = None) -> Pro
 
 
 def _impossible(profile: Profile) -> Iterator[Problem]:
-    """Kinds of steps that there are not, and runners that a kind does not have."""
+    """Kinds of steps that there are not, runners that a kind does not have, pods that it asks for in vain."""
     asked: list[tuple[str, str, RunnerName | None]] = [
         *((f"runners.{kind}", kind, runner) for kind, runner in profile.runners.items()),
         *((f"kubernetes.resources.{kind}", kind, "kubernetes") for kind in profile.kubernetes.resources),
@@ -155,4 +161,15 @@ def _impossible(profile: Profile) -> Iterator[Problem]:
                 got=runner,
                 expected=can,
                 fix=f"leave it out: it runs on {can}, whatever the others do",
+            )
+    for kind, wanted in profile.kubernetes.resources.items():
+        for refusal in refusals(wanted, profile.kubernetes):
+            yield Problem(
+                code=refusal.code,
+                message=refusal.message,
+                path=".".join(map(str, ("kubernetes.resources", kind, *refusal.path))),
+                got=refusal.got,
+                expected=", ".join(refusal.known) or None,
+                suggestion=nearest(refusal.got, refusal.known),
+                fix=refusal.fix,
             )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -29,13 +29,23 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def steps(cluster: Cluster) -> Image:
-    """The image of steps, in the cluster's registry; or the one that STEPS_IMAGE names, with its digest."""
+def built(cluster: Cluster) -> Callable[[str], Image]:
+    """A target's image in the cluster's registry; or the one that e.g. STEPS_IMAGE names, with its digest."""
     del cluster  # with its registry
-    if named := os.environ.get("STEPS_IMAGE"):
-        return Image(named, 0, 0)
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    return builder().build("steps", f"COMMIT={commit}")
+
+    @cache
+    def build(target: str) -> Image:
+        if named := os.environ.get(f"{target.upper()}_IMAGE"):
+            return Image(named, 0, 0)
+        return builder().build(target)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def steps(built: Callable[[str], Image]) -> Image:
+    """The image of steps."""
+    return built("steps")
 
 
 @pytest.fixture(scope="session")

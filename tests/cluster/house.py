@@ -87,7 +87,6 @@ def opened(folder: Path, cluster: Cluster, steps: Image, **settings: Any) -> Ite
         said = httpx.post(f"{url}/auth/token", json={"username": USER, "password": password}, trust_env=False)
         house = ClusterHouse(folder, Airflow(url, USER, password), said.json()["access_token"], cluster)
         house.airflow.call("POST", "/connections", json=connection(cluster))
-        house.airflow.call("POST", "/connections", json={"connection_id": "no_such", "conn_type": "aws"})
         yield house
         dev(folder, "down", profile="cluster")
     finally:
@@ -104,6 +103,7 @@ def values(steps: Image, settings: dict[str, Any]) -> dict[str, Any]:
         "lake": {"uri": f"s3://{LAKE}/cluster", "connection": "s3_default"},
         "connections": {"s3_lake": ""}
         | {id: f"{SECRET}/{id}" for id in ("s3_default", "kafka_default", "mlflow_default")},
+        "launcherNodes": True,
         "mlflow": {"enabled": False},
         "serving": {"enabled": False},
         "profile": {
@@ -118,7 +118,7 @@ def values(steps: Image, settings: dict[str, Any]) -> dict[str, Any]:
                 "connection": "cluster",
                 "scratch": "300Mi",
                 "resources": dict.fromkeys(IN_PODS, SMALL),
-                "secrets": {"no_such": "absent/key"},
+                "env_secrets": ["absent"],
                 **settings,
             },
             "serving": {"connection": "serving_default"},

@@ -64,4 +64,6 @@ def pipeline(name: str, function: str, *, retries: int = 0, **train: Any) -> str
         "promote": {"model": name, "when": {"roc_auc": {"min": 0.5}}},
         "defaults": {"retries": retries, "retry_delay": "1s"},
     }
+    if "params" in train:
+        body["params"] = {"epochs": {"type": "integer", "default": 10}, "seed": {"type": "string", "default": ""}}
     return yaml.safe_dump(body, sort_keys=False)

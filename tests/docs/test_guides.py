@@ -13,10 +13,13 @@ import yaml
 from tests.docs.pages import DOCS, fences, name, pages, site, spans
 
 from tradewind.errors import TradewindError
+from tradewind.profile import Profile
 from tradewind.spec import load_text
 from tradewind.spec.folders import merge
 from tradewind.spec.nodes import Mapping, parse, plain
 from tradewind.spec.pipeline import Pipeline
+from tradewind_runtime.contract.resources import Resources
+from tradewind_runtime.launchers.pod import PodSettings, refusals
 
 GUIDES = DOCS / "guides"
 #: What a team does every week.
@@ -90,7 +93,13 @@ def pieces() -> list[tuple[str, str]]:
         found = [body for kind, body in fences(text) if kind in {"yaml", "yml"} and "version: 1" not in body]
         found += [span for span in spans(text) if re.fullmatch(rf"(?:{BLOCKS}): (?:\{{.*\}}|\"@\w+\")", span)]
         made += [(name(page), body) for body in found if "…" not in body and yaml.safe_load(body)]
-    return made
+    return [(page, body) for page, body in made if not is_profile(body)]
+
+
+def is_profile(body: str) -> bool:
+    """Whether a block is of a profile, and not of a pipeline."""
+    given = yaml.safe_load(body)
+    return isinstance(given, dict) and set(given) <= set(Profile.model_fields) - set(Pipeline.model_fields)
 
 
 def put_into(piece: str, page: str) -> str:
@@ -108,6 +117,15 @@ def put_into(piece: str, page: str) -> str:
 @pytest.mark.parametrize(("page", "piece"), pieces())
 def test_every_piece_is_valid_in_a_pipeline(page: str, piece: str) -> None:
     load_text(put_into(piece, page), page)
+
+
+def test_what_the_guide_asks_of_a_cluster_is_what_its_profile_allows() -> None:
+    found = [body for kind, body in fences((GUIDES / "cluster.md").read_text()) if kind == "yaml"]
+    (asked,) = [Resources.model_validate(yaml.safe_load(one)["train"]["resources"]) for one in found if "train" in one]
+    (body,) = [one for one in found if is_profile(one)]
+    profile = Profile.model_validate({"profile": "cluster", **yaml.safe_load(body)})
+    assert [*refusals(asked, profile.kubernetes)] == []
+    assert len([*refusals(asked, PodSettings())]) == 3  # no spot nodes, Secrets or claims
 
 
 @pytest.mark.parametrize("piece", ["deploy: {canary: [10, 50]}", "train: {wen: asked}", "tune: {optuna: {}}"])

@@ -81,9 +81,9 @@ class House:
         """A task's, now."""
         return {task["task_id"]: task["state"] for task in self.airflow.tasks(dag_id, run_id)}.get(task_id)
 
-    def log(self, dag_id: str, run_id: str, task_id: str) -> str:
-        """What the UI shows of a task's first attempt so far."""
-        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/1"
+    def log(self, dag_id: str, run_id: str, task_id: str, attempt: int = 1) -> str:
+        """What the UI shows of a task's attempt so far."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{attempt}"
         return str(self.airflow.call("GET", path, params={"full_content": "true"}))
 
     def waits(self, dag_id: str, run_id: str, task_id: str) -> bool:

@@ -32,6 +32,7 @@ from tests.helm.chart import (
 from tests.restricted import assert_restricted
 
 from tradewind.profile import Profile
+from tradewind_runtime.launchers.pod import USER
 
 INFO = 1
 BUNDLES = "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"
@@ -90,6 +91,7 @@ def test_openshift_assigns_the_ids(user):
     ids = {"runAsUser", "runAsGroup", "fsGroup"}
     for pod in pods(usual(user)).values():
         assert (set(pod["spec"]["securityContext"]) & ids) == (set() if user == "openshift" else ids)
+    assert profiles(user)["cluster.yaml"].kubernetes.user == (None if user == "openshift" else USER)
 
 
 @every_user
@@ -148,7 +150,7 @@ def test_a_team_has_its_own_profile():
     assert set(found) == {"cluster.yaml", "fraud.yaml", "marketing.yaml"}
     fraud, marketing = found["fraud.yaml"], found["marketing.yaml"]
     assert (fraud.profile, fraud.kubernetes.namespace) == ("fraud", "ml-fraud")
-    assert fraud.kubernetes.resources["train"].gpu == 1
+    assert fraud.kubernetes.resources["train"].gpu.count == 1
     assert fraud.kubernetes.node_selector == {"pool": "ml"}  # of all teams
     assert set(marketing.kubernetes.secrets) == {"s3_lake", "s3_default", "mlflow_default"}
     assert "train" not in found["cluster.yaml"].kubernetes.resources
@@ -180,13 +182,23 @@ def test_airflow_may_handle_pods_and_nothing_else(user):
             (resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]
         }
         assert not any("*" in pair for pair in granted)
-        assert {resource for resource, _ in granted} == {"pods", "pods/log", "events"}
+        assert {resource for resource, _ in granted} == {"pods", "pods/log", "events", "persistentvolumeclaims"}
         assert {verb for resource, verb in granted if resource == "pods"} == {
             "get", "list", "watch", "create", "patch", "delete"
         }  # fmt: skip
         (binding,) = of_kind(usual(user), "RoleBinding", role["metadata"].get("namespace", NAMESPACE)).values()
         assert binding["roleRef"]["name"] == role["metadata"]["name"]
         assert binding["subjects"]
+
+
+def test_airflow_may_look_at_nodes_where_that_is_asked_for():
+    documents = rendered("small", {"launcherNodes": True})
+    (role,) = [one for one in documents if one["kind"] == "ClusterRole"]
+    assert role["rules"] == [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]}]
+    (binding,) = [one for one in documents if one["kind"] == "ClusterRoleBinding"]
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    (ours,) = of_kind(documents, "RoleBinding").values()
+    assert binding["subjects"] == ours["subjects"] != []
 
 
 def test_a_team_gets_rights_quota_and_limits_in_its_namespace():

@@ -133,7 +133,8 @@ def test_where_rows_are_sampled_it_goes_on_to_a_model_as_good():
 
 
 def test_boosting_is_what_xgboost_itself_trains():
-    given, params = context(), {"objective": "binary:logistic", "eval_metric": ["logloss", "auc"], "seed": 7}
+    given = context()
+    params = {"objective": "binary:logistic", "eval_metric": ["logloss", "auc"], "seed": 7, "device": given.device}
     own = xgboost.train(params, given.train.dmatrix(), 60, evals=[(given.valid.dmatrix(), "valid")],
                         early_stopping_rounds=5, verbose_eval=False, callbacks=[given.xgboost_callback()])  # fmt: skip
     reported = dict(given.reported)

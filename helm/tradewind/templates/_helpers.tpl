@@ -167,3 +167,14 @@ matchLabels: {app.kubernetes.io/managed-by: tradewind, app.kubernetes.io/compone
 {{- define "tradewind.airflow" -}}
 matchLabels: {tier: airflow}
 {{- end }}
+
+{{/* Airflow's service accounts, as subjects of a binding. */}}
+{{- define "tradewind.launchers" -}}
+{{- range .Values.launchers }}
+- {kind: ServiceAccount, name: {{ .name }}, namespace: {{ .namespace | default $.Release.Namespace }}}
+{{- else }}
+{{- range list "scheduler" "worker" "triggerer" }}
+- {kind: ServiceAccount, name: {{ $.Release.Name }}-{{ . }}, namespace: {{ $.Release.Namespace }}}
+{{- end }}
+{{- end }}
+{{- end }}

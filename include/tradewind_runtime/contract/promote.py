@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from tradewind_runtime.contract.base import Frozen, Name, Slug
 from tradewind_runtime.contract.split import Split
-from tradewind_runtime.contract.train import Train
+from tradewind_runtime.contract.train import TrainBlock
 
 #: Metrics, and whether more is better.
 METRICS: dict[str, dict[str, bool]] = {
@@ -64,7 +64,7 @@ class Promote(Frozen):
 class EvaluateConfig(Frozen):
     """What the step `evaluate` is configured by."""
 
-    train: Train
+    train: TrainBlock
     split: Split
     evaluate: Evaluate = Evaluate()
     when: dict[str, Threshold] = Field(default_factory=dict)

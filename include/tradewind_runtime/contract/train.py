@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, WrapSerializer, model_validator
 
 from tradewind_runtime.contract.base import Frozen, Name
+from tradewind_runtime.contract.resources import Resources
 from tradewind_runtime.contract.split import Split
 from tradewind_runtime.contract.tune import Tune
 
@@ -20,14 +21,6 @@ Estimator = Literal[
     "sklearn.HistGradientBoostingRegressor",
     "sklearn.Ridge",
 ]
-
-
-class Resources(Frozen):
-    """What a step asks for; the runner says what comes of it."""
-
-    cpu: float = Field(1, gt=0, description="Cores.")
-    memory: str = Field("2Gi", pattern=r"^\d+(Mi|Gi)$", description="Such as 512Mi or 4Gi.")
-    gpu: int = Field(0, ge=0, description="GPUs.")
 
 
 def _known(framework: Any) -> Any:
@@ -67,8 +60,9 @@ class Train(Frozen):
         "always",
         description="asked: a run only prepares data, unless there is no champion yet or a retraining is asked for.",
     )
-    resources: Resources = Field(Resources(), description="What training, and each trial, asks for.")
-
+    resources: Resources | None = Field(
+        None, description="What training, and a sweep, asks for; that of `defaults` if not given."
+    )
     distributed: Distributed | None = Field(None, description="On several workers at once; on one if not given.")
 
     @model_validator(mode="after")
@@ -79,10 +73,20 @@ class Train(Frozen):
         return self
 
 
+def _without_resources(train: Train, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    body: dict[str, Any] = written(train)
+    body.pop("resources", None)
+    return body
+
+
+#: As a step is configured by it: where it runs changes nothing of what it gives, and so not its name.
+TrainBlock = Annotated[Train, WrapSerializer(_without_resources)]
+
+
 class TrainConfig(Frozen):
     """What the steps `train`, `tune` and `trial` are configured by."""
 
-    train: Train
+    train: TrainBlock
     split: Split
     tune: Tune | None = None
     trial_params: dict[str, Any] | None = Field(None, description="Of one trial.")

@@ -64,7 +64,7 @@ def fit(context: StepContext, config: TrainConfig, given: TrainContext) -> Any:
     """The model: of this process alone, or of all workers.
 
     Raises:
-        StepError: TW575 where they do not come, TW576 where one fails or is lost.
+        StepError: TW589 where they do not come, TW549 where one fails or is lost.
     """
     spec = config.train.distributed
     if spec is None:

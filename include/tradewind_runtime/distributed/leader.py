@@ -12,7 +12,7 @@ from tradewind_runtime.context import StepContext
 from tradewind_runtime.contract.errors import Problem, StepError
 from tradewind_runtime.contract.train import Distributed
 from tradewind_runtime.distributed import Rendezvous
-from tradewind_runtime.launchers.exchange import Exchange
+from tradewind_runtime.launchers.exchange import ERROR, beside, leave, request_path
 from tradewind_runtime.launchers.lines import Line, heard
 from tradewind_runtime.launchers.team import Team
 
@@ -99,19 +99,19 @@ class _Watch:
         if "problems" not in word:
             how = self._team.companions.how(rank - 1)
             return StepError(
-                "TW576", f"{who} was lost: it {how}", fix="nothing, or more `resources:`: it is tried again",
+                "TW549", f"{who} was lost: it {how}", fix="nothing, or more `resources:`: it is tried again",
                 docs="failures/train.md",
             )  # fmt: skip
         problem = Problem.model_validate(word["problems"][0])
         return StepError(
-            "TW576", f"{who} failed: {problem.message}", retryable=word["retryable"], file=problem.file,
+            "TW549", f"{who} failed: {problem.message}", retryable=word["retryable"], file=problem.file,
             line=problem.line, got=problem.code, fix=problem.fix, docs="failures/train.md",
         )  # fmt: skip
 
     def _give_up(self, reason: StepError) -> None:
         """The reason is left first of all: the framework may end this process in its own way."""
         request, documents = self._team.request, self._team.documents
-        Exchange(request, documents).leave(reason)
+        leave(documents, beside(request_path(request), ERROR), reason.problems, retryable=reason.retryable)
         self._lost = reason
         self._told.set()
         if self._over.wait(_GRACE):

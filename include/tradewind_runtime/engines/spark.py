@@ -27,6 +27,7 @@ from pyspark.sql import functions as F  # noqa: N812  (Spark's own habit)
 from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
 
 from tradewind_runtime import java
+from tradewind_runtime.contract.base import digest
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.transform import SparkTransform
 from tradewind_runtime.engines import Job, Output, failed, guarded
@@ -189,11 +190,12 @@ def _ship(spark: SparkSession, job: Job) -> None:
         folder = job.step.code / name
         files = sorted(folder.rglob("*.py"))
         if len(files) > (name == "spark_jobs"):
-            archive = job.step.scratch / f"code-{folder.name}.zip"
-            # Not shutil.make_archive: an unpacked file may bear a date that a ZIP cannot.
-            with zipfile.ZipFile(archive, "w", strict_timestamps=False) as made:
-                for file in files:
-                    made.write(file, file.relative_to(folder))
+            texts = {file.relative_to(folder).as_posix(): file.read_text() for file in files}
+            # Spark refuses another file of a name that it knows: the same code has the same name and the same bytes.
+            archive = job.step.scratch / f"code-{digest(texts)[:16]}.zip"
+            with zipfile.ZipFile(archive, "w") as made:
+                for path, text in texts.items():
+                    made.writestr(zipfile.ZipInfo(path), text)
             spark.sparkContext.addPyFile(str(archive))
 
 

@@ -90,14 +90,16 @@ def dumps(state: Any) -> bytes:
     return bytes(safetensors.torch.save(tensors, {"state": json.dumps(_outline(state, tensors))}))
 
 
-def loads(state: bytes, device: str = "cpu") -> Any:
-    """What was given to `dumps`, its tensors on a device."""
+def loads(state: bytes) -> Any:
+    """What was given to `dumps`, on the CPU.
+
+    `load_state_dict` brings each tensor to where it is used; steps that Adam counts and states of chance belong here.
+    """
     import safetensors.torch
 
     length = int.from_bytes(state[:8], "little")
     outline = json.loads(json.loads(state[8 : 8 + length])["__metadata__"]["state"])
-    tensors = {name: value.to(device) for name, value in safetensors.torch.load(state).items()}
-    return _filled(outline, tensors)
+    return _filled(outline, safetensors.torch.load(state))
 
 
 class _Module:

@@ -36,9 +36,9 @@ def features(model: Any) -> tuple[str, ...] | None:
 
 
 def wrap(model: Any, threads: int = 1) -> Predictor:
-    """Its trees up to the best iteration."""
+    """Its trees up to the best iteration, on the CPU, where the rows are and where a loaded one answers."""
     booster = _best(_booster(model)).copy()
-    booster.set_param({"nthread": threads})
+    booster.set_param({"nthread": threads, "device": "cpu"})
     return _predictor(booster)
 
 

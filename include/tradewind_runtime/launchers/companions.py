@@ -33,7 +33,7 @@ class Companions(Protocol):
         """Start them all.
 
         Raises:
-            StepError: TW575 where they may not be started.
+            StepError: TW589 where they may not be started.
         """
 
     def tend(self) -> bool:

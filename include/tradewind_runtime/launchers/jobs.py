@@ -77,7 +77,7 @@ class JobCompanions:
         """Read the step's own pod, and have more like it.
 
         Raises:
-            StepError: TW575 where Kubernetes refuses.
+            StepError: TW589 where Kubernetes refuses.
         """
         self.name = f"{self.pod[:50].rstrip('-')}-{secrets.token_hex(3)}"
         try:
@@ -232,7 +232,7 @@ def _refused(error: httpx.HTTPError) -> StepError:
         final = code in (httpx.codes.FORBIDDEN, httpx.codes.UNPROCESSABLE_ENTITY, httpx.codes.UNAUTHORIZED)
         final = final and "exceeded quota" not in said
     return StepError(
-        "TW575", "the step may not start its companions", retryable=not final, got=said,
+        "TW589", "the step may not start its companions", retryable=not final, got=said,
         fix="`companions: true` for this pipeline in the chart's values gives its service account the right",
         docs="guides/cluster.md",
     )  # fmt: skip

@@ -91,7 +91,7 @@ class Team:
     def late(self, here: int) -> StepError:
         """That they did not come."""
         return StepError(
-            "TW575", f"{self.count - here} of {self.count} companions of step {self.request.id!r} did not come",
+            "TW589", f"{self.count - here} of {self.count} companions of step {self.request.id!r} did not come",
             got=self.companions.missing(), expected=f"their calls within {self.patience:.0f} s",
             fix="room for as many pods at once; companions_timeout in the profile's settings says how long to wait",
             docs="guides/cluster.md",

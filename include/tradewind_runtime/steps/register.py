@@ -13,6 +13,7 @@ from tradewind_runtime.context import StepContext
 from tradewind_runtime.contract.promote import RegisterConfig
 from tradewind_runtime.contract.refs import ArtefactRef, DatasetRef, ModelRef, ValueRef
 from tradewind_runtime.contract.request import StepOutcome
+from tradewind_runtime.contract.usage import Usage
 from tradewind_runtime.provenance import lineage
 from tradewind_runtime.registries import Registration, Version, registry
 
@@ -66,7 +67,7 @@ def _registration(context: StepContext, config: RegisterConfig, digest: str) -> 
         challenger=isinstance(verdict, Mapping) and bool(verdict.get("passed")),
         tags=_tags(context, config, artefact.manifest.framework, origin),
         params=dict(training.get("params", {})) | {"trained_by": training.get("function") or training.get("estimator")},
-        metrics=_metrics(evaluation),
+        metrics=_metrics(evaluation) | _system(origin["steps"].get("train", {}).get("usage")),
         texts={
             "provenance.json": json.dumps(origin, indent=1, default=str),
             "pipeline.yaml": config.yaml,
@@ -124,6 +125,23 @@ def _metrics(evaluation: Mapping[str, Any]) -> dict[str, float]:
     ours, theirs = evaluation.get("candidate") or {}, evaluation.get("champion") or {}
     counts = {name: float(evaluation[name]) for name in ("rows", "compared_rows") if evaluation.get(name) is not None}
     return {**ours, **{f"champion_{name}": value for name, value in theirs.items()}, **counts}
+
+
+def _system(usage: dict[str, Any] | None) -> dict[str, float]:
+    """What the training used, under names that MLflow shows among its system metrics."""
+    if usage is None:
+        return {}
+    used = Usage.model_validate(usage)
+    found = {
+        "system/cpu_cores": used.cpu_mean,
+        "system/memory_peak_megabytes": used.memory_peak / 1e6,
+        "system/seconds": used.seconds,
+    }
+    for number, gpu in enumerate(used.gpus):
+        found[f"system/gpu_{number}_memory_peak_megabytes"] = gpu.memory_peak / 1e6
+        if gpu.utilisation_mean is not None:
+            found[f"system/gpu_{number}_utilization_percentage"] = gpu.utilisation_mean
+    return found
 
 
 def _packages() -> dict[str, str]:

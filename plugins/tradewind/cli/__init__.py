@@ -21,7 +21,7 @@ COMMANDS: dict[str, str] = {
     "sweep": "Sweeps: the trials, the best so far, what matters.",
     "model": "Models: list, show, compare.",
     "deploy": "Endpoints and their rollouts.",
-    "doctor": "What is missing on this machine, and how to get it.",
+    "doctor": "What is missing on this machine or a cluster, and how to get it.",
 }
 
 

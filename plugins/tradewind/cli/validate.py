@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from tradewind.errors import Problem
 
+if TYPE_CHECKING:
+    from tradewind.spec import Loaded
+
 
 def command(
     paths: Annotated[list[Path], typer.Argument(help="Pipelines, or folders of them.", exists=True)],
+    profile: Annotated[
+        str | None, typer.Option(help="Of profiles/: tell too what it does not have or allow.", show_default=False)
+    ] = None,
     format: Annotated[Literal["text", "json"], typer.Option(help="text or json.")] = "text",
 ) -> None:
     """Check pipelines: every problem with its place, its nearest valid name and its fix.
@@ -22,6 +28,8 @@ def command(
 
     files = sorted({path.absolute(): path for given in paths for path in yaml_files(given)}.values())
     loaded = load_all(files)
+    if profile is not None:
+        loaded = [_held(one, profile) for one in loaded]
     # A wrong default is a problem of every file that uses it, and told once.
     problems = list(dict.fromkeys(_key(_from_here(problem, one)) for one in loaded for problem in one.problems))
     found = [Problem.model_validate_json(text) for text in problems]
@@ -48,6 +56,22 @@ def yaml_files(path: Path) -> list[Path]:
         return [path]
     found = (one for pattern in ("*.yaml", "*.yml") for one in path.rglob(pattern))
     return sorted(one for one in found if one.stem != "defaults" and one.is_file())
+
+
+def _held(loaded: Loaded, profile: str) -> Loaded:
+    """A file held against a profile of its project too."""
+    from dataclasses import replace
+
+    from tradewind.cli.plan import planned
+    from tradewind.errors import TradewindError
+
+    if loaded.pipeline is None:
+        return loaded
+    try:
+        planned(loaded.path, profile)
+    except TradewindError as error:
+        return replace(loaded, pipeline=None, problems=(*loaded.problems, *error.problems))
+    return loaded
 
 
 def _summary(files: int, wrong: int, errors: int, warnings: int) -> str:

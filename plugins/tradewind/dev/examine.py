@@ -56,10 +56,10 @@ def check(function: Check) -> Check:
     return function
 
 
-def examine(project: Path, home: Path) -> list[Finding]:
+def examine(project: Path, home: Path, name: str | None = None) -> list[Finding]:
     """Ask every check; the profile first, since others read it."""
     try:
-        profile, first = load_profile(project=project), []
+        profile, first = load_profile(name, project=project), []
         first = [Finding("profile", "ok", f"{profile.profile}: lake {profile.lake.uri}")]
     except TradewindError as error:
         profile, first = None, [Finding("profile", "missing", str(error), "mend the file, or set TRADEWIND_PROFILE")]

@@ -16,18 +16,20 @@ from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperato
 from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
 from kubernetes.client import ApiException  # type: ignore[import-untyped]
 
+from tradewind import usage
 from tradewind.operators.links import links_of
 from tradewind.operators.step import StepTask, fail
 from tradewind.plan.model import Flow, Plan, PlanStep
 from tradewind.plan.request import Run
-from tradewind.pods.attempts import Attempts, nodes_to_avoid
+from tradewind.pods.attempts import Attempts, nodes_to_avoid, times_out_of_memory
 from tradewind.pods.ending import GUIDE, Ending, gone, refused
+from tradewind.pods.probes import image_of
 from tradewind.pods.watch import PodWatch
-from tradewind_runtime.contract.errors import StepError, TradewindError
+from tradewind_runtime.contract.errors import TradewindError
 from tradewind_runtime.contract.request import StepRequest, StepResult
-from tradewind_runtime.contract.train import Resources
+from tradewind_runtime.contract.resources import grown
 from tradewind_runtime.launchers.exchange import Exchange
-from tradewind_runtime.launchers.pod import CONTAINER, PodSettings, labels, pod
+from tradewind_runtime.launchers.pod import CONTAINER, PodSettings, labels, pod, wanted
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -139,8 +141,10 @@ class PodStepOperator(StepTask, KubernetesPodOperator):
             self.pod = self.pod_request_obj = None
             self.start(exchange, context)
             return
+        used = self.tell_usage(self.run_of(context), exchange.request)
+        how = ending.how + (usage.peak(used) if ending.kind == "memory" else "")
         with self.explained(context):
-            raise exchange.reason(ending.how, code=ending.code, fix=ending.fix, retryable=ending.retryable, docs=GUIDE)
+            raise exchange.reason(how, code=ending.code, fix=ending.fix, retryable=ending.retryable, docs=GUIDE)
 
     def _forget(self, name: str) -> None:
         """A pod whose node does not answer would stay until it does: nobody is there to end it."""
@@ -153,7 +157,8 @@ class PodStepOperator(StepTask, KubernetesPodOperator):
 
     def ask_for(self, request: StepRequest, endings: Sequence[Ending], *, attempt: int) -> None:
         """The pod that the operator will start, or find running."""
-        resources = Resources.model_validate(self.step.resources) if self.step.resources else None
+        asked = wanted(self.step.kind, self.step.resources, self.settings)
+        resources = grown(asked, times_out_of_memory(endings))
         body = pod(
             request, self.settings, image=self.step_image, resources=resources, timeout=self.step.timeout,
             attempt=attempt + len(endings), avoid=nodes_to_avoid(endings),
@@ -164,14 +169,8 @@ class PodStepOperator(StepTask, KubernetesPodOperator):
 
     @property
     def step_image(self) -> str:
-        """The image of the step's environment."""
-        named = self.plan.environments.get(self.step.environment, {}).get("image")
-        if not named:
-            raise StepError(
-                "TW593", f"the profile {self.plan.profile!r} names no image for {self.step.environment!r}",
-                retryable=False, fix=f"environments: {{{self.step.environment}: {{image: …}}}}",
-            )  # fmt: skip
-        return str(named)
+        """The image that the step asks for, else the one of its environment."""
+        return image_of(self.plan, self.step)
 
     def _finish(self, run: Run, request: StepRequest, done: StepResult, context: Context) -> None:
         run.record(request)

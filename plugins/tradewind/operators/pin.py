@@ -93,10 +93,18 @@ class PinOperator(LeasedOperator):
     """Pins a run's inputs, once."""
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Take the lease and pin; a step to do anew that there is not is refused before."""
+        """Take the lease and pin; what cannot go well is refused before."""
         with self.explained(context):
             check_refresh(self.plan.dag(self.flow), self.run_of(context).refresh)
+            if any(step.runner == "kubernetes" for step in self.plan.dag(self.flow).steps):
+                self._preflight()
         return super().execute(context)
+
+    def _preflight(self) -> None:
+        """A Secret that is missing is found now, not after an hour of ingestion."""
+        from tradewind.operators.preflight import preflight
+
+        preflight(self.plan, self.flow, self.log)
 
     def do(self, run: Run, context: Context) -> StepResult:
         """Decide the window, then ask every source for its end."""

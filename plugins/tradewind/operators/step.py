@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
+from tradewind import usage
 from tradewind.operators.connections import connection_text
 from tradewind.operators.links import addresses, links_of
 from tradewind.plan.model import Flow, Plan, PlanStep
@@ -19,7 +20,9 @@ from tradewind_runtime.connections import store_options
 from tradewind_runtime.contract.errors import TradewindError
 from tradewind_runtime.contract.refs import Window
 from tradewind_runtime.contract.request import StepRequest, StepResult
+from tradewind_runtime.contract.usage import Usage
 from tradewind_runtime.documents import Documents
+from tradewind_runtime.launchers.exchange import usage_of
 from tradewind_runtime.launchers.process import Launch, environment_digest
 
 if TYPE_CHECKING:
@@ -54,6 +57,8 @@ class StepTask:
         """The summary that the task shows; links go to its Details tab, and the window with the assets' events."""
         self.show(result.links, context)
         self.announce(context)
+        run = self.run_of(context)
+        used = self.tell_usage(run, result) if result.run_id == run.key else None
         verdict = result.verdict.model_dump(mode="json") if result.verdict else None
         outputs = {name: output.model_dump(mode="json") for name, output in result.outputs.items()}
         body = {
@@ -61,6 +66,7 @@ class StepTask:
             "facts": result.facts,
             "outputs": outputs,
             "verdict": verdict,
+            "usage": used.model_dump(mode="json") if used else None,
             "adopted_from": result.run_id,
             "result": f"results/{result.step}/{result.fingerprint}.json",
         }
@@ -69,6 +75,18 @@ class StepTask:
         if result.metrics:
             self.log.info("metrics: %s", ", ".join(f"{name}={value:g}" for name, value in result.metrics.items()))
         return {name: value for name, value in body.items() if value}
+
+    def tell_usage(self, run: Run, of: StepRequest | StepResult) -> Usage | None:
+        """What the step used, in the log; with a word where it had much more than it needed."""
+        used = usage_of(run.documents, of)
+        if used is None:
+            return None
+        self.log.info("used: %s", usage.told(used))
+        for idle in usage.idle(used):
+            self.log.warning("%s", idle)
+        if (more := usage.too_much(used)) is not None:
+            self.log.info("%s", more)
+        return used
 
     def announce(self, context: Context) -> None:
         """Who comes after a table or a model is told what this run was about."""
@@ -163,7 +181,11 @@ class StepOperator(StepTask, BaseOperator):
         self._launch = Launch(
             request, run.documents, self.python, connections, on_line=lambda line: self.log.info("%s", line)
         )
-        result = self._launch.run()
+        try:
+            result = self._launch.run()
+        except TradewindError:
+            self.tell_usage(run, request)
+            raise
         run.record(request)
         return result
 

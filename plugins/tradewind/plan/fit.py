@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 from tradewind.errors import Problem, nearest
 from tradewind.plan.model import Plan
+from tradewind.plan.pods import said_at, unmet
 from tradewind.spec import Pipeline
-from tradewind.spec.defaults import PARTS
-from tradewind.spec.nodes import Mapping, Path, written
+from tradewind.spec.nodes import Mapping, written
 from tradewind.spec.places import find
 
 
 def unfit(plan: Plan, pipeline: Pipeline, node: Mapping) -> Iterator[Problem]:
-    """Environments that the YAML names for steps which the plan has, and the price of what it pays for.
+    """Environments and resources that the YAML names for steps which the plan has, and the price of what it pays for.
 
     Args:
         plan: of the pipeline, under the profile.
@@ -21,12 +21,13 @@ def unfit(plan: Plan, pipeline: Pipeline, node: Mapping) -> Iterator[Problem]:
         node: the YAML itself, for the places.
     """
     yield from _environments(plan, pipeline, node)
+    yield from unmet(plan, pipeline, node)
     yield from _price(plan, pipeline, node)
 
 
 def _environments(plan: Plan, pipeline: Pipeline, node: Mapping) -> Iterator[Problem]:
     kinds = dict.fromkeys(step.kind for dag in plan.dags for step in dag.steps)
-    asked = {_where(pipeline, kind): pipeline.defaults.of(kind).environment for kind in kinds}
+    asked = {said_at(pipeline, kind, "environment"): pipeline.defaults.of(kind).environment for kind in kinds}
     for path, name in asked.items():
         if name is not None and name not in plan.environments:
             yield find(node, path).problem(
@@ -57,11 +58,3 @@ def _price(plan: Plan, pipeline: Pipeline, node: Mapping) -> Iterator[Problem]:
             expected="price_per_hour, a number above 0",
             fix=f"add price_per_hour beside cost, or to settings in profiles/{plan.profile}.yaml",
         )
-
-
-def _where(pipeline: Pipeline, kind: str) -> Path:
-    """Where the environment of a kind of step is said."""
-    own = next((over for block, over in pipeline.defaults.steps.items() if block == PARTS.get(kind, kind)), None)
-    if own is not None and "environment" in own.model_fields_set:
-        return ("defaults", "steps", PARTS.get(kind, kind), "environment")
-    return ("defaults", "environment")

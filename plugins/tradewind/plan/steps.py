@@ -12,6 +12,7 @@ from tradewind.plan.model import PlanStep
 from tradewind.profile import Profile
 from tradewind.spec import Pipeline
 from tradewind_runtime.contract.base import Frozen
+from tradewind_runtime.contract.resources import Resources
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class StepBuilder:
         id: str = "",
         connections: dict[str, str] | None = None,
         entry: str | None = None,
-        resources: dict[str, Any] | None = None,
+        resources: Resources | None = None,
         **rest: Any,
     ) -> PlanStep:
         """A step of a kind.
@@ -52,6 +53,9 @@ class StepBuilder:
         lake = {"lake": self.profile.lake.connection} if self.profile.lake.connection else {}
         # Where the registry's connection is not given, as in `tradewind run` without the stack, this is it.
         settings = self.profile.settings | {"mlflow_uri": self.profile.registry.uri}
+        asked = resources or defaults.resources
+        if asked and asked.gpu.count:
+            settings["gpus"] = asked.gpu.count
         return PlanStep(
             id=id or kind,
             kind=kind,
@@ -65,7 +69,7 @@ class StepBuilder:
             retries=defaults.retries,
             retry_delay=defaults.retry_delay.total_seconds(),
             timeout=defaults.timeout.total_seconds() if defaults.timeout else None,
-            resources=resources or (defaults.resources.model_dump(mode="json") if defaults.resources else {}),
+            resources=asked.model_dump(mode="json", by_alias=True, exclude_unset=True) if asked else {},
             **rest,
         )
 

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from tradewind_runtime.contract.base import Duration, Frozen
-from tradewind_runtime.contract.train import Resources
+from tradewind_runtime.contract.resources import Resources
 
 #: The step kinds that a YAML may set apart.
 StepKind = Literal[

@@ -20,6 +20,7 @@ _ONE_OF = {
     "Source": ("kafka", "objects", "sample"),
     "Transform": ("spark", "sql", "python"),
     "Train": ("function", "estimator"),
+    "Volume": ("claim", "config_map"),
     "Schedule": ("cron", "after"),
 }
 

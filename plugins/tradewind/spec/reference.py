@@ -14,10 +14,12 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from tradewind.errors import CODES
+from tradewind.profile import Profile
 from tradewind.spec.expectations import EXPECTATIONS
 from tradewind.spec.json_schema import schema_text
 from tradewind.spec.pipeline import Pipeline
 from tradewind.spec.shape import models_at
+from tradewind_runtime.contract.resources import Resources
 
 _PLAIN = {str: "text", int: "whole number", float: "number", bool: "true or false", date: "date", Any: "anything"}
 
@@ -45,24 +47,50 @@ in the first line, and editors complete and check as you type:
 """
 
 
+_PROFILE_HEAD = """# The profile
+
+<!-- Made from the models by `python -m tradewind.spec.reference docs/reference`; do not edit. -->
+
+One file of `profiles/` says where and how steps run, and what a pipeline's YAML may ask for there. Only `profile`, its
+name, must be given. `TRADEWIND_PROFILE` names the one that is used, `local` if nothing does; `{project}` and `{home}`
+stand for the project's folder and the local stack's. What it says of pods is explained
+[in the guide](../guides/cluster.md#resources), and `tradewind validate dags/pipelines --profile NAME` holds pipelines
+against it.
+"""
+
+
 def pages() -> dict[str, str]:
     """File → text."""
-    return {"pipeline.md": _pipeline_page(), "errors.md": _errors_page(), "pipeline.schema.json": schema_text()}
+    return {
+        "pipeline.md": _models_page(_HEAD, "All blocks", Pipeline, set()) + f"\n{_expectations()}\n",
+        "profile.md": _models_page(_PROFILE_HEAD, "All keys", Profile, {Resources}),
+        "errors.md": _errors_page(),
+        "pipeline.schema.json": schema_text(),
+    }
 
 
-def _pipeline_page() -> str:
-    parts = [_HEAD, *_section(Pipeline, "All blocks", 2, {Pipeline})]
-    done: set[type[BaseModel]] = {Pipeline}
-    for name, field in Pipeline.model_fields.items():
-        for model in models_at(Pipeline, (name,)) or _inside(field.annotation):
+def _models_page(head: str, title: str, top: type[BaseModel], elsewhere: set[type[BaseModel]]) -> str:
+    done = {top, *elsewhere}
+    parts = [head, *_table(top, title, 2)]
+    for name, field in top.model_fields.items():
+        for model in models_at(top, (name,)) or _inside(field.annotation):
             parts += _section(model, f"`{name}`", 2, done)
-    parts.append(_expectations())
     return "\n".join(parts).rstrip() + "\n"
 
 
 def _section(model: type[BaseModel], title: str, level: int, done: set[type[BaseModel]]) -> Iterator[str]:
     """A model's table, and below it those of the models in it."""
     done.add(model)
+    yield from _table(model, title, level)
+    for name, field in model.model_fields.items():
+        for inner in _inside(field.annotation):
+            if inner not in done:
+                head = f"{title.strip('`')}.{field.alias or name}"
+                shown = f"`{head}` as {inner.__name__}" if len(_inside(field.annotation)) > 1 else f"`{head}`"
+                yield from _section(inner, shown, min(level + 1, 4), done)
+
+
+def _table(model: type[BaseModel], title: str, level: int) -> Iterator[str]:
     yield f"{'#' * level} {title}\n"
     yield f"{' '.join((model.__doc__ or '').split())}\n"
     yield "| key | type | default | what it is |\n|---|---|---|---|"
@@ -70,14 +98,6 @@ def _section(model: type[BaseModel], title: str, level: int, done: set[type[Base
         key = field.alias or name
         yield f"| `{key}` | {_type(field.annotation)} | {_default(field)} | {_cell(field.description or '')} |"
     yield ""
-    if model is Pipeline:
-        return
-    for name, field in model.model_fields.items():
-        for inner in _inside(field.annotation):
-            if inner not in done:
-                head = f"{title.strip('`')}.{field.alias or name}"
-                shown = f"`{head}` as {inner.__name__}" if len(_inside(field.annotation)) > 1 else f"`{head}`"
-                yield from _section(inner, shown, min(level + 1, 4), done)
 
 
 def _inside(annotation: Any) -> list[type[BaseModel]]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from tradewind.errors import Problem
 from tradewind.spec.nodes import Mapping, Mark, Node, Path, Scalar, Sequence
 from tradewind.spec.places import Place
+from tradewind_runtime.contract.resources import HELD
 
 _KEY = re.compile(
     r"(?i)(^|[_.-])(password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key(_id)?|secret[_-]?key|private[_-]?key|credentials?)$"
@@ -48,6 +49,8 @@ def _named(node: Node, path: Path) -> Iterator[Problem]:
     for key, item in node.items.items():
         below = Place((*path, key), item, node.keys[key])
         if _KEY.search(key) and isinstance(item, Scalar) and isinstance(item.value, str) and item.value:
+            if path[-2:] == ("resources", "env") and re.fullmatch(HELD, item.value):
+                continue  # a variable may be called TOKEN: it names a Secret
             yield below.problem("TW150", f"{key!r} looks like a secret", expected="a connection's id", fix=_FIX)
         else:
             yield from _named(item, below.path)

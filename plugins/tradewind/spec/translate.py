@@ -14,6 +14,7 @@ from tradewind.spec.nodes import Mapping, Path, Scalar
 from tradewind.spec.places import Place, find, shown
 from tradewind.spec.schedule import ASSET
 from tradewind.spec.shape import keys_at, models_at
+from tradewind_runtime.contract.resources import HELD, IMAGE, LABEL_KEY, LABEL_VALUE, MIG, OBJECT, SIZE
 
 _TYPES = {
     "string_type": "a text",
@@ -49,7 +50,13 @@ _PATTERNS = {
     r"^[a-z_][a-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$": "MODULE:FUNCTION of include/models, such as flight_delays:train",
     r"^spark_jobs/[A-Za-z0-9_/]+\.py$": "a file of spark_jobs/, such as spark_jobs/flight_features.py",
     r"^expect_[a-z0-9_]+$": "an expectation of Great Expectations, such as expect_column_values_to_not_be_null",
-    r"^\d+(Mi|Gi)$": "memory such as 512Mi or 4Gi",
+    SIZE: "an amount such as 512Mi or 4Gi",
+    MIG: "a part of a GPU as NVIDIA names it, such as 1g.10gb",
+    OBJECT: "the name of an object in Kubernetes: small letters, digits, - and .",
+    LABEL_KEY: "a label's key, such as example.com/pool",
+    LABEL_VALUE: "a label's value: letters, digits, -, _ and .",
+    HELD: "SECRET/KEY: the Secret that holds it, and under which key",
+    IMAGE: "an image such as registry.example.com/ml/train:1.2 or …@sha256:…",
     ASSET: "tradewind://table/PIPELINE/TABLE or tradewind://model/MODEL",
     r"^[#@]?[A-Za-z0-9._-]+$": 'a channel such as "#ml-flights"',
 }
@@ -125,7 +132,7 @@ def _translate(detail: Any, root: Mapping, model: type[BaseModel]) -> Iterator[P
             f"{key!r} is no name that may stand here",
             at=place.key,
             got=key,
-            expected=_PATTERNS.get(context.get("pattern", ""), names or detail["msg"]),
+            expected=_PATTERNS.get(context.get("pattern", ""), names or str(context.get("error", detail["msg"]))),
             suggestion=nearest(key, names.split(", ")),
         )
     elif kind in _TYPES:

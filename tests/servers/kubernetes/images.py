@@ -1,4 +1,4 @@
-"""The project's own images, built by buildah from its Dockerfile and pushed to the cluster's registry.
+"""The project's own images, by `bin/images` with buildah, in the cluster's registry.
 
 No registry of others is asked: the base is made of Debian's packages, or is what BASE_IMAGE names. What is built is
 kept, so that a change of Tradewind's own code makes one small layer anew.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -22,8 +23,10 @@ from tradewind_runtime import caches
 
 ROOT = Path(__file__).parents[3]
 SUITE = "bookworm"
+TAG = "test"  # one, so that an image takes the place of the one before it
 BASE = f"localhost/tradewind-base:{SUITE}"
-PACKAGES = "python3,python3-venv,ca-certificates"
+PACKAGES = "usr-is-merged,python3,python3-venv,ca-certificates"
+MERGED = "/usr/share/mmdebstrap/hooks/merged-usr"  # else a package that does it comes, and all of Perl with it
 UNREAD = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/doc/*")
 #: Where this machine's pip and uv find packages; a build finds them there too.
 INDEXES = (
@@ -48,20 +51,9 @@ class Builder:
 
     folder: Path
 
-    def buildah(self, *words: str, shown: bool = False) -> str:
-        """What it prints; with `shown`, on the terminal too as it goes.
-
-        Raises:
-            AssertionError: where it fails, with what it says.
-        """
-        place = ["--root", str(self.folder / "root"), "--runroot", str(self.folder / "run")]
-        # Its cache mounts are below the folder for temporary files.
-        known = {**os.environ, "TMPDIR": str(self.folder / "tmp")}
-        command = ["buildah", *place, "--storage-driver", "overlay", *words]
-        errors = None if shown else subprocess.PIPE
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=errors, text=True, check=False, env=known)
-        assert done.returncode == 0, f"buildah {words[0]}: {done.stderr or done.stdout}"
-        return done.stdout.strip()
+    def buildah(self, *words: str) -> str:
+        """What it prints."""
+        return self._run("buildah", *words)
 
     @cached_property
     def base(self) -> str:
@@ -77,36 +69,55 @@ class Builder:
             archive.unlink()
         return BASE
 
-    def build(self, target: str, *arguments: str, tag: str = "") -> Image:
-        """A target of the Dockerfile with build arguments, pushed."""
-        name = f"{parts.REGISTRY}/tradewind/{tag or target}"
-        given = [word for one in (f"BASE={self.base}", *arguments) for word in ("--build-arg", one)]
-        self.buildah(
-            "build", "--isolation", "chroot", "--runtime", "runc", "--layers", "--timestamp", "0", "--target", target,
-            *given, *self._host(), "--tag", name, str(ROOT),
-        )  # fmt: skip
-        written = self.folder / f"{target}.digest"
-        self.buildah("push", "--quiet", "--tls-verify=false", "--digestfile", str(written), name, f"docker://{name}")
-        return self._pushed(tag or target, written.read_text())
+    def build(self, target: str) -> Image:
+        """A target of `bin/images`, pushed."""
+        options = ["--build-arg", f"BASE={self.base}", *self._host()]
+        printed = self._run(str(ROOT / "bin/images"), f"{parts.REGISTRY}/tradewind", target, "--", *options)
+        name = printed.splitlines()[-1]
+        self.buildah("rmi", "--prune")  # what the last build of it was, gigabytes
+        return Image(
+            name,
+            sum(layer["size"] for layer in manifest(name)["layers"]),
+            self._size(f"{parts.REGISTRY}/tradewind/{target}:{TAG}"),
+        )
+
+    def _run(self, *command: str) -> str:
+        """What it prints.
+
+        Raises:
+            AssertionError: where it fails, with the end of what it says.
+        """
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=self._environment())
+        assert done.returncode == 0, f"{' '.join(command)}:\n{done.stderr[-4000:]}"
+        return done.stdout.strip()
+
+    def _environment(self) -> dict[str, str]:
+        """A store of its own, and a registry without certificates."""
+        store, registries = self.folder / "storage.conf", self.folder / "registries.conf"
+        folders = f'graphroot = "{self.folder}/root"\nrunroot = "{self.folder}/run"\n'
+        store.write_text(f'[storage]\ndriver = "overlay"\n{folders}')
+        registries.write_text(f'[[registry]]\nlocation = "{parts.REGISTRY}"\ninsecure = true\n')
+        return {
+            **os.environ,
+            "BUILDER": "buildah",
+            "BUILDAH_ISOLATION": "chroot",
+            "CONTAINERS_STORAGE_CONF": str(store),
+            "CONTAINERS_REGISTRIES_CONF": str(registries),
+            "IMAGE_TAG": TAG,
+            "TMPDIR": str(self.folder / "tmp"),  # its cache mounts are there
+        }
 
     def _host(self) -> Iterator[str]:
         """How this machine reaches packages, for the time of the build: nothing of it is in the image."""
         known = {name: os.environ[name] for name in INDEXES if name in os.environ}
         secret = self.folder / "env"
-        secret.write_text("".join(f"{name}='{value}'\n" for name, value in known.items()))
+        secret.touch(0o600)
+        secret.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in known.items()))
         yield from ("--secret", f"id=env,src={secret}")
         files = {Path(value) for value in known.values() if value.startswith("/")} | set(SETTINGS)
         for file in sorted(files):
             if file.is_file():
                 yield from ("--volume", f"{file}:{file}:ro")
-
-    def _pushed(self, target: str, digest: str) -> Image:
-        url = f"http://{parts.REGISTRY}/v2/tradewind/{target}/manifests/{digest}"
-        asked = urllib.request.Request(url, headers={"Accept": "application/vnd.oci.image.manifest.v1+json"})
-        with urllib.request.urlopen(asked, timeout=10) as response:
-            layers = json.load(response)["layers"]
-        name = f"{parts.REGISTRY}/tradewind/{target}"
-        return Image(f"{name}@{digest}", sum(layer["size"] for layer in layers), self._size(name))
 
     def _size(self, name: str) -> int:
         """Bytes of the layers that are kept for it, unpacked."""
@@ -116,11 +127,29 @@ class Builder:
         return sum(sizes[one] for one in layers)
 
 
+def manifest(name: str) -> dict[str, Any]:
+    """Of an image in the cluster's registry, by its name with a digest."""
+    return _asked(name, "manifests", name.partition("@")[2])
+
+
+def config(name: str) -> dict[str, Any]:
+    """How its containers run, and its labels."""
+    return dict(_asked(name, "blobs", manifest(name)["config"]["digest"])["config"])
+
+
+def _asked(name: str, kind: str, digest: str) -> dict[str, Any]:
+    repository = name.partition("@")[0].removeprefix(f"{parts.REGISTRY}/")
+    url = f"http://{parts.REGISTRY}/v2/{repository}/{kind}/{digest}"
+    asked = urllib.request.Request(url, headers={"Accept": "application/vnd.oci.image.manifest.v1+json"})
+    with urllib.request.urlopen(asked, timeout=10) as response:
+        return dict(json.load(response))
+
+
 def builder() -> Builder:
     """With what is kept from one build to the next."""
     programs.install()
     folder = caches.folder() / "images"
-    _share(_uv_cache(), folder / "tmp" / f"buildah-cache-{os.getuid()}" / "uv")
+    _share(_uv_cache(), folder / "tmp" / "buildah-cache" / "uv")
     return Builder(folder)
 
 
@@ -136,8 +165,8 @@ def _debian(archive: Path) -> None:
     """A small Debian from where this machine has its packages, always the same."""
     unread = [f"--dpkgopt=path-exclude={path}" for path in UNREAD]
     command = [
-        "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={PACKAGES}", *unread,
-        "--dpkgopt=path-include=/usr/share/doc/*/copyright", SUITE, str(archive), *_sources(),
+        "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={PACKAGES}", f"--hook-dir={MERGED}",
+        *unread, "--dpkgopt=path-include=/usr/share/doc/*/copyright", SUITE, str(archive), *_sources(),
     ]  # fmt: skip
     subprocess.run(command, check=True, env={**os.environ, "SOURCE_DATE_EPOCH": "0"})
 

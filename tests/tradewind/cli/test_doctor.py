@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
-from tests.tradewind.cli.conftest import Typed
+from tests.tradewind.cli.conftest import EXAMPLE, ROOT, Typed
 
 PROFILE = "profile: local\nstack: []\nenvironments: {{steps: {{python: {python}}}}}\n"
 
@@ -82,3 +83,45 @@ def test_an_environment_that_cannot_be_asked_is_a_warning(project: Path, typed: 
     (project / "profiles/local.yaml").write_text(PROFILE.format(python="/bin/false"))
     done = typed(project, "doctor")
     assert "warning frameworks in steps" in done.stdout
+
+
+CLUSTER = """
+profile: cluster
+lake: {uri: "file://{home}/lake"}
+runner: kubernetes
+environments: {steps: {image: "i:1"}}
+"""
+
+
+@pytest.fixture
+def pods(project: Path) -> Path:
+    """A project of one pipeline whose steps run in pods."""
+    (project / "profiles/cluster.yaml").write_text(CLUSTER)
+    (project / EXAMPLE).parent.mkdir(parents=True)
+    shutil.copy(ROOT / EXAMPLE, project / EXAMPLE)
+    return project
+
+
+def test_a_profile_with_pods_has_its_cluster_examined(pods: Path, typed: Typed) -> None:
+    (pods / "kubeconfig").write_text("not: one")
+    done = typed(pods, "doctor", "--profile", "cluster", "--kubeconfig", str(pods / "kubeconfig"), "--format", "json")
+    body = json.loads(done.stdout)
+    assert (done.exit_code, body["ok"]) == (1, False)
+    states = {finding["what"]: finding["state"] for finding in body["findings"]}
+    assert states == {"pipelines": "ok", "lake": "ok", "cluster": "missing"}
+    (problem,) = body["problems"]
+    assert (problem["code"], problem["file"]) == ("TW575", "profiles/cluster.yaml")
+    assert str(pods / "kubeconfig") in problem["got"]
+
+
+def test_a_lake_that_cannot_be_written_is_told(pods: Path, typed: Typed) -> None:
+    text = CLUSTER.replace("{home}/lake", "/proc/lake")
+    (pods / "profiles/cluster.yaml").write_text(text)
+    done = typed(pods, "doctor", "--profile", "cluster")
+    assert done.exit_code == 1
+    assert "missing lake" in done.stdout
+    assert "TW579 the lake file:///proc/lake cannot be written from here" in done.stdout
+
+
+def test_a_profile_of_processes_has_this_machine_examined(pods: Path, typed: Typed) -> None:
+    assert "ok      java" in typed(pods, "doctor", "--profile", "local").stdout

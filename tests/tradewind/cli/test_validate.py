@@ -121,3 +121,21 @@ def test_an_error_of_any_command_is_an_object(project: Path) -> None:
     body = json.loads(done.stdout)
     assert (body["ok"], {one["code"] for one in body["problems"]}) == (False, {"TW111"})
     assert "Traceback" not in tradewind("plan", "wrong.yaml", cwd=project).stderr
+
+
+def test_a_profile_is_held_against_too(project: Path) -> None:
+    (project / "profiles" / "cluster.yaml").write_text(
+        "profile: cluster\nrunner: kubernetes\nenvironments: {steps: {image: i:1}}\n"
+        "kubernetes: {gpu_kinds: {H100: {selector: {gpu: h100}}}}\n"
+    )
+    text = SMALL.format(name="asks") + "defaults: {resources: {gpu: {kind: H10}}}\n"
+    (project / "dags" / "pipelines" / "asks.yaml").write_text(text)
+    assert tradewind("validate", "dags/pipelines", cwd=project).returncode == 0
+    done = tradewind("validate", "dags/pipelines", "--profile", "cluster", cwd=project)
+    assert done.returncode == 1
+    assert "dags/pipelines/asks.yaml:4:36 error TW162 the profile knows no GPU 'H10'" in done.stderr
+    assert "did you mean: H100" in done.stderr
+    assert done.stdout.strip() == "2 pipelines checked: 1 wrong, 1 error"
+    none = tradewind("validate", "dags/pipelines", "--profile", "clutser", cwd=project)
+    assert none.returncode == 1
+    assert none.stderr.count("TW302") == 1

@@ -93,7 +93,7 @@ def pod_of(dags: dict[str, DAG], run: Run, step: str) -> tuple[StepRequest, dict
     task = dags["flight-delays"].get_task(step)
     assert isinstance(task, PodStepOperator)
     request = task.exchange(run).request
-    task.ask_for(request, attempt=1)
+    task.ask_for(request, (), attempt=1)
     ti = SimpleNamespace(dag_id="flight-delays", task_id=step, map_index=-1, try_number=1)
     context: Any = {"ti": ti, "run_id": run.run_id, "dag": dags["flight-delays"]}
     pod = task.build_pod_request_obj(context, dry_run=True)

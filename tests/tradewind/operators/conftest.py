@@ -21,11 +21,15 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 NOW = "2026-01-01T00:00:00Z"
+_OBJECT = re.compile(r"/api/v1/(?:namespaces/[^/]+/)?(?P<kind>[a-z]+)/(?P<name>[^/]+)$")
 _PODS = re.compile(r"/api/v1/namespaces/[^/]+/pods(?:/([^/]+))?(/log)?$")
 
 
 class Cluster:
-    """Pods by name; `fate` says what becomes of a new one: runs, lies, vanishes, oom or hangs."""
+    """Pods by name; `fate` says what becomes of a new one: runs, lies, vanishes, oom or hangs.
+
+    What a preflight asks about: `objects` by kind and name, `unseen` kinds, `denied` verbs, and what a dry run says.
+    """
 
     def __init__(self) -> None:
         self.pods: dict[str, dict[str, Any]] = {}
@@ -33,6 +37,31 @@ class Cluster:
         self.created: list[dict[str, Any]] = []
         self.deleted: list[str] = []
         self.fate = "runs"
+        self.objects: dict[tuple[str, str], dict[str, Any]] = {("namespaces", "ns"): {}}
+        self.nodes: list[dict[str, Any]] = []
+        self.unseen: set[str] = set()
+        self.denied: set[str] = set()
+        self.refusal: tuple[int, str] | None = None
+        self.dry_runs: list[dict[str, Any]] = []
+
+    def look(self, kind: str, name: str) -> tuple[int, dict[str, Any]]:
+        if kind in self.unseen:
+            return 403, {"kind": "Status", "code": 403, "message": f"{kind} is forbidden"}
+        if (kind, name) not in self.objects:
+            return 404, {"kind": "Status", "code": 404, "message": f'{kind} "{name}" not found'}
+        return 200, {"apiVersion": "v1", "metadata": {"name": name}} | self.objects[kind, name]
+
+    def try_out(self, pod: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        self.dry_runs.append(pod)
+        if self.refusal is not None:
+            return self.refusal[0], {"kind": "Status", "code": self.refusal[0], "message": self.refusal[1]}
+        return 201, pod
+
+    def review(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        if body["kind"] == "SelfSubjectReview":
+            return 201, body | {"status": {"userInfo": {"username": "airflow"}}}
+        asked = body["spec"]["resourceAttributes"]
+        return 201, body | {"status": {"allowed": asked["verb"] not in self.denied}}
 
     def create(self, pod: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         name = pod["metadata"]["name"]
@@ -82,7 +111,12 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         url = urlsplit(self.path)
         found = _PODS.match(url.path)
-        if found is None:  # events
+        if found is None and url.path.endswith("/nodes"):
+            status = 403 if "nodes" in self.cluster.unseen else 200
+            self._say(status, {"kind": "NodeList", "apiVersion": "v1", "metadata": {}, "items": self.cluster.nodes})
+        elif found is None and (one := _OBJECT.match(url.path)):
+            self._say(*self.cluster.look(one["kind"], one["name"]))
+        elif found is None:  # events
             self._say(200, {"kind": "EventList", "apiVersion": "v1", "metadata": {}, "items": []})
         elif found[1] is None:
             items = self.cluster.find(parse_qs(url.query).get("labelSelector", [""])[0])
@@ -95,7 +129,13 @@ class Handler(BaseHTTPRequestHandler):
             self._say(200, self.cluster.pods[found[1]])
 
     def do_POST(self) -> None:
-        self._say(*self.cluster.create(self._body()))
+        url = urlsplit(self.path)
+        if url.path.startswith("/apis/"):
+            self._say(*self.cluster.review(self._body()))
+        elif "dryRun" in url.query:
+            self._say(*self.cluster.try_out(self._body()))
+        else:
+            self._say(*self.cluster.create(self._body()))
 
     def do_PATCH(self) -> None:
         name = _PODS.match(urlsplit(self.path).path)[1]  # type: ignore[index]

@@ -14,8 +14,11 @@ from tradewind.operators.kubernetes import PodStepOperator
 from tradewind.plan.model import Plan, PlanDag, PlanStep
 from tradewind_runtime.contract.pins import Pins
 from tradewind_runtime.contract.refs import Window
+from tradewind_runtime.contract.usage import Usage
 from tradewind_runtime.documents import Documents
+from tradewind_runtime.launchers.exchange import USAGE, beside
 
+NOW = "2026-01-01T00:00:00Z"
 IMAGE = "registry.example.com/tradewind/steps@sha256:" + "0" * 64
 
 
@@ -84,6 +87,7 @@ def test_a_pod_that_leaves_its_result_is_a_success(cluster, make, tmp_path):
     told = context["ti"].xcoms["return_value"]
     assert told["facts"]["pins"]["run_id"] == "manual__1"
     assert documents.get("runs/flight-delays/manual__1/results/look") == told["result"].encode()
+    assert told["usage"]["memory_peak"] > 10_000_000
     assert cluster.deleted == [cluster.created[0]["metadata"]["name"]]
 
 
@@ -141,6 +145,37 @@ def test_memory_that_ran_out_is_said(cluster, make, tmp_path):
         run(*make(STEP))
 
 
+def test_a_try_after_one_that_ran_out_of_memory_gets_more(cluster, make, tmp_path):
+    pinned(tmp_path)
+    cluster.fate = "oom"
+    step = STEP.model_copy(update={"resources": {"memory": "1Gi", "after_oom": 1.5}})
+    for _ in range(2):
+        with pytest.raises(AirflowException, match="TW596"):
+            run(*make(step))
+    cluster.fate = "runs"
+    run(*make(step))
+    limits = [pod["spec"]["containers"][0]["resources"]["limits"]["memory"] for pod in cluster.created]
+    assert limits == ["1Gi", "1536Mi", "2304Mi"]
+
+
+def test_the_peak_of_what_ran_out_of_memory_is_said(cluster, make, tmp_path):
+    documents = pinned(tmp_path)
+    cluster.fate = "hangs"
+    task, context = make(STEP)
+    with pytest.raises(TaskDeferred) as deferred:
+        task.execute(context)
+    used = Usage(seconds=9, cpu_mean=0.5, cpu_peak=1, cpu_limit=1, memory_peak=2000 << 20, memory_limit=2 << 30)
+    (path,) = [name for name in documents.names("runs") if "/requests/" in name]
+    documents.put(beside(path, USAGE), used.model_dump_json().encode())  # as the step has left it
+    (pod,) = cluster.pods.values()
+    pod["status"]["phase"] = "Failed"
+    (container,) = pod["status"]["containerStatuses"]
+    end = {"exitCode": 137, "reason": "OOMKilled", "startedAt": NOW, "finishedAt": NOW}
+    container["state"] = {"terminated": end}
+    with pytest.raises(AirflowException, match=r"TW596.*limit 2Gi, peak 2Gi"):
+        resume(task, context, deferred.value)
+
+
 def test_the_next_try_finds_the_pod_that_still_runs(cluster, make, tmp_path):
     pinned(tmp_path)
     cluster.fate = "hangs"
@@ -189,5 +224,22 @@ def test_what_the_profile_and_the_yaml_ask_for_reaches_kubernetes(cluster, make,
     spec = cluster.created[0]["spec"]
     assert spec["nodeSelector"] == {"pool": "gpu"}
     assert spec["imagePullSecrets"] == [{"name": "registry"}]
-    assert spec["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    assert spec["tolerations"][0] == {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
     assert spec["containers"][0]["resources"]["limits"] == {"cpu": "2", "memory": "1Gi", "nvidia.com/gpu": "1"}
+
+
+def test_an_image_that_the_step_asks_for_is_its_environment(cluster, make, tmp_path):
+    pinned(tmp_path)
+    settings = {"namespace": "ns", "images": ["registry.example.com/ml/"]}
+    asked = {"image": "registry.example.com/ml/train:2", "spot": False}
+    task, context = make(STEP.model_copy(update={"resources": asked, "computes": True}), settings)
+    run(task, context)
+    assert cluster.created[0]["spec"]["containers"][0]["image"] == asked["image"]
+    assert task.exchange(task.run_of(context)).request.environment == asked["image"]
+
+
+def test_what_the_profile_does_not_allow_starts_no_pod(cluster, make, tmp_path):
+    pinned(tmp_path)
+    with pytest.raises(AirflowFailException, match=r"TW163.*image"):
+        run(*make(STEP.model_copy(update={"resources": {"image": "registry.example.com/ml/train:2"}})))
+    assert not cluster.created

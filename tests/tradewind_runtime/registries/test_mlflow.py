@@ -10,8 +10,10 @@ from tests.tradewind_runtime.learnable import SPLIT, archive, request, rows, sto
 
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.request import StepResult
+from tradewind_runtime.contract.usage import GpuUsage, Usage
 from tradewind_runtime.documents import Documents
 from tradewind_runtime.execute import execute
+from tradewind_runtime.launchers.exchange import USAGE, beside, request_path
 from tradewind_runtime.registries import Registration, mlflow, registry
 
 A, B = "a" * 64, "b" * 64
@@ -173,6 +175,9 @@ def test_a_version_leads_back_to_all_that_it_came_from(tmp_path, file_uri):
         return result
 
     trained = run("train", body, inputs={"features": ref}, code=code, environment="e" * 64)
+    card = GpuUsage(name="H100", utilisation_mean=71, memory_peak=12_000_000, memory_total=80_000_000)
+    used = Usage(seconds=9, cpu_mean=1.5, cpu_peak=2, memory_peak=1_300_000_000, gpus=(card,))
+    documents.put(beside(request_path(trained), USAGE), used.model_dump_json().encode())
     model = {"model": trained.outputs["model"]}
     gate = {"train": body["train"], "split": SPLIT, "when": {"roc_auc": {"min": 0.6}}}
     judged = run("evaluate", gate, inputs={"features": ref} | model, pins={"champion": None})
@@ -197,6 +202,14 @@ def test_a_version_leads_back_to_all_that_it_came_from(tmp_path, file_uri):
     assert origin["yaml"] == config["yaml"]
     assert origin["artefact"] == version.digest
     assert version.metrics["roc_auc"] == judged.metrics["roc_auc"]
+    assert {name: value for name, value in version.metrics.items() if name.startswith("system/")} == {
+        "system/cpu_cores": 1.5,
+        "system/memory_peak_megabytes": 1300,
+        "system/seconds": 9,
+        "system/gpu_0_memory_peak_megabytes": 12,
+        "system/gpu_0_utilization_percentage": 71,
+    }
+    assert origin["steps"]["train"]["usage"]["seconds"] == 9
     for _ in range(2):
         promoted = run("promote", {"model": "lineage"}, inputs={"version": result.outputs["version"]}, refresh="x")
         assert promoted.facts["version"] == "1"

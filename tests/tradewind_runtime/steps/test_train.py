@@ -152,6 +152,12 @@ def test_another_versions_code_is_not_remembered(lake):
     assert one.outputs["model"].digest != two.outputs["model"].digest
 
 
+def test_a_gpu_that_was_asked_for_and_is_not_there_is_missed(lake, caplog, monkeypatch):
+    monkeypatch.setattr("tradewind_runtime.learning.devices.gpus", list)
+    train(lake, settings={"gpus": 1})
+    assert "asks for a GPU, and none is visible here" in caplog.text
+
+
 def test_a_worse_candidate_does_not_beat_the_champion(lake):
     good = train(lake).outputs["model"]
     worse = train(lake, config=train_config(features=["noise", "a"])).outputs["model"]

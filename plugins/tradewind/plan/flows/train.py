@@ -93,7 +93,7 @@ def _model(builder: StepBuilder, block: Train) -> Iterator[PlanStep]:
         step,
         config=TrainConfig(train=block, split=spec.split, tune=spec.tune),
         entry=block.function,
-        resources=block.resources.model_dump(mode="json"),
+        resources=block.resources,
     )
     features = {"features": "transform.features"}
     if spec.tune:

@@ -24,6 +24,8 @@ HEADS = {
     "values": (nn.Linear(8, 1),),
 }
 
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
 
 def network(head: str) -> nn.Module:
     torch.manual_seed(7)
@@ -104,6 +106,28 @@ def test_a_state_is_the_same_after_loading():
     assert dumps(fresh.state_dict()) == dumps(optimizer.state_dict())
     with pytest.raises(StepError, match="TW552"):
         dumps({"a": object()})
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_what_goes_on_is_where_it_was(device):
+    def made() -> tuple[nn.Module, torch.optim.Optimizer]:
+        model = network("values").to(device)
+        return model, torch.optim.Adam(model.parameters())
+
+    def where(optimizer: torch.optim.Optimizer) -> list[dict[str, torch.device]]:
+        states = optimizer.state_dict()["state"].values()
+        return [{name: value.device for name, value in state.items()} for state in states]
+
+    (model, optimizer), (again, fresh) = made(), made()
+    model(torch.ones(4, 4, device=device)).sum().backward()
+    optimizer.step()
+    state = loads(dumps({"model": model.state_dict(), "optimizer": optimizer.state_dict(),
+                         "random": (torch.get_rng_state(), torch.Generator(device).get_state())}))  # fmt: skip
+    again.load_state_dict(state["model"])
+    fresh.load_state_dict(state["optimizer"])
+    assert where(fresh) == where(optimizer), "Adam waits for the GPU at each step that is counted there"
+    torch.set_rng_state(state["random"][0])
+    torch.Generator(device).set_state(state["random"][1])
 
 
 def test_a_gpu_that_is_not_there_is_not_used():
