@@ -43,6 +43,7 @@ def _reported(line: Line) -> Iterator[None]:
         log.info("%s", error)
         raise SystemExit(1) from error
     except Exception as error:
-        problem = {"code": "TW500", "message": f"{type(error).__name__}: {error}"}
+        said = str(error).partition("\nStack trace")[0].strip()  # of a library's own code
+        problem = {"code": "TW500", "message": f"{type(error).__name__}: {said}"}
         line.send({"problems": [problem], "retryable": True})
         raise

@@ -70,12 +70,14 @@ class _Watch:
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """An error that comes of a lost worker is that worker's."""
+        """An error that comes of a lost worker is that worker's. Any other is this one's: the others then fail for it."""
         try:
             yield
         except Exception as error:
-            self._told.wait(_SETTLE)
-            if self._lost is None or error is self._lost:
+            if not self._over.is_set():
+                self._told.wait(_SETTLE)
+            if self._lost is None:
+                self._over.set()
                 raise
             raise self._lost from error
 

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 EVEN = False
+_LONG = 86_400  # seconds: whoever is gone is noticed by the step, and who only is slow may be
 
 
 @contextmanager
 def lead(host: str, workers: int) -> Iterator[dict[str, Any]]:
     """A tracker, which ranks by task."""
+    from xgboost.core import XGBoostError
     from xgboost.tracker import RabitTracker
 
     tracker = RabitTracker(n_workers=workers, host_ip=host, sortby="task")
     tracker.start()
-    yield dict(tracker.worker_args())
+    try:
+        yield dict(tracker.worker_args())
+    finally:
+        with suppress(XGBoostError):  # where not everybody came, or stayed
+            tracker.free()
 
 
 @contextmanager
 def join(where: dict[str, Any], rank: int, workers: int) -> Iterator[None]:
-    """The communicator. It does not look at the clock: whoever is gone is noticed by the step."""
+    """The communicator."""
     from xgboost import collective
 
     del workers
-    with collective.CommunicatorContext(**where, dmlc_task_id=f"{rank:04d}", dmlc_timeout=0):
+    with collective.CommunicatorContext(**where, dmlc_task_id=f"{rank:04d}", dmlc_timeout=_LONG):
         assert collective.get_rank() == rank, "the tracker sorts by task"
         yield
