@@ -70,7 +70,7 @@ class _Watch:
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """An error that comes of a lost worker is that worker's. Any other is this one's: the others then fail for it."""
+        """An error that comes of a lost worker is that worker's; any other is this one's, and the others' then."""
         try:
             yield
         except Exception as error:

@@ -78,18 +78,16 @@ class Absent:
         self.stopped = True
 
 
-def test_companions_that_do_not_come_are_told_with_the_reason(tmp_path):
+def test_companions_that_do_not_come_are_told_with_the_reason(tmp_path, monkeypatch):
+    monkeypatch.setattr("tradewind_runtime.launchers.companion_pool._TEND", 0)
     there = Absent()
     one = request(tmp_path, "tune", {}, settings={"companions_timeout": 0.1})
     documents = Documents(tmp_path.as_uri())
     team = Team(one, documents, "trials", 2, make=lambda: there)
-    with pytest.raises(StepError, match=r"TW589(.|\n)*2 of 2 companions(.|\n)*0/2 nodes") as caught:  # noqa: SIM117
-        with CompanionPool(2, team=team) as pool:
-            pool._tended = 0.0
-            pool.submit(0, one)
-            while pool.pending:
-                pool._tended = 0.0
-                pool.next()
+    pool = CompanionPool(2, team=team)
+    pool.submit(0, one)
+    with pool, pytest.raises(StepError, match=r"TW589(.|\n)*2 of 2 companions(.|\n)*0/2 nodes") as caught:
+        pool.next()
     assert caught.value.retryable
     assert there.stopped
     assert list(documents.names("runs")) == []
@@ -165,7 +163,7 @@ class Answers:
         self.pods, self.asked = pods, []
 
     def call(self, method, path, **more):
-        self.asked.append((method, path))
+        self.asked.append((method, path, more))
         if isinstance(self.pods[0], Exception):
             raise self.pods[0]
         return {"items": list(self.pods)}
