@@ -10,7 +10,7 @@ import shutil
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -129,7 +129,8 @@ def _forget(root: Path) -> None:
     """A warm worker's next request has its own code, in its own folder: modules of this one must not answer."""
     own = f"{root}{os.sep}"
     for name, module in tuple(sys.modules.items()):
-        places = [getattr(module, "__file__", None), *(getattr(module, "__path__", None) or ())]
+        path = getattr(module, "__path__", None)  # torch has modules of which it is anything
+        places = [getattr(module, "__file__", None), *(path if isinstance(path, Iterable) else ())]
         if any(isinstance(place, str) and place.startswith(own) for place in places):
             del sys.modules[name]
     importlib.invalidate_caches()

@@ -6,6 +6,7 @@ steps' environment needs no client of Kubernetes.
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import ssl
@@ -21,6 +22,7 @@ from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.launchers.companions import MODULE
 from tradewind_runtime.launchers.pod import CONTAINER, LABEL
 
+logging.getLogger("httpx").setLevel(logging.WARNING)  # else each question is a line of the step's log
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _JOB, _INDEX = "batch.kubernetes.io/job-name", "batch.kubernetes.io/job-completion-index"
 _TOLD_WITHIN = 5.0  # seconds, until Kubernetes knows how a container ended

@@ -182,7 +182,7 @@ def test_workers_end_with_the_step(lake, tmp_path):
 
     killer = threading.Thread(target=kill)
     killer.start()
-    with pytest.raises(StepError, match="TW590.*SIGKILL"):
+    with pytest.raises(StepError, match=r"TW590.*SIGKILL"):
         launch.run()
     killer.join()
     assert not companions_of(lake)
