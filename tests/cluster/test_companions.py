@@ -180,7 +180,7 @@ def test_a_killed_worker_is_told_and_the_retry_goes_on(place: Place, features: D
     place.kubectl("delete", "pod", place.companions()[0], "--now", "--wait=false")
     place.ended(name)
     print(f"given up {time.monotonic() - killed:.1f} s after the kill\n{place.error(wanted)}")
-    assert re.match(r"TW549: worker [12] of 0 to 2 was lost: it ", str(place.error(wanted)))
+    assert re.match(r"TW549: rank [12] of 3 workers was lost: it ", str(place.error(wanted)))
     assert place.error(wanted).retryable
     place.nothing_left()
     again = place.start(wanted, attempt=2)

@@ -97,7 +97,7 @@ class _Watch:
                     return
 
     def _reason(self, rank: int, word: Mapping[str, Any]) -> StepError:
-        who = f"worker {rank} of 0 to {self._team.count}"
+        who = f"rank {rank} of {self._team.count + 1} workers"
         if "problems" not in word:
             how = self._team.companions.how(rank - 1)
             return StepError(

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 EVEN = False
+_LEAVING = 10  # seconds
 _LONG = 86_400  # seconds: whoever is gone is noticed by the step, and who only is slow may be
 
 
@@ -20,6 +21,8 @@ def lead(host: str, workers: int) -> Iterator[dict[str, Any]]:
     tracker.start()
     try:
         yield dict(tracker.worker_args())
+        with suppress(XGBoostError, ValueError):
+            tracker.wait_for(_LEAVING)  # else those that leave later than rank 0 find nobody to tell
     finally:
         with suppress(XGBoostError):  # where not everybody came, or stayed
             tracker.free()

@@ -122,7 +122,7 @@ def test_an_estimator_needs_no_function(lake):
 @pytest.mark.parametrize(
     ("text", "said", "place"),
     [
-        (FAILS, "TW549.*worker 2 of 0 to 2 failed: mine:train failed: KeyError: 'nothing'", "include/models/mine.py"),
+        (FAILS, "TW549.*rank 2 of 3 workers failed: mine:train failed: KeyError: 'nothing'", "include/models/mine.py"),
         (OWN, "TW550.*mine:train failed: ValueError: of my own", "include/models/mine.py"),
     ],
 )
@@ -154,7 +154,7 @@ def test_a_killed_worker_is_told_within_seconds_and_the_retry_goes_on(lake, tmp_
 
     killer = threading.Thread(target=kill)
     killer.start()
-    with pytest.raises(StepError, match=r"TW549.*worker 1 of 0 to 2 was lost: it was killed by SIGKILL") as caught:
+    with pytest.raises(StepError, match=r"TW549.*rank 1 of 3 workers was lost: it was killed by SIGKILL") as caught:
         launch.run()
     killer.join()
     print(f"told after {time.monotonic() - killed[0]:.1f} s")

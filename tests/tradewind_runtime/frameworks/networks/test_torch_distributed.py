@@ -101,7 +101,7 @@ def test_a_killed_worker_is_told_and_the_retry_goes_on(lake, tmp_path):
 
     killer = threading.Thread(target=kill)
     killer.start()
-    with pytest.raises(StepError, match=r"TW549.*worker 1 of 0 to 1 was lost: it was killed by SIGKILL"):
+    with pytest.raises(StepError, match=r"TW549.*rank 1 of 2 workers was lost: it was killed by SIGKILL"):
         Launch(wanted, documents, sys.executable, on_line=lines.append).run()
     killer.join()
     assert time.monotonic() - killed[0] < 15
