@@ -47,9 +47,11 @@ def _assembled(team: Team) -> dict[int, Line]:
         found |= {index + 1: line for index, line in team.switchboard.calls(_LOOK)}
         looks += 1
         if len(found) < team.count and looks % _TEND == 0:
-            lost = [rank for rank, line in found.items() if line.poll()]  # they have nothing to say yet
-            if lost or not team.companions.tend() or team.waited > team.patience:
-                raise team.late(len(found) - len(lost))
+            if not team.companions.tend() or team.waited > team.patience:
+                raise team.late(len(found))
+        for rank, line in found.items():
+            if line.poll():  # before it is told where to meet, it has only bad news
+                raise _reason(team, rank, _word(line))
     return found
 
 
@@ -86,29 +88,12 @@ class _Watch:
         while left and not self._over.is_set():
             said = heard(left.values(), _LOOK)
             for rank in [rank for rank, line in left.items() if line in said]:
-                try:
-                    word = left[rank].recv()
-                except (EOFError, OSError):
-                    word = {}
+                word = _word(left[rank])
                 if word.get("done"):
                     del left[rank]
                 elif not self._over.is_set():
-                    self._give_up(self._reason(rank, word))
+                    self._give_up(_reason(self._team, rank, word))
                     return
-
-    def _reason(self, rank: int, word: Mapping[str, Any]) -> StepError:
-        who = f"rank {rank} of {self._team.count + 1} workers"
-        if "problems" not in word:
-            how = self._team.companions.how(rank - 1)
-            return StepError(
-                "TW549", f"{who} was lost: it {how}", fix="nothing, or more `resources:`: it is tried again",
-                docs="failures/train.md",
-            )  # fmt: skip
-        problem = Problem.model_validate(word["problems"][0])
-        return StepError(
-            "TW549", f"{who} failed: {problem.message}", retryable=word["retryable"], file=problem.file,
-            line=problem.line, got=problem.code, fix=problem.fix, docs="failures/train.md",
-        )  # fmt: skip
 
     def _give_up(self, reason: StepError) -> None:
         """The reason is left first of all: the framework may end this process in its own way."""
@@ -121,3 +106,26 @@ class _Watch:
         print(reason, flush=True)
         self._team.companions.stop()
         os._exit(_RETRYABLE if reason.retryable else _FINAL)
+
+
+def _word(line: Line) -> dict[str, Any]:
+    """What a worker says; nothing where it is gone."""
+    try:
+        return dict(line.recv())
+    except (EOFError, OSError):
+        return {}
+
+
+def _reason(team: Team, rank: int, word: Mapping[str, Any]) -> StepError:
+    who = f"rank {rank} of {team.count + 1} workers"
+    if "problems" not in word:
+        how = team.companions.how(rank - 1)
+        return StepError(
+            "TW549", f"{who} was lost: it {how}", fix="nothing, or more `resources:`: it is tried again",
+            docs="failures/train.md",
+        )  # fmt: skip
+    problem = Problem.model_validate(word["problems"][0])
+    return StepError(
+        "TW549", f"{who} failed: {problem.message}", retryable=word["retryable"], file=problem.file,
+        line=problem.line, got=problem.code, fix=problem.fix, docs="failures/train.md",
+    )  # fmt: skip

@@ -58,6 +58,15 @@ def train(ctx):
 def helper():
     return {}["nothing"]
 """
+#: Rank 0 is where no exception reaches it, as in a collective that nobody answers.
+STUCK = """
+import time
+
+def train(ctx):
+    if ctx.rank == 0:
+        time.sleep(120)
+    raise OSError("the disk went")
+"""
 OWN = """
 def train(ctx):
     if ctx.rank == 0:
@@ -123,6 +132,11 @@ def test_an_estimator_needs_no_function(lake):
     ("text", "said", "place"),
     [
         (FAILS, "TW549.*rank 2 of 3 workers failed: mine:train failed: KeyError: 'nothing'", "include/models/mine.py"),
+        (
+            STUCK,
+            "TW549.*rank [12] of 3 workers failed: mine:train failed: OSError: the disk went",
+            "include/models/mine.py",
+        ),
         (OWN, "TW550.*mine:train failed: ValueError: of my own", "include/models/mine.py"),
     ],
 )
@@ -132,7 +146,7 @@ def test_a_workers_own_error_is_told_with_its_place(lake, text, said, place):
     with pytest.raises(StepError, match=said) as caught:
         launch.run()
     assert caught.value.problems[0].file == place
-    assert not caught.value.retryable
+    assert caught.value.retryable is (text == STUCK)
     assert time.monotonic() - began < 60
     assert not companions_of(lake)
 
