@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count
 from typing import Any, Self
 
 from tradewind_runtime.context import StepContext
@@ -42,13 +43,12 @@ def led(context: StepContext, spec: Distributed, meeting: Rendezvous) -> Iterato
 def _assembled(team: Team) -> dict[int, Line]:
     """A line to each rank but 0."""
     found: dict[int, Line] = {}
-    looks = 0
-    while len(found) < team.count:
+    for look in count(1):
         found |= {index + 1: line for index, line in team.switchboard.calls(_LOOK)}
-        looks += 1
-        if len(found) < team.count and looks % _TEND == 0:
-            if not team.companions.tend() or team.waited > team.patience:
-                raise team.late(len(found))
+        if len(found) == team.count:
+            break
+        if look % _TEND == 0 and not (team.companions.tend() and team.waited < team.patience):
+            raise team.late(len(found))
         for rank, line in found.items():
             if line.poll():  # before it is told where to meet, it has only bad news
                 raise _reason(team, rank, _word(line))
