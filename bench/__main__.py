@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ("parsing", "latency", "tuning", "drift", "serving")
+NAMES = ("parsing", "latency", "tuning", "drift", "serving", "distributed")
 
 
 def main() -> int:

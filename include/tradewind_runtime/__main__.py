@@ -9,7 +9,6 @@ goes to `<request>.usage.json`, however it ends.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import signal
@@ -23,7 +22,7 @@ from tradewind_runtime.connections import connection, store_options
 from tradewind_runtime.contract.errors import Problem, StepError
 from tradewind_runtime.contract.request import StepRequest
 from tradewind_runtime.documents import Documents
-from tradewind_runtime.launchers.exchange import ERROR, USAGE, beside
+from tradewind_runtime.launchers.exchange import ERROR, USAGE, beside, leave
 from tradewind_runtime.usage import measured
 
 RETRYABLE, FINAL = 3, 4
@@ -59,20 +58,15 @@ def _do(request: StepRequest, documents: Documents, error_path: str) -> int:
 
         execute(request)
     except StepError as error:
-        _leave(documents, error_path, error.problems, error.retryable)
+        leave(documents, error_path, error.problems, retryable=error.retryable)
         print(error, file=sys.stderr)
         return RETRYABLE if error.retryable else FINAL
     except Exception as error:
         traceback.print_exc()
         problem = Problem(code="TW500", message=f"{type(error).__name__}: {error}", fix="see the traceback above")
-        _leave(documents, error_path, (problem,), True)
+        leave(documents, error_path, (problem,), retryable=True)
         return 1
     return 0
-
-
-def _leave(documents: Documents, path: str, problems: tuple[Problem, ...], retryable: bool) -> None:
-    body = {"retryable": retryable, "problems": [problem.model_dump(mode="json") for problem in problems]}
-    documents.put(path, json.dumps(body, default=str).encode())
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:

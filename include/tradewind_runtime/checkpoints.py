@@ -71,6 +71,19 @@ class Checkpoints:
         return list(self.documents.names(self.folder))
 
 
+class Borrowed(Checkpoints):
+    """Another's, to go on from: whoever has these keeps none."""
+
+    def save(self, step: int, state: bytes | Path) -> None:
+        """Nothing."""
+
+    def offer(self, step: int, state: Callable[[], bytes | Path]) -> None:
+        """Nothing."""
+
+    def clear(self) -> None:
+        """Nothing."""
+
+
 def checkpoints_path(fingerprint: str) -> str:
     """Where a request keeps its states, below the lake; a retry of it finds them there."""
     return f"checkpoints/{fingerprint}"

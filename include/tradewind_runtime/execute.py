@@ -44,8 +44,8 @@ def execute(request: StepRequest) -> StepResult:
         return done
     step = importlib.import_module(f"tradewind_runtime.steps.{request.step}")
     started = datetime.now(UTC)
-    with _scratch() as scratch, _user_code(request, lake, scratch) as code:
-        outcome = step.run(StepContext(request, lake, scratch / "work", code))
+    with opened(request, lake) as context:
+        outcome = step.run(context)
     result = StepResult(
         **dict(outcome),
         fingerprint=request.fingerprint,
@@ -64,6 +64,13 @@ def execute(request: StepRequest) -> StepResult:
     assert adopted is not None, "a result that exists can be read"
     log.info("another attempt was first: adopting its result")
     return adopted
+
+
+@contextmanager
+def opened(request: StepRequest, lake: Lake) -> Iterator[StepContext]:
+    """What a step is given, for as long as it runs."""
+    with _scratch() as scratch, _user_code(request, lake, scratch) as code:
+        yield StepContext(request, lake, scratch / "work", code)
 
 
 def _clear(request: StepRequest, lake: Lake) -> None:

@@ -17,7 +17,7 @@ from tradewind_runtime import devices, estimators, metrics, splits
 from tradewind_runtime.checkpoints import Checkpoints, checkpoints_path
 from tradewind_runtime.context import StepContext
 from tradewind_runtime.contract.errors import StepError
-from tradewind_runtime.contract.refs import DatasetRef
+from tradewind_runtime.contract.refs import DatasetRef, ValueRef
 from tradewind_runtime.contract.request import StepRequest
 from tradewind_runtime.contract.train import TrainConfig
 from tradewind_runtime.execute import open_lake
@@ -27,6 +27,13 @@ from tradewind_runtime.training import Rows, TrainContext, classes_of, feature_n
 log = logging.getLogger("tradewind")
 #: Trying again may help against these; against anything else that user code raises it cannot.
 _PASSING = (MemoryError, OSError, EOFError)
+
+
+def given(context: StepContext, config: TrainConfig) -> TrainContext:
+    """The context of the training itself: with the best parameters that are known."""
+    best = context.request.inputs.get("best")
+    found = dict(best.value).get("params") if isinstance(best, ValueRef) else None
+    return prepare(context, config, found if isinstance(found, dict) else {})
 
 
 def prepare(

@@ -84,6 +84,7 @@ class TrainContext:
     task: Task = "binary"
     seed: int = 7
     threads: int = 1
+    rank: int = 0
     workers: int = 1
     forced_device: Literal["cpu", "cuda"] | None = None
     checkpoints: Checkpoints = field(default_factory=Checkpoints)

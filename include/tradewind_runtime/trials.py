@@ -57,7 +57,8 @@ class Trials:
 
     def request_of(self, params: dict[str, Any], index: int) -> StepRequest:
         """A trial's request. How many others there are does not matter to it, so a longer sweep takes it over."""
-        config = self.config.model_copy(update={"tune": self.tune.alone(), "trial_params": params})
+        alone = self.config.train.model_copy(update={"distributed": None})
+        config = self.config.model_copy(update={"train": alone, "tune": self.tune.alone(), "trial_params": params})
         return self.request.model_copy(
             update={
                 "step": "trial",

@@ -36,6 +36,7 @@ CODES: dict[str, str] = {
     "TW131": "A word in braces that stands for nothing here.",
     "TW132": "A param without a default in a pipeline that starts by itself.",
     "TW133": "Trials that are to be stopped early, and an estimator without steps.",
+    "TW134": "An estimator that cannot learn on several workers, or not by that framework.",
     "TW140": "The file of a function or job does not exist.",
     "TW141": "The file does not define the function.",
     "TW142": "The file of user code is not Python.",

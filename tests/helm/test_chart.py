@@ -204,6 +204,20 @@ def test_a_pipelines_spark_may_handle_pods_where_that_is_asked_for():
         assert binding["subjects"] == [{"kind": "ServiceAccount", "name": account, "namespace": namespace}]
 
 
+def test_only_pipelines_that_ask_for_companions_may_start_them():
+    teams = [{"name": "fraud", "namespace": "ml-fraud", "pipelines": [{"name": "claims", "companions": True}]}]
+    documents = rendered("small", {"pipelines": [{"name": "a", "companions": True}, {"name": "b"}], "teams": teams})
+    for namespace, account in ((NAMESPACE, "tradewind-a"), ("ml-fraud", "tradewind-claims")):
+        role = of_kind(documents, "Role", namespace)["ml-companions"]
+        assert {one: tuple(rule["verbs"]) for rule in role["rules"] for one in rule["resources"]} == {
+            "jobs": ("get", "list", "watch", "create", "delete"), "pods": ("get", "list"),
+        }  # fmt: skip
+        binding = of_kind(documents, "RoleBinding", namespace)["ml-companions"]
+        assert binding["roleRef"]["name"] == "ml-companions"
+        assert binding["subjects"] == [{"kind": "ServiceAccount", "name": account, "namespace": namespace}]
+    assert "ml-companions" not in of_kind(usual("small"), "Role")
+
+
 def test_airflow_may_look_at_nodes_where_that_is_asked_for():
     documents = rendered("small", {"launcherNodes": True})
     (role,) = [one for one in documents if one["kind"] == "ClusterRole"]

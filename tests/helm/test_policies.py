@@ -56,7 +56,7 @@ def one_way(policies: list[Document], end: End, other: End, port: int, way: str)
         return True
     key, whom = ("egress", "to") if way == "Egress" else ("ingress", "from")
     return any(
-        ("ports" not in rule or port in {one["port"] for one in rule["ports"]})
+        ("ports" not in rule or any(one["port"] <= port <= one.get("endPort", one["port"]) for one in rule["ports"]))
         and (whom not in rule or any(is_peer(peer, other, end.namespace) for peer in rule[whom]))
         for p in mine
         for rule in p["spec"].get(key, [])
@@ -146,6 +146,21 @@ def test_sparks_driver_and_its_executors_reach_each_other_and_no_other_pipelines
         assert not may(documents, wrong, executor, 7079)
     assert not may(documents, executor, ours(documents, "ml-mlflow"), 5000)
     assert not may(documents, of(EXECUTOR, "churn"), End(address="10.1.2.3"), 443)
+
+
+def test_a_step_and_its_companions_reach_each_other_and_kubernetes_and_nobody_elses():
+    asked = [{"name": "flights", "companions": True}, {"name": "churn"}]
+    documents = rendered("small", {"networkPolicy": {"enabled": True}, "pipelines": asked})
+    one, other = ({**STEP, "tradewind.dev/pipeline": name} for name in ("flights", "churn"))
+    companion = End.pod(one | {"tradewind.dev/companion": "true"})
+    for port in (1024, 43210):
+        assert may(documents, End.pod(one), companion, port)
+        assert may(documents, companion, End.pod(one), port)
+    assert not may(documents, End.pod(one), companion, 22)
+    assert not may(documents, End.pod(other), companion, 43210)
+    assert not may(documents, STRANGER, companion, 43210)
+    assert may(documents, End.pod(one), End(address="172.16.0.1"), 443)
+    assert not may(documents, End.pod(other), End(address="172.16.0.1"), 443)
 
 
 def test_a_teams_own_way_out_is_not_its_neighbours():

@@ -51,8 +51,12 @@ def rows(count: int = 1500, days: int = 30, seed: int = 1, task: str = "binary")
 
 
 def store(root: Path, table: pa.Table, name: str = "p/features") -> DatasetRef:
-    lake = Lake(root.as_uri()).table(name)
-    version = lake.commit(lake.stage(table.to_batches(), table.schema, cut_by="at"), schema=table.schema, replace="all")
+    return stored(Lake(root.as_uri()), table, name)
+
+
+def stored(lake: Lake, rows: pa.Table, name: str = "p/features") -> DatasetRef:
+    table = lake.table(name)
+    version = table.commit(table.stage(rows.to_batches(), rows.schema, cut_by="at"), schema=rows.schema, replace="all")
     return DatasetRef(table=name, version=version)
 
 
@@ -82,6 +86,10 @@ def train_config(**train: Any) -> dict[str, Any]:
 
 
 def archive(root: Path, **modules: str) -> CodeRef:
+    return archived(Documents(root.as_uri()), **modules)
+
+
+def archived(documents: Documents, **modules: str) -> CodeRef:
     """User code, in the lake as the operator would have put it."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
@@ -90,5 +98,5 @@ def archive(root: Path, **modules: str) -> CodeRef:
             info.size = len(text.encode())
             tar.addfile(info, io.BytesIO(text.encode()))
     digest = hashlib.sha256(repr(sorted(modules.items())).encode()).hexdigest()
-    Documents(root.as_uri()).create(f"code/{digest}.tar.gz", buffer.getvalue())
+    documents.create(f"code/{digest}.tar.gz", buffer.getvalue())
     return CodeRef(archive=digest, closure=digest)

@@ -168,6 +168,13 @@ matchLabels: {app.kubernetes.io/managed-by: tradewind, app.kubernetes.io/compone
 matchLabels: {app.kubernetes.io/managed-by: tradewind, app.kubernetes.io/component: executor}
 {{- end }}
 
+{{/* Of a namespace: the names of its pipelines whose steps may start more pods. */}}
+{{- define "tradewind.companions" -}}
+{{- $found := list -}}
+{{- range .pipelines }}{{ if .companions }}{{ $found = append $found .name }}{{ end }}{{ end -}}
+{{ toJson $found }}
+{{- end }}
+
 {{- define "tradewind.airflow" -}}
 matchLabels: {tier: airflow}
 {{- end }}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, WrapSerializer, model_validator
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, WrapSerializer, model_validator
 
 from tradewind_runtime.contract.base import Frozen, Name
 from tradewind_runtime.contract.resources import Resources
@@ -21,6 +21,22 @@ Estimator = Literal[
     "sklearn.HistGradientBoostingRegressor",
     "sklearn.Ridge",
 ]
+
+
+def _known(framework: Any) -> Any:
+    if framework in ("tensorflow", "keras", "ray", "horovod", "spark", "dask"):
+        msg = f"training on several workers with {framework} is not there yet; xgboost and torch are"
+        raise ValueError(msg)
+    return framework
+
+
+class Distributed(Frozen):
+    """One training on several workers: the step's own process, and others like it."""
+
+    workers: int = Field(ge=2, le=64, description="So many, the step's own among them; each learns from its share.")
+    framework: Annotated[Literal["xgboost", "torch"], BeforeValidator(_known)] = Field(
+        description="What they talk by: XGBoost's own collective, or torch.distributed."
+    )
 
 
 class Train(Frozen):
@@ -47,6 +63,7 @@ class Train(Frozen):
     resources: Resources | None = Field(
         None, description="What training, and a sweep, asks for; that of `defaults` if not given."
     )
+    distributed: Distributed | None = Field(None, description="On several workers at once; on one if not given.")
 
     @model_validator(mode="after")
     def _one(self) -> Train:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -127,15 +128,19 @@ class Tune(Frozen):
 
     hyperopt: Hyperopt | None = Field(None, description="Hyperopt.")
     optuna: Optuna | None = Field(None, description="Optuna.")
+    workers: Literal["processes", "pods"] | None = Field(
+        None,
+        description="What runs trials, `parallel` of them: processes of the step (the default), or pods like its own.",
+    )
 
     @model_validator(mode="after")
     def _one(self) -> Tune:
-        return _exactly_one(self, "tune")
+        return _exactly_one(self, "tune", ("hyperopt", "optuna"))
 
     @property
     def tuner(self) -> str:
         """The tuner's name: its key here, and its module."""
-        return next(name for name in Tune.model_fields if getattr(self, name) is not None)
+        return "hyperopt" if self.hyperopt else "optuna"
 
     @property
     def search(self) -> Search:
@@ -146,11 +151,11 @@ class Tune(Frozen):
     def alone(self) -> Tune:
         """The same for one trial, to which it does not matter how many others there are."""
         one = {"trials": 1, "parallel": 1, "max_failures": 0, "budget": None}
-        return self.model_copy(update={self.tuner: self.search.model_copy(update=one)})
+        return self.model_copy(update={self.tuner: self.search.model_copy(update=one), "workers": None})
 
 
-def _exactly_one(model: One, name: str) -> One:
-    fields = type(model).model_fields
+def _exactly_one(model: One, name: str, among: Iterable[str] = ()) -> One:
+    fields = tuple(among) or tuple(type(model).model_fields)
     given = [field for field in fields if getattr(model, field) is not None]
     if len(given) != 1:
         msg = f"{name} has exactly one of {', '.join(fields)}; got {', '.join(given) or 'none'}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +61,19 @@ def request_path(request: StepRequest | StepResult) -> str:
 def beside(path: str, what: str) -> str:
     """Where something about a request lies."""
     return f"{path.removesuffix('.json')}.{what}.json"
+
+
+def leave(documents: Documents, path: str, problems: Iterable[Problem], *, retryable: bool) -> None:
+    """Why a request failed, for whoever started it.
+
+    Args:
+        documents: of the lake.
+        path: of the reason, `beside` the request.
+        problems: what is wrong.
+        retryable: whether trying again may help.
+    """
+    body = {"retryable": retryable, "problems": [problem.model_dump(mode="json") for problem in problems]}
+    documents.put(path, json.dumps(body, default=str).encode())
 
 
 def usage_of(documents: Documents, of: StepRequest | StepResult) -> Usage | None:

@@ -7,31 +7,29 @@ that started it.
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import logging
 import multiprocessing
 import os
 import signal
 import sys
-import threading
-import time
 import traceback
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Self
 
 from tradewind_runtime.contract.errors import Problem, StepError
 from tradewind_runtime.contract.request import StepRequest, StepResult
+from tradewind_runtime.launchers.lines import Pipe, heard
+from tradewind_runtime.launchers.orphans import die_with
 
 log = logging.getLogger("tradewind")
 ATTEMPTS = 2  # a worker may be killed for memory that another one held
-_PR_SET_PDEATHSIG = 1
-_READY = "ready"  # a worker's first word
+READY = "ready"  # a worker's first word
 
 
 @dataclass(frozen=True)
@@ -45,18 +43,23 @@ class Done:
 
 
 @dataclass
-class _Task:
+class Task:
+    """A request, and what has been tried of it."""
+
     key: int
     request: StepRequest
     attempts: int = 0
     began: datetime | None = None  # the first attempt
 
 
-@dataclass
-class _Worker:
-    process: Any
-    pipe: Connection
-    task: _Task | None = None
+@dataclass(eq=False)
+class Worker:
+    """One that does a request at a time."""
+
+    pipe: Pipe
+    process: Any = None  # of this machine's workers
+    index: int = 0  # of a companion
+    task: Task | None = None
     ready: bool = False  # has imported what it is to
 
     def begin(self) -> None:
@@ -78,8 +81,8 @@ class Pool:
     size: int
     preload: Sequence[str] = ()
     threads: int = 1
-    _workers: list[_Worker] = field(default_factory=list, init=False)
-    _waiting: deque[_Task] = field(default_factory=deque, init=False)
+    _workers: list[Worker] = field(default_factory=list, init=False)
+    _waiting: deque[Task] = field(default_factory=deque, init=False)
 
     def __enter__(self) -> Self:
         self._workers = [self._start() for _ in range(self.size)]
@@ -121,20 +124,22 @@ class Pool:
 
     def submit(self, key: int, request: StepRequest) -> None:
         """Have a request done by the next free worker."""
-        self._waiting.append(_Task(key, request))
+        self._waiting.append(Task(key, request))
         self._hand_out()
 
     def next(self) -> list[Done]:
         """Wait until at least one request has come back."""
         done: list[Done] = []
         while not done and self.pending:
-            busy = {worker.pipe: worker for worker in self._workers if worker.task is not None}
-            for pipe in wait(list(busy)):
-                assert isinstance(pipe, Connection)
-                if (found := self._collect(busy[pipe])) is not None:
-                    done.append(found)
+            done += [found for worker in self._heard() if (found := self._collect(worker)) is not None]
             self._hand_out()
         return done
+
+    def _heard(self) -> list[Worker]:
+        """Those with a task who have something to say, or have died; waits for the first."""
+        busy = [worker for worker in self._workers if worker.task is not None]
+        said = heard(worker.pipe for worker in busy)
+        return [worker for worker in busy if worker.pipe in said]
 
     def _hand_out(self) -> None:
         for worker in list(self._workers):
@@ -151,7 +156,7 @@ class Pool:
                 self._waiting.appendleft(task)
                 self._replace(worker)
 
-    def _collect(self, worker: _Worker) -> Done | None:
+    def _collect(self, worker: Worker) -> Done | None:
         task = worker.task
         assert task is not None
         worker.task = None
@@ -159,7 +164,7 @@ class Pool:
             answer = worker.pipe.recv()
         except (EOFError, OSError):
             return self._died(worker, task)
-        if answer == _READY:
+        if answer == READY:
             worker.task, worker.ready = task, True
             worker.begin()
             return None
@@ -174,11 +179,9 @@ class Pool:
             return None
         return Done(task.key, error=error, began=task.began)
 
-    def _died(self, worker: _Worker, task: _Task) -> Done | None:
-        worker.process.join(5)
-        code = worker.process.exitcode
+    def _died(self, worker: Worker, task: Task) -> Done | None:
+        how = self._how(worker)
         self._replace(worker)
-        how = f"was killed by {signal.Signals(-code).name}" if code and code < 0 else f"ended with exit code {code}"
         log.warning("%s: its worker %s (attempt %d of %d)", task.request.id, how, task.attempts, ATTEMPTS)
         if task.attempts < ATTEMPTS:
             self._waiting.append(task)
@@ -193,39 +196,48 @@ class Pool:
             began=task.began,
         )
 
-    def _replace(self, worker: _Worker) -> None:
+    def _how(self, worker: Worker) -> str:
+        worker.process.join(5)
+        code = worker.process.exitcode
+        return f"was killed by {signal.Signals(-code).name}" if code and code < 0 else f"ended with exit code {code}"
+
+    def _replace(self, worker: Worker) -> None:
         worker.pipe.close()
         worker.process.kill()
         worker.process.join()
         self._workers[self._workers.index(worker)] = self._start()
 
-    def _start(self) -> _Worker:
+    def _start(self) -> Worker:
         context = multiprocessing.get_context("spawn")  # a fork would share locks of threads that it does not have
         ours, theirs = context.Pipe()
         process = context.Process(target=_work, args=(theirs, tuple(self.preload), self.threads, os.getpid()))
         process.start()
         theirs.close()
-        return _Worker(process, ours)
+        return Worker(ours, process)
 
 
 def _work(pipe: Connection, preload: Sequence[str], threads: int, parent: int) -> None:
     """A worker's life: a request in, a result or a reason out."""
-    _die_with(parent)
+    die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"):
         os.environ[name] = str(threads)
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    serve(pipe, preload)
+
+
+def serve(pipe: Pipe, preload: Sequence[str]) -> None:
+    """Do one request after another, until nobody is there who asks."""
     for name in preload:
         importlib.import_module(name)
-    pipe.send(_READY)
-    while True:
-        try:
-            text = pipe.recv()
-        except (EOFError, OSError):
-            return
-        pipe.send(_do(text))
+    try:
+        pipe.send(READY)
+        while True:
+            pipe.send(_do(pipe.recv()))
+    except (EOFError, OSError):
+        return
 
 
 def _do(text: str) -> tuple[str | None, list[dict[str, Any]], bool]:
@@ -238,16 +250,3 @@ def _do(text: str) -> tuple[str | None, list[dict[str, Any]], bool]:
     except Exception as error:  # whatever it is, the parent is to hear of it
         traceback.print_exc()
         return None, [{"code": "TW500", "message": f"{type(error).__name__}: {error}"}], True
-
-
-def _die_with(parent: int) -> None:
-    """Linux sends the signal itself; elsewhere, and for a parent that is gone already, a thread looks."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.2)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    threading.Thread(target=watch, name="parent-watch", daemon=True).start()

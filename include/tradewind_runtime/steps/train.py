@@ -7,11 +7,11 @@ from datetime import UTC
 from pathlib import Path
 from typing import Any
 
-from tradewind_runtime import artefacts, learning
+from tradewind_runtime import artefacts, distributed, learning
 from tradewind_runtime.context import StepContext
 from tradewind_runtime.contract.base import canonical, digest
 from tradewind_runtime.contract.errors import StepError
-from tradewind_runtime.contract.refs import ValueRef, Window
+from tradewind_runtime.contract.refs import Window
 from tradewind_runtime.contract.request import StepOutcome
 from tradewind_runtime.contract.split import Split
 from tradewind_runtime.contract.train import TrainConfig
@@ -25,11 +25,9 @@ SOME = 1000
 def run(context: StepContext) -> StepOutcome:
     """Learn with the best parameters that are known, save, and score what was saved on the validation rows."""
     config = context.config(TrainConfig)
-    best = context.request.inputs.get("best")
-    found = dict(best.value).get("params") if isinstance(best, ValueRef) else None
-    given = learning.prepare(context, config, found if isinstance(found, dict) else {})
+    given = learning.given(context, config)
     context.log.info("training on %d rows with %s", len(given.train), given.params)
-    model = learning.fit(context, config, given)
+    model = distributed.fit(context, config, given)
     framework, features = framework_of(model), learning.columns(model, given)
     valid = Rows(given.valid.table, features, given.label, given.classes)
     some = Rows(valid.table.slice(0, SOME), features, given.label, given.classes).numpy()[0]

@@ -15,6 +15,7 @@ from tradewind_runtime.contract.refs import ValueRef
 from tradewind_runtime.contract.request import StepOutcome, StepRequest
 from tradewind_runtime.contract.sweep import Trial
 from tradewind_runtime.contract.train import TrainConfig
+from tradewind_runtime.launchers.companion_pool import CompanionPool
 from tradewind_runtime.launchers.pool import Done, Pool
 from tradewind_runtime.sweeps import Sweep
 from tradewind_runtime.tracking import Summary, Tracker
@@ -70,7 +71,7 @@ class _Searching:
         starts = self._next(size, ())  # what an earlier attempt has done needs no worker
         if not starts:
             return
-        with Pool(size, PRELOAD, threads) as pool:
+        with self._pool(size, threads) as pool:
             for index, request in starts:
                 pool.submit(index, request)
             while pool.pending:
@@ -81,6 +82,12 @@ class _Searching:
                 for index, request in self._next(pool.free, pool.under_way):
                     pool.submit(index, request)
                 self._say(over)
+
+    def _pool(self, size: int, threads: int) -> Pool:
+        trials = self.sweep.trials
+        if trials.tune.workers == "pods":
+            return CompanionPool.of(trials.request, trials.documents, size, PRELOAD)
+        return Pool(size, PRELOAD, threads)
 
     def _next(self, free: int, under_way: Sequence[datetime]) -> list[tuple[int, StepRequest]]:
         """What can be started. Where there is a budget, no more than there are workers: what waits is not started."""

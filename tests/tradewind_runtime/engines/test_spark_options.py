@@ -17,9 +17,10 @@ from tradewind_runtime.engines.spark import s3
 from tradewind_runtime.engines.spark.executors import Executors
 from tradewind_runtime.engines.spark.session import options
 from tradewind_runtime.lake import Lake
-from tradewind_runtime.launchers.pod.executors import POD_IP, POD_NAME, TEMPLATE
+from tradewind_runtime.launchers.pod.executors import TEMPLATE
+from tradewind_runtime.launchers.pod.names import ADDRESS, POD
 
-POD = "tw-flight-delays-transform-0123456789"
+DRIVER = "tw-flight-delays-transform-0123456789"
 BODY = {
     "metadata": {"namespace": "ml"},
     "spec": {"containers": [{"name": "executor", "image": "r/steps@sha256:1", "imagePullPolicy": "IfNotPresent"}]},
@@ -40,8 +41,8 @@ def lake(monkeypatch: pytest.MonkeyPatch) -> Lake:
 def driver(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pod that may have executors."""
     monkeypatch.setenv(TEMPLATE, json.dumps(BODY))
-    monkeypatch.setenv(POD_NAME, POD)
-    monkeypatch.setenv(POD_IP, "10.0.0.7")
+    monkeypatch.setenv(POD, DRIVER)
+    monkeypatch.setenv(ADDRESS, "10.0.0.7")
 
 
 def test_a_local_spark_on_a_folder_needs_nothing_else(tmp_path: Path) -> None:
@@ -81,7 +82,7 @@ def test_the_log_of_events_is_asked_for_and_lies_in_the_lake(lake: Lake, tmp_pat
 def test_executors_are_pods_of_this_pod(lake: Lake, tmp_path: Path) -> None:
     found = options({"master": "k8s://", "executors": {"min": 2, "max": 5, "cpu": 1.5}}, tmp_path, lake)
     assert found["spark.master"] == "k8s://https://kubernetes.default.svc"
-    assert found["spark.kubernetes.driver.pod.name"] == POD
+    assert found["spark.kubernetes.driver.pod.name"] == DRIVER
     assert found["spark.kubernetes.namespace"] == "ml"
     assert found["spark.kubernetes.container.image"] == "r/steps@sha256:1"
     assert found["spark.driver.host"] == "10.0.0.7"
@@ -105,7 +106,7 @@ def test_as_many_at_least_as_at_most_are_just_so_many(lake: Lake, tmp_path: Path
 
 @pytest.mark.usefixtures("driver")
 def test_names_of_executors_are_names_of_pods(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(POD_NAME, f"tw-{'p' * 22}-{'s' * 22}-0123456789")
+    monkeypatch.setenv(POD, f"tw-{'p' * 22}-{'s' * 22}-0123456789")
     prefix = options({"master": "k8s://"}, tmp_path, lake)["spark.kubernetes.executor.podNamePrefix"]
     assert len(f"{prefix}-exec-2147483647") <= 63
     assert prefix.endswith("-0123456789")

@@ -5,6 +5,8 @@ One process cannot hold both: where TensorFlow is loaded, the compiler that PyTo
 
 import os
 
-collect_ignore = {"": ["networks"], "torch": ["networks/test_keras.py"], "keras": ["networks/test_pytorch.py"]}[
-    os.environ.get("TRADEWIND_TEST_FRAMEWORK", "")
-]
+collect_ignore = {
+    "": ["networks"],
+    "torch": ["networks/test_keras.py"],
+    "keras": ["networks/test_pytorch.py", "networks/test_torch_distributed.py"],
+}[os.environ.get("TRADEWIND_TEST_FRAMEWORK", "")]

@@ -11,7 +11,8 @@ from tests.restricted import assert_restricted
 from tradewind_runtime.contract.request import StepRequest
 from tradewind_runtime.contract.resources import Resources
 from tradewind_runtime.launchers.pod import PodSettings, pod
-from tradewind_runtime.launchers.pod.executors import CONTAINER, POD_IP, POD_NAME, TEMPLATE
+from tradewind_runtime.launchers.pod.executors import CONTAINER, TEMPLATE
+from tradewind_runtime.launchers.pod.names import ADDRESS, POD
 
 IMAGE = "registry.example.com/tradewind/steps:1"
 SETTINGS = PodSettings(
@@ -43,8 +44,8 @@ def test_a_driver_knows_itself_and_may_ask_kubernetes() -> None:
     made = driver()
     kubernetes_validate.validate(made, "1.34", strict=True)
     assert made["spec"]["automountServiceAccountToken"] is True
-    assert variables(made)[POD_NAME]["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.name"
-    assert variables(made)[POD_IP]["valueFrom"]["fieldRef"]["fieldPath"] == "status.podIP"
+    assert variables(made)[POD]["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.name"
+    assert variables(made)[ADDRESS]["valueFrom"]["fieldRef"]["fieldPath"] == "status.podIP"
 
 
 def test_others_are_told_nothing() -> None:

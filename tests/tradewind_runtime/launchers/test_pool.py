@@ -10,8 +10,11 @@ import time
 import pytest
 from tests.tradewind_runtime.learnable import archive, request, rows, store, train_config
 
+from tradewind_runtime.documents import Documents
+from tradewind_runtime.launchers.companion_pool import CompanionPool
 from tradewind_runtime.launchers.pool import Pool
 
+KINDS = pytest.mark.parametrize("kind", ["processes", "companions"])
 WAIT = """
 import os, pathlib, time
 import xgboost
@@ -42,6 +45,15 @@ def trial(tmp_path):
     return make, marks
 
 
+def opened(kind, size, request):
+    """A pool of either kind."""
+    return Pool(size) if kind == "processes" else CompanionPool.of(request, Documents(request.lake), size, ())
+
+
+def pids_of(pool):
+    return pool.team.companions.pids if isinstance(pool, CompanionPool) else pool.pids
+
+
 def begun(marks, n, count=1):
     until = time.monotonic() + 60
     while len(found := list(marks.glob(f"{n}-*"))) < count:
@@ -57,9 +69,11 @@ def drain(pool):
     return {one.key: one for one in done}
 
 
-def test_requests_come_back_and_a_killed_workers_one_is_done_again(trial):
+@KINDS
+def test_requests_come_back_and_a_killed_workers_one_is_done_again(trial, kind):
     make, marks = trial
-    with Pool(2) as pool:
+    with opened(kind, 2, make(0)) as pool:
+        pool.warm()
         for n in range(3):
             pool.submit(n, make(n))
         (victim,) = begun(marks, 0)
@@ -67,8 +81,8 @@ def test_requests_come_back_and_a_killed_workers_one_is_done_again(trial):
         os.kill(victim, signal.SIGKILL)
         (marks / "go").touch()
         done = drain(pool)
-        assert victim not in pool.pids
-        pids = pool.pids
+        assert victim not in pids_of(pool)
+        pids = pids_of(pool)
     assert {key: one.error for key, one in done.items()} == {0: None, 1: None, 2: None}
     assert all(one.result.metrics["score"] > 0 for one in done.values())
     assert len(begun(marks, 0, 2)) == 2
@@ -77,7 +91,8 @@ def test_requests_come_back_and_a_killed_workers_one_is_done_again(trial):
 
 
 @pytest.mark.server
-def test_a_worker_that_is_killed_twice_is_a_failure_with_a_reason(trial):
+@KINDS
+def test_a_worker_that_is_killed_twice_is_a_failure_with_a_reason(trial, kind):
     make, marks = trial
     killed = set()
 
@@ -87,7 +102,7 @@ def test_a_worker_that_is_killed_twice_is_a_failure_with_a_reason(trial):
             killed.add(pid)
             os.kill(pid, signal.SIGKILL)
 
-    with Pool(1) as pool:
+    with opened(kind, 1, make(7)) as pool:
         pool.submit(7, make(7))
         killer = threading.Thread(target=kill_whoever_begins)
         killer.start()

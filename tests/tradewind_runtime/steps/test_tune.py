@@ -51,8 +51,8 @@ def helper(ctx):
 """
 
 
-def spec(tuner="hyperopt", **more):
-    return {tuner: {"trials": TRIALS, "parallel": 2, "space": SPACE} | more}
+def spec(tuner="hyperopt", workers=None, **more):
+    return {tuner: {"trials": TRIALS, "parallel": 2, "space": SPACE} | more, "workers": workers}
 
 
 def sweep_request(root: Path, **config):
@@ -103,8 +103,9 @@ def wait_for(condition, seconds=60):
 
 
 @pytest.mark.server
-def test_a_killed_sweep_goes_on_and_loses_no_trial(tmp_path):
-    body, folder = slow(tmp_path, "killed")
+@pytest.mark.parametrize("workers", [None, "pods"])
+def test_a_killed_sweep_goes_on_and_loses_no_trial(tmp_path, workers):
+    body, folder = slow(tmp_path, "killed", workers=workers)
     documents = Documents(body.lake)
     process = start(body, "first")
     wait_for(lambda: len(list(documents.names("results/trial"))) >= 2)
@@ -125,11 +126,20 @@ def test_a_killed_sweep_goes_on_and_loses_no_trial(tmp_path):
     assert {path: documents.get(path) for path in asked} == asked
     assert len(list(documents.names("results/trial"))) == TRIALS == result.metrics["trials"]
     whole, _ = slow(tmp_path, "whole")
-    assert scores(result) == scores(execute(whole)), "as if nobody had killed it"
+    assert scores(result) == scores(execute(whole)), "as if nobody had killed it, whoever did the trials"
 
 
 @pytest.mark.server
-@pytest.mark.parametrize(("tuner", "more"), [("hyperopt", {}), ("optuna", {}), ("optuna", PRUNED)])
+@pytest.mark.parametrize(
+    ("tuner", "more"),
+    [
+        ("hyperopt", {}),
+        ("optuna", {}),
+        ("optuna", PRUNED),
+        ("hyperopt", {"workers": "pods"}),
+        ("optuna", PRUNED | {"workers": "pods"}),
+    ],
+)
 def test_killed_at_random_moments_no_trial_is_lost_or_done_twice(tmp_path, tuner, more):
     """Each kill some random time after the last, as often as it takes."""
     chance = random.Random(tuner)
@@ -155,7 +165,7 @@ def test_killed_at_random_moments_no_trial_is_lost_or_done_twice(tmp_path, tuner
     result = execute(body)
     assert kills >= 2, "or the test says too little"
     assert len(list(documents.names("results/trial"))) == TRIALS == result.metrics["trials"]
-    if more:
+    if "prune" in more:
         rungs = [documents.get_model(path, Rung) for path in documents.names("rungs")]
         assert sum(rung.stop is not None for rung in rungs) == result.metrics["pruned"] > 0, "each decision once"
         return
@@ -204,3 +214,14 @@ def test_failed_trials_are_counted_and_too_many_of_them_are_told(tmp_path, tuner
         t["params"]["max_depth"] > 3 for t in result.facts["trials"]
     ]
     assert result.outputs["best"].value["params"]["max_depth"] <= 3
+
+
+def test_trials_in_companions_fail_and_prune_as_elsewhere(tmp_path):
+    root = tmp_path / "lake"
+    config = train_config(function="bad:train") | {"tune": spec(trials=6, max_failures=5, workers="pods")}
+    body = request(root, "tune", config, inputs={"features": store(root, rows(300))}, code=archive(root, bad=BAD))
+    result = execute(body)
+    assert 0 < result.metrics["failed"] <= 5
+    own = spec(trials=6, max_failures=5)
+    assert scores(result) == scores(execute(body.model_copy(update={"config": config | {"tune": own}})))
+    assert list(Documents(root.as_uri()).names("runs")) == [], "the post is gone, with its key"

@@ -14,7 +14,8 @@ from tradewind_runtime.contract.base import Frozen
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.resources import Size, mebibytes
 from tradewind_runtime.lake import Lake
-from tradewind_runtime.launchers.pod.executors import CONTAINER, POD_IP, POD_NAME, SCRATCH, TEMPLATE
+from tradewind_runtime.launchers.pod.executors import CONTAINER, SCRATCH, TEMPLATE
+from tradewind_runtime.launchers.pod.names import ADDRESS, POD
 
 MASTER = "k8s://https://kubernetes.default.svc"
 #: Fixed, so that a network policy can name them.
@@ -72,7 +73,7 @@ def options(settings: Mapping[str, Any], scratch: Path, lake: Lake | None) -> di
     file.write_text(template)
     pod = json.loads(template)
     container = pod["spec"]["containers"][0]
-    name, address = os.environ[POD_NAME], os.environ[POD_IP]
+    name, address = os.environ[POD], os.environ[ADDRESS]
     return {
         "spark.kubernetes.namespace": pod["metadata"]["namespace"],
         "spark.kubernetes.driver.pod.name": name,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from copy import deepcopy
 from typing import Any
 
@@ -12,8 +11,7 @@ from tradewind_runtime.launchers.pod.settings import PodSettings
 
 CONTAINER = "executor"
 SCRATCH = "/scratch"
-#: Variables of the driver's pod.
-TEMPLATE, POD_NAME, POD_IP = "TRADEWIND_EXECUTOR_POD", "TRADEWIND_POD_NAME", "TRADEWIND_POD_IP"
+TEMPLATE = "TRADEWIND_EXECUTOR_POD"  # of the driver's variables: how its executors look
 #: By this name Spark takes a volume for its own disk.
 _DISK = "spark-local-dir-1"
 
@@ -22,16 +20,6 @@ def asks_kubernetes(request: StepRequest) -> bool:
     """Whether the step starts pods itself: Spark with its executors in the cluster."""
     spark = request.settings.get("spark") or {}
     return request.engine == "spark" and str(spark.get("master", "")).startswith("k8s://")
-
-
-def told(request: StepRequest, settings: PodSettings, spec: dict[str, Any]) -> list[dict[str, Any]]:
-    """Variables by which a driver knows how its executors look, and itself."""
-    executor = json.dumps(template(request, settings, spec), separators=(",", ":"))
-    return [
-        {"name": TEMPLATE, "value": executor},
-        {"name": POD_NAME, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
-        {"name": POD_IP, "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
-    ]
 
 
 def template(request: StepRequest, settings: PodSettings, spec: dict[str, Any]) -> dict[str, Any]:

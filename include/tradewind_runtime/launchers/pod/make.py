@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,9 +13,9 @@ from tradewind_runtime.contract.request import StepRequest
 from tradewind_runtime.contract.resources import Resources
 from tradewind_runtime.launchers.exchange import arguments
 from tradewind_runtime.launchers.pod.allowed import refusals
-from tradewind_runtime.launchers.pod.executors import asks_kubernetes, told
+from tradewind_runtime.launchers.pod.executors import TEMPLATE, asks_kubernetes, template
 from tradewind_runtime.launchers.pod.mounts import mounted
-from tradewind_runtime.launchers.pod.names import LABEL, labels, pod_name
+from tradewind_runtime.launchers.pod.names import ADDRESS, LABEL, NAMESPACE, POD, labels, pod_name
 from tradewind_runtime.launchers.pod.override import overridden
 from tradewind_runtime.launchers.pod.place import amounts, elsewhere, selector, tolerations
 from tradewind_runtime.launchers.pod.settings import PodSettings
@@ -81,7 +82,7 @@ def _spec(
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "serviceAccountName": settings.service_account.replace("{pipeline}", request.pipeline),
-        "automountServiceAccountToken": asks_kubernetes(request),
+        "automountServiceAccountToken": _starts_pods(request),
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": settings.grace,
         "securityContext": _security(settings, volumes),
@@ -96,7 +97,8 @@ def _spec(
     if asked.priority:
         spec["priorityClassName"] = asked.priority
     if asks_kubernetes(request):
-        spec["containers"][0]["env"] += told(request, settings, spec)
+        executor = json.dumps(template(request, settings, spec), separators=(",", ":"))
+        spec["containers"][0]["env"].append({"name": TEMPLATE, "value": executor})
     if timeout:
         spec["activeDeadlineSeconds"] = math.ceil(timeout) + LATE
     return spec
@@ -127,6 +129,7 @@ def _container(request: StepRequest, settings: PodSettings, asked: Resources, im
         "args": arguments(request),
         "env": [
             *({"name": name, "value": value} for name, value in own.items()),
+            *(_itself() if _starts_pods(request) else ()),
             *_connections(request, settings),
             *(_from_secret(name, held) for name, held in asked.env.items()),
         ],
@@ -157,3 +160,20 @@ def _connections(request: StepRequest, settings: PodSettings) -> list[dict[str, 
 def _from_secret(name: str, held: str) -> dict[str, Any]:
     secret, _, key = held.partition("/")
     return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+
+
+def has_companions(request: StepRequest) -> bool:
+    """Whether the step has companions: a training on several workers, or a sweep's trials."""
+    train, tune = request.config.get("train") or {}, request.config.get("tune") or {}
+    wanted = {"train": train.get("distributed") is not None, "tune": tune.get("workers") == "pods"}
+    return wanted.get(request.step, False)
+
+
+def _starts_pods(request: StepRequest) -> bool:
+    return has_companions(request) or asks_kubernetes(request)
+
+
+def _itself() -> list[dict[str, Any]]:
+    """What a pod that starts others is told of itself."""
+    told = {POD: "metadata.name", NAMESPACE: "metadata.namespace", ADDRESS: "status.podIP"}
+    return [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in told.items()]

@@ -8,6 +8,8 @@ from tradewind_runtime.contract.base import digest
 from tradewind_runtime.contract.request import StepRequest
 
 LABEL = "tradewind.dev"
+#: What a pod that starts others is told of itself.
+POD, NAMESPACE, ADDRESS = "TRADEWIND_POD", "TRADEWIND_NAMESPACE", "TRADEWIND_POD_IP"
 
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 

@@ -104,6 +104,25 @@ def prune(view: View) -> Iterator[Problem]:
 
 
 @rule
+def distributed(view: View) -> Iterator[Problem]:
+    """Of the estimators, XGBoost's learn on several workers, by its own collective."""
+    train = view.draft.train
+    if train is None or train.distributed is None or train.estimator is None:
+        return
+    own = train.estimator.partition(".")[0]
+    if own != train.distributed.framework:
+        place = view.at("train", "distributed", "framework")
+        yield place.problem(
+            "TW134",
+            f"{train.estimator} does not learn on several workers"
+            + (f" by {train.distributed.framework}" if own == "xgboost" else ""),
+            got=train.distributed.framework,
+            expected="xgboost, with an estimator of xgboost; or a function",
+            fix="framework: xgboost" if own == "xgboost" else "remove distributed, or choose another estimator",
+        )
+
+
+@rule
 def estimator(view: View) -> Iterator[Problem]:
     """Classifiers classify."""
     train = view.draft.train

@@ -1,0 +1,49 @@
+"""The side of rank 1 and above: a companion that runs the step's training function, and whose model nobody keeps."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tradewind_runtime import learning
+from tradewind_runtime.contract.errors import StepError
+from tradewind_runtime.contract.train import TrainConfig
+from tradewind_runtime.distributed import rendezvous, share
+from tradewind_runtime.execute import open_lake, opened
+from tradewind_runtime.launchers.lines import Line
+from tradewind_runtime.launchers.team import Post
+
+log = logging.getLogger("tradewind")
+
+
+def follow(line: Line, post: Post, index: int) -> None:
+    """A companion's life: its share of the rows, the meeting, the function."""
+    rank, request = index + 1, post.request
+    config = TrainConfig.model_validate(request.config)
+    spec = config.train.distributed
+    assert spec is not None, "only such a training has ranks"
+    meeting = rendezvous(spec)
+    with opened(request, open_lake(request)) as context, _reported(line):
+        own = share(learning.given(context, config), rank, spec, even=meeting.EVEN)
+        where = line.recv()
+        # The reason is told from inside the meeting: when the others fail for it, it is known.
+        with meeting.join(where, rank, spec.workers), _reported(line):
+            learning.fit(context, config, own)
+        line.send({"done": True})
+
+
+@contextmanager
+def _reported(line: Line) -> Iterator[None]:
+    try:
+        yield
+    except StepError as error:
+        problems = [problem.model_dump(mode="json") for problem in error.problems]
+        line.send({"problems": problems, "retryable": error.retryable})
+        log.info("%s", error)
+        raise SystemExit(1) from error
+    except Exception as error:
+        said = str(error).partition("\nStack trace")[0].strip()  # of a library's own code
+        problem = {"code": "TW500", "message": f"{type(error).__name__}: {said}"}
+        line.send({"problems": [problem], "retryable": True})
+        raise

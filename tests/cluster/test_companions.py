@@ -1,0 +1,238 @@
+"""A step's companions are pods: a training on several, a sweep in several, one that is killed, and none that is left.
+
+No Airflow: the pods are those that it would start, and the rights are the chart's.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.helm import chart
+from tests.servers import buckets
+from tests.servers.kubernetes import parts
+from tests.servers.kubernetes.cluster import Cluster
+from tests.servers.kubernetes.images import Image
+from tests.tradewind_runtime.learnable import SPLIT, archived, rows, stored, window
+
+from tradewind.dev.running import start
+from tradewind.dev.servers.s3 import S3
+from tradewind_runtime.connections import Connection, variable
+from tradewind_runtime.contract.errors import StepError
+from tradewind_runtime.contract.refs import DatasetRef
+from tradewind_runtime.contract.request import StepRequest, StepResult
+from tradewind_runtime.contract.resources import Resources
+from tradewind_runtime.execute import execute
+from tradewind_runtime.lake import Lake
+from tradewind_runtime.launchers.exchange import ERROR, Exchange, beside
+from tradewind_runtime.launchers.pod import PodSettings, pod, pod_name
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
+NAMESPACE, S3_ID, LAKE = "companions", "s3_default", "s3://companions/lake"
+SMALL = Resources(cpu=0.3, memory="900Mi")
+SETTINGS = PodSettings(namespace=NAMESPACE, secrets={S3_ID: "connections/s3"}, scratch="300Mi", grace=2)
+MODELS = """
+import time, xgboost
+
+def train(ctx):
+    pause, rounds = ctx.params.get("pause", 0), ctx.params["rounds"]
+    report = ctx.report_model
+    def slowly(step, model, metrics):
+        time.sleep(pause)
+        ctx.checkpoints.documents.put(f"rounds/{ctx.seed}/{ctx.rank}-{step:04d}-{time.time_ns()}", b"")
+        report(step, model, metrics)
+    ctx.report_model = slowly
+    return ctx.boost({"objective": "binary:logistic", "eval_metric": "auc", "max_depth": 4, "base_score": 0.5}, rounds)
+
+def trial(ctx):
+    ctx.checkpoints.documents.put(f"marks/{ctx.params['eta']}-{time.time_ns()}", b"")
+    time.sleep(3)
+    return xgboost.train({"objective": "binary:logistic", **ctx.params}, ctx.train.dmatrix(), 5)
+"""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A namespace with the chart's rights, and a lake that its pods reach."""
+
+    cluster: Cluster
+    image: str
+    lake: Lake
+
+    def start(self, request: StepRequest, attempt: int = 1) -> str:
+        """Its pod, as Airflow would start it; the pod's name."""
+        Exchange(request, self.lake.documents).begin()
+        body = pod(request, SETTINGS, image=self.image, resources=SMALL, attempt=attempt)
+        self.cluster.apply(body)
+        return pod_name(request, attempt)
+
+    def ended(self, name: str, seconds: float = 240) -> None:
+        """Wait for a pod's end."""
+        path = "jsonpath={.status.phase}"
+        self.cluster.until(
+            lambda: self.kubectl("get", "pod", name, "--output", path) in ("Succeeded", "Failed"), name, seconds=seconds
+        )
+
+    def result(self, request: StepRequest) -> StepResult:
+        found = Exchange(request, self.lake.documents).result()
+        assert found is not None, self.lake.documents.get(beside(Exchange(request, self.lake.documents).path, ERROR))
+        return found
+
+    def error(self, request: StepRequest) -> StepError:
+        return Exchange(request, self.lake.documents).reason("left nothing")
+
+    def companions(self, phase: str = "Running") -> list[str]:
+        """Names of those that are there."""
+        found = self.cluster.get("pods", "--namespace", NAMESPACE, "--selector", "tradewind.dev/companion=true")
+        return [one["metadata"]["name"] for one in found["items"] if one["status"]["phase"] == phase]
+
+    def kubectl(self, *words: str) -> str:
+        return self.cluster.kubectl("--namespace", NAMESPACE, *words)
+
+    def nothing_left(self) -> float:
+        """Seconds until there is neither a Job nor a companion."""
+        chosen = ("--namespace", NAMESPACE, "--selector", "tradewind.dev/companion")
+        return self.cluster.until(lambda: not self.cluster.get("pods,jobs", *chosen)["items"], "all is gone")
+
+
+@pytest.fixture(scope="module")
+def place(cluster: Cluster, steps: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """It goes with the tests."""
+    team = {
+        "name": "companions", "namespace": NAMESPACE, "create": True,
+        "pipelines": [{"name": "p", "companions": True}, {"name": "q"}],
+    }  # fmt: skip
+    made = chart.rendered("small", {"teams": [team]})
+    kinds = {"ServiceAccount", "Role", "RoleBinding"}
+    cluster.apply(*(one for one in made if one["kind"] == "Namespace"))
+    cluster.apply(*(d for d in made if d["kind"] in kinds and d["metadata"].get("namespace") == NAMESPACE))
+    with start(S3.at(tmp_path_factory.mktemp("s3"), host=parts.MASTER)) as running:
+        text = running.server.connections()[S3_ID]
+        buckets.make(running.server, "companions")
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "connections", "namespace": NAMESPACE}}
+        cluster.apply(secret | {"stringData": {"s3": text}})
+        os.environ[variable(S3_ID)] = text  # for what is done here
+        yield Place(cluster, steps.name, Lake(LAKE, Connection.parse(S3_ID, text)))
+        del os.environ[variable(S3_ID)]
+    cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+
+
+@pytest.fixture(scope="module")
+def features(place: Place) -> DatasetRef:
+    """Few values in each column, so that the same bins are found by whoever looks."""
+    table = rows()
+    for name in ("a", "b", "noise"):
+        values = np.round(np.nan_to_num(table[name].to_numpy(zero_copy_only=False)))
+        table = table.set_column(table.schema.get_field_index(name), name, [values])
+    return stored(place.lake, table)
+
+
+def request(place: Place, step: str, features: DatasetRef, function: str, more: dict[str, Any]) -> StepRequest:
+    """Of a step, with user code."""
+    config = {"label": "label", "exclude": ["key"], "function": f"mine:{function}"} | more.pop("train", {})
+    body: dict[str, Any] = {
+        "step": step, "id": step, "pipeline": "p", "run_id": "r1", "lake": LAKE, "window": window(),
+        "config": {"train": config, "split": SPLIT} | more, "settings": {"threads": 1, "checkpoint_seconds": 0},
+        "connections": {"lake": S3_ID}, "inputs": {"features": features},
+        "code": archived(place.lake.documents, mine=MODELS),
+    }  # fmt: skip
+    return StepRequest(**body)
+
+
+def training(place: Place, features: DatasetRef, *, workers: int = 3, seed: int = 7, **params: Any) -> StepRequest:
+    """On so many workers."""
+    distributed = {"workers": workers, "framework": "xgboost"} if workers > 1 else None
+    train = {"params": params, "seed": seed} | ({"distributed": distributed} if distributed else {})
+    return request(place, "train", features, "train", {"train": train})
+
+
+def test_three_pods_learn_what_one_process_does(place: Place, features: DatasetRef) -> None:
+    one = execute(training(place, features, workers=1, rounds=1))
+    wanted = training(place, features, rounds=1)
+    name = place.start(wanted)
+    place.ended(name)
+    three = place.result(wanted)
+    assert three.metrics["rows_train"] == one.metrics["rows_train"], "of all workers"
+    assert {key: value for key, value in three.metrics.items() if key.startswith("valid")} == {
+        key: value for key, value in one.metrics.items() if key.startswith("valid")
+    }, "the first tree's gradients are halves: no sum is rounded"
+    more = execute(training(place, features, workers=1, rounds=30)).metrics["valid_roc_auc"]
+    wanted = training(place, features, rounds=30)
+    place.ended(place.start(wanted))
+    assert place.result(wanted).metrics["valid_roc_auc"] == pytest.approx(more, abs=0.01)
+    print(f"nothing left after {place.nothing_left():.1f} s")
+
+
+def test_a_killed_worker_is_told_and_the_retry_goes_on(place: Place, features: DatasetRef) -> None:
+    wanted = training(place, features, rounds=30, pause=0.5, seed=8)
+    name = place.start(wanted)
+    kept = f"checkpoints/{wanted.fingerprint}"
+    place.cluster.until(lambda: _steps(place, kept) >= 5, "some rounds", seconds=240)
+    assert len(place.companions()) == 2
+    killed = time.monotonic()
+    place.kubectl("delete", "pod", place.companions()[0], "--now", "--wait=false")
+    place.ended(name)
+    print(f"given up {time.monotonic() - killed:.1f} s after the kill\n{place.error(wanted)}")
+    assert re.match(r"TW549: rank [12] of 3 workers was lost: it ", str(place.error(wanted)))
+    assert place.error(wanted).retryable
+    place.nothing_left()
+    again = place.start(wanted, attempt=2)
+    place.ended(again)
+    for rank in (0, 1, 2):
+        begun = [
+            int(path.rpartition("/")[2].split("-")[1])
+            for path in place.lake.documents.names("rounds/8")
+            if f"/{rank}-" in path
+        ]
+        assert begun.count(0) == 1, "nobody begins anew"
+        assert rank or sorted(set(begun)) == list(range(30)), "the killed one had not come to the end of its round"
+    assert place.result(wanted).metrics["valid_roc_auc"] > 0.8
+
+
+def test_a_sweep_in_pods_loses_no_trial_to_a_killed_one(place: Place, features: DatasetRef) -> None:
+    tune = {"hyperopt": {"trials": 8, "parallel": 3, "space": {"eta": {"float": [0.1, 0.9]}}}, "workers": "pods"}
+    wanted = request(place, "tune", features, "trial", {"tune": tune})
+    name = place.start(wanted)
+    documents = place.lake.documents
+    place.cluster.until(lambda: len(list(documents.names("marks"))) >= 3, "three trials", seconds=240)
+    place.kubectl("delete", "pod", place.companions()[0], "--now", "--wait=false")
+    place.ended(name)
+    result = place.result(wanted)
+    assert result.metrics["trials"] == 8
+    assert result.metrics["failed"] == 0
+    assert len(list(documents.names("results/trial"))) == 8
+    marks = [path.rpartition("/")[2].rpartition("-")[0] for path in documents.names("marks")]
+    assert len(marks) == 9, "the one that was killed is begun twice, and no other"
+    assert len(set(marks)) == 8
+    place.nothing_left()
+
+
+def test_cancelling_leaves_no_pod(place: Place, features: DatasetRef) -> None:
+    wanted = training(place, features, rounds=300, pause=0.5)
+    name = place.start(wanted)
+    place.cluster.until(lambda: len(place.companions()) == 2, "the companions", seconds=120)
+    place.cluster.until(lambda: _steps(place, f"checkpoints/{wanted.fingerprint}") >= 1, "a round", seconds=120)
+    place.kubectl("delete", "pod", name, "--wait=false")
+    print(f"nothing left after {place.nothing_left():.1f} s")
+
+
+def test_a_pipeline_that_did_not_ask_may_not(place: Place, features: DatasetRef) -> None:
+    wanted = training(place, features, rounds=2).model_copy(update={"pipeline": "q"})
+    place.ended(place.start(wanted))
+    error = place.error(wanted)
+    print(error)
+    assert error.problems[0].code == "TW589"
+    assert "companions: true" in str(error)
+    assert not error.retryable
+
+
+def _steps(place: Place, folder: str) -> int:
+    found = [int(Path(path).name.partition("-")[0]) for path in place.lake.documents.names(folder)]
+    return max(found, default=0)
