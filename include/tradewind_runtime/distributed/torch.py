@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from tradewind_runtime.launchers.companions import POD
+from tradewind_runtime.launchers.pod.names import POD
 
 #: Whoever has a batch more than the others would wait for them.
 EVEN = True

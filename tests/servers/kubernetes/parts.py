@@ -265,6 +265,8 @@ class Kubelet(Part):
             "containerRuntimeEndpoint": f"unix://{self.containerd.socket}",
             "cgroupDriver": "cgroupfs", "cgroupsPerQOS": False, "enforceNodeAllocatable": [], "failSwapOn": False,
             "failCgroupV1": False, "clusterDNS": [DNS_SERVICE], "clusterDomain": DOMAIN,
+            # Their own each: one would take the other's logs for those of pods that have gone.
+            "podLogsDir": str(self.folder / "logs"),
             "resolvConf": str(self.folder / "resolv.conf"), "serializeImagePulls": False, "maxPods": 200,
             "nodeStatusUpdateFrequency": "4s", "nodeLeaseDurationSeconds": 8,
             "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
