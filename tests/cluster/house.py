@@ -115,7 +115,7 @@ def values(steps: Image, settings: dict[str, Any]) -> dict[str, Any]:
         "profile": {
             "host": parts.MASTER,
             "settings": {"threads": 1, "spark": {"master": "local[2]", "driver_memory": "1500m"}},
-            "stack": ["airflow", "kafka", "s3", "mlflow", "serving"],
+            "stack": ["airflow", "kafka", "s3", "mlflow", "serving", "slack"],
             "environments": {
                 "steps": {"python": sys.executable},
                 "serving": {"python": str(SERVING)},
