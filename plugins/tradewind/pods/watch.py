@@ -27,7 +27,7 @@ from tradewind_runtime.launchers.pod import CONTAINER
 EVERY = 5  # seconds between looks at the log
 RECONNECT = 300  # seconds that a connection is used: tokens of the cluster's own are changed
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:\d\d)")
-#: Of a pod that has to make room, its last lines: Airflow puts the next one's log in their place, so they are told again.
+#: A pod that makes room: its last lines are told again, for Airflow puts the log of the next one in their place.
 LINES, WIDTH = 200, 500
 OUT_OF_TOUCH = 600  # seconds that Kubernetes' API may be away
 
