@@ -26,6 +26,7 @@ DOMAIN = "cluster.local"
 API = f"https://{MASTER}:6443"
 REGISTRY = f"{MASTER}:5000"
 PAUSE = "tradewind.dev/pause:1"
+POLICY_CHAIN = "KUBE-ROUTER-FORWARD"
 
 
 @dataclass(frozen=True)
@@ -317,6 +318,43 @@ class Dns(Part):
 
     def healthy(self) -> bool:
         return ports.answers(53, self.host)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policies(Server):
+    """Network policies, enforced: by kube-router's controller, since a bridge does not.
+
+    A part that a test starts: on a cluster that is shared it can be told to leave others' policies alone.
+    """
+
+    name: ClassVar[str] = "policies"
+    wants: ClassVar[Mapping[str, int | None]] = {}
+    grace: ClassVar[float] = 20  # to take its rules away
+
+    program: str
+    kubeconfig: Path
+    selector: str = ""  # labels of the policies that are enforced; empty: all
+
+    def command(self) -> list[str]:
+        return [
+            self.program, "--kubeconfig", str(self.kubeconfig), "--node", NODES[0].name, "--services", SERVICES,
+            "--selector", self.selector,
+        ]  # fmt: skip
+
+    def healthy(self) -> bool:
+        """It has jumped in, and looks after pods."""
+        done = subprocess.run(["iptables", "--list-rules", POLICY_CHAIN], capture_output=True, text=True, check=False)
+        return "KUBE-POD-FW-" in done.stdout
+
+    def tidy(self) -> None:
+        """What it has left where it was killed: rules for addresses that other pods get."""
+        untie_policies()
+
+
+def untie_policies() -> None:
+    """Nothing asks the rules of network policies any more."""
+    for chain in ("INPUT", "FORWARD", "OUTPUT"):
+        subprocess.run(["iptables", "--flush", f"KUBE-ROUTER-{chain}"], check=False, capture_output=True)
 
 
 _REGISTRY = """\
