@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -27,7 +26,6 @@ from tradewind.dev.running import start
 from tradewind.dev.servers.s3 import S3
 from tradewind_runtime import artefacts, frameworks
 from tradewind_runtime.connections import Connection, store_options
-
 from tradewind_runtime.documents import Documents
 from tradewind_runtime.endpoints import moves
 from tradewind_runtime.launchers.pod import USER
@@ -98,7 +96,9 @@ class Release:
         more: dict[str, Any] = {"params": body} if method == "GET" else {"json": body}
         named = {"host": f"{NAME}-mlflow.{NAMESPACE}.svc:5000"}
         url = f"http://{address}:5000/api/2.0/mlflow/{path}"
-        return dict(httpx.request(method, url, headers=named, timeout=30, trust_env=False, **more).raise_for_status().json())
+        return dict(
+            httpx.request(method, url, headers=named, timeout=30, trust_env=False, **more).raise_for_status().json()
+        )
 
     def address(self, part: str) -> str:
         """Of a service."""

@@ -26,7 +26,6 @@ DOMAIN = "cluster.local"
 API = f"https://{MASTER}:6443"
 REGISTRY = f"{MASTER}:5000"
 PAUSE = "tradewind.dev/pause:1"
-POLICY_CHAIN = "KUBE-ROUTER-FORWARD"
 
 
 @dataclass(frozen=True)
@@ -342,9 +341,11 @@ class Policies(Server):
         ]  # fmt: skip
 
     def healthy(self) -> bool:
-        """It has jumped in, and looks after pods."""
-        done = subprocess.run(["iptables", "--list-rules", POLICY_CHAIN], capture_output=True, text=True, check=False)
-        return "KUBE-POD-FW-" in done.stdout
+        """Its first rules are there: the last of them accepts what complies."""
+        done = subprocess.run(
+            ["iptables", "--list-rules", "KUBE-ROUTER-FORWARD"], capture_output=True, text=True, check=False
+        )
+        return "--mark 0x20000/0x20000 -j ACCEPT" in done.stdout
 
     def tidy(self) -> None:
         """What it has left where it was killed: rules for addresses that other pods get."""

@@ -1,0 +1,285 @@
+"""The chart by Helm on a real cluster, with its network policies enforced: a platform team's first week."""
+
+from __future__ import annotations
+
+import copy
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+from tests.cluster import release as releases
+from tests.cluster.release import ENDPOINT, LABEL, NAME, NAMESPACE, TEAM, Release, question
+from tests.helm.chart import merged
+from tests.restricted import assert_restricted
+from tests.servers.kubernetes import parts, programs
+from tests.servers.kubernetes.cluster import Cluster
+from tests.servers.kubernetes.images import Image
+
+from tradewind.dev.running import start
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
+STEP = {"app.kubernetes.io/managed-by": "tradewind", "app.kubernetes.io/component": "step"}
+#: Tries each address and says how it went. The rules for a new pod come a moment after its start.
+PROBE = """
+import json, socket, sys, time
+time.sleep(5)
+def tried(host, port):
+    try:
+        socket.create_connection((host, port), timeout=4).close()
+        return True
+    except socket.gaierror:
+        return "no such name"
+    except OSError:
+        return False
+print(json.dumps({f"{host}:{port}": tried(host, port) for host, port in json.loads(sys.argv[1])}))
+"""
+
+
+@pytest.fixture(scope="module")
+def release(
+    cluster: Cluster, built: Callable[[str], Image], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Release]:
+    """Installed, once for all tests here."""
+    folder = tmp_path_factory.mktemp("chart")
+    images = {name: built(name) for name in ("steps", "serving", "postgresql")}
+    program = str(programs.program("policies"))
+    policies = parts.Policies(
+        folder=folder / "policies", host=parts.MASTER, program=program, kubeconfig=cluster.kubeconfig, selector=LABEL
+    )
+    with start(policies), releases.beside(folder, cluster, images) as found:
+        found.install()
+        yield found
+
+
+def test_its_own_test_passes(release: Release) -> None:
+    passed, said = release.test()
+    assert passed, said
+    assert said.count("Phase:          Succeeded") == 3  # the servers, and the lake from each namespace
+    for url in (f"http://{NAME}-serving/v2/health/live 200", "experiment_id=0 200", f"has endpoints: {ENDPOINT}"):
+        assert url in said
+    assert infer(release).json()["parameters"]["arm"] == "stable"
+
+
+def test_its_own_test_fails_where_a_part_is_broken(release: Release) -> None:
+    """MLflow without its database; then a namespace with a wrong key of the lake."""
+    database = f"statefulset/{NAME}-mlflow-postgresql"
+    scale(release, database, 0)
+    passed, said = release.test()
+    scale(release, database, 1)
+    assert not passed
+    assert f"{NAME}-answers" in said
+    wrong = json.loads(release.connection) | {"password": "wrong"}
+    release.cluster.apply(releases.secret(TEAM, json.dumps(wrong)))
+    passed, said = release.test()
+    release.cluster.apply(releases.secret(TEAM, release.connection))
+    assert not passed
+    assert "SignatureDoesNotMatch" in release.cluster.kubectl("logs", f"{NAME}-lake", "--namespace", TEAM)
+    passed, said = release.test()
+    assert passed, said
+
+
+def scale(release: Release, what: str, replicas: int) -> None:
+    """And wait until it is so."""
+    here = ("--namespace", NAMESPACE)
+    release.cluster.kubectl("scale", what, f"--replicas={replicas}", *here)
+    if replicas:
+        release.cluster.kubectl("rollout", "status", what, "--timeout=120s", *here)
+        release.cluster.kubectl(
+            "wait", "--for=condition=Available", f"deployment/{NAME}-mlflow", "--timeout=120s", *here
+        )
+    else:
+        release.cluster.until(lambda: not release.pods("mlflow-postgresql"), f"{what} goes")
+
+
+def test_an_upgrade_and_its_rollback_lose_no_run_and_no_request(release: Release) -> None:
+    run = logged(release)
+    larger = {"limits": {"memory": "1152Mi"}}
+    changed = merged(release.values, {"serving": {"replicas": 2, "resources": larger}, "mlflow": {"resources": larger}})
+    with asking(release) as answers:
+        release.upgrade(changed)
+        assert {limit(pod) for pod in release.pods("serving")} == {"1152Mi"}
+        assert len(release.pods("serving")) == 2
+        assert logged(release, run) == run
+        time.sleep(3)
+        release.rollback()
+    (pod,) = release.pods("serving")
+    assert limit(pod) == "1Gi"
+    assert logged(release, run) == run
+    print(f"answers during an upgrade and a rollback: {dict(answers)}")
+    assert set(answers) == {200}
+    assert answers[200] > 100
+
+
+def limit(pod: dict[str, Any]) -> str:
+    """Of a pod's memory."""
+    return str(pod["spec"]["containers"][0]["resources"]["limits"]["memory"])
+
+
+def logged(release: Release, run: str | None = None) -> str:
+    """A run's id: of a new one with a metric, or of one that is there with the same."""
+    if run is None:
+        made = release.mlflow("POST", "runs/create", {"experiment_id": "0", "run_name": "kept", "start_time": 1})
+        run = str(made["run"]["info"]["run_id"])
+        release.mlflow("POST", "runs/log-metric", {"run_id": run, "key": "auc", "value": 0.75, "timestamp": 1})
+    found = release.mlflow("GET", "runs/get", {"run_id": run})["run"]
+    assert [(one["key"], one["value"]) for one in found["data"]["metrics"]] == [("auc", 0.75)]
+    return str(found["info"]["run_id"])
+
+
+def infer(release: Release, client: httpx.Client | None = None) -> httpx.Response:
+    """One answer of the model server, by its service."""
+    ask = client.post if client else httpx.Client(trust_env=False, timeout=10).post
+    return ask(f"http://{release.address('serving')}/v2/models/{ENDPOINT}/infer", json=question(2))
+
+
+@contextmanager
+def asking(release: Release) -> Iterator[Counter[int | str]]:
+    """Ask without a pause, each time by a new connection; statuses and errors, and how often."""
+    found: Counter[int | str] = Counter()
+    done = threading.Event()
+    url = f"http://{release.address('serving')}/v2/models/{ENDPOINT}/infer"
+
+    def ask() -> None:
+        while not done.wait(0.05):
+            try:
+                found[httpx.post(url, json=question(2), timeout=10, trust_env=False).status_code] += 1
+            except httpx.HTTPError as error:
+                found[repr(error)] += 1
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield found
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_who_reaches_whom(release: Release) -> None:
+    """Pods that try: a step, a step that may have companions, a team's step, and one that is nobody's."""
+    serving, mlflow = f"{NAME}-serving.{NAMESPACE}.svc", f"{NAME}-mlflow.{NAMESPACE}.svc"
+    database = f"{NAME}-mlflow-postgresql.{NAMESPACE}.svc"
+    s3 = int(json.loads(release.connection)["extra"]["endpoint_url"].rpartition(":")[2])
+    registry = int(parts.REGISTRY.rpartition(":")[2])
+    targets = [
+        (serving, 80), (mlflow, 5000), (database, 5432), (parts.MASTER, s3), ("kubernetes.default.svc", 443),
+        (parts.MASTER, 6443), (parts.MASTER, registry),
+    ]  # fmt: skip
+    who = {
+        "step": (NAMESPACE, STEP | {"tradewind.dev/pipeline": "flights"}),
+        "starter": (NAMESPACE, STEP | {"tradewind.dev/pipeline": "trips"}),
+        "team": (TEAM, STEP | {"tradewind.dev/pipeline": "card-fraud"}),
+        "stranger": (NAMESPACE, {"app": "stranger"}),
+        "visitor": ("default", STEP),
+    }
+    found = probed(release, who, targets)
+    step = [True, True, False, True, False, False, False]
+    assert found["step"] == step
+    assert found["team"] == step
+    assert found["starter"] == [True, True, False, True, True, True, False]
+    assert found["stranger"] == [False] * 7
+    # No policy holds it: what the chart's servers refuse, they refuse by their own.
+    assert found["visitor"] == [False, False, False, True, True, True, True]
+
+
+def probed(
+    release: Release, who: dict[str, tuple[str, dict[str, str]]], targets: list[tuple[str, int]]
+) -> dict[str, list[bool | str]]:
+    """Whether each pod reaches each target."""
+    image = release.pods("mlflow")[0]["spec"]["containers"][0]["image"]
+    pods = [probe(name, namespace, labels, image, targets) for name, (namespace, labels) in who.items()]
+    release.cluster.apply(*pods)
+    found = {}
+    for name, (namespace, _) in who.items():
+        where = (f"probe-{name}", "--namespace", namespace)
+        release.cluster.kubectl("wait", "pod", *where, "--for=jsonpath={.status.phase}=Succeeded", "--timeout=120s")
+        said = json.loads(release.cluster.kubectl("logs", *where))
+        release.cluster.kubectl("delete", "pod", *where, "--now")
+        found[name] = [said[f"{host}:{port}"] for host, port in targets]
+    return found
+
+
+def probe(name: str, namespace: str, labels: dict[str, str], image: str, targets: Any) -> dict[str, Any]:
+    """A restricted pod."""
+    small = {"cpu": "50m", "memory": "64Mi"}
+    container = {
+        "name": "probe", "image": image, "command": ["python", "-c", PROBE, json.dumps(targets)],
+        "resources": {"requests": small, "limits": small},
+        "securityContext": {
+            "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
+        },
+    }  # fmt: skip
+    spec = {
+        "restartPolicy": "Never", "automountServiceAccountToken": False, "containers": [container],
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+    }  # fmt: skip
+    assert_restricted(spec)
+    metadata = {"name": f"probe-{name}", "namespace": namespace, "labels": labels}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def test_a_teams_quota_and_limits_hold(release: Release) -> None:
+    usual = probe("quota", TEAM, STEP, parts.PAUSE, [])
+    container = usual["spec"]["containers"][0]
+
+    def tried(**resources: Any) -> dict[str, Any] | str:
+        container["resources"] = resources
+        words = ["create", "--dry-run=server", "--output=json", "--filename", "-"]
+        try:
+            said = release.cluster.kubectl(*words, input=json.dumps(usual))
+        except AssertionError as error:
+            return str(error)
+        return dict(json.loads(said)["spec"]["containers"][0]["resources"])
+
+    given = tried()
+    assert given == {"limits": {"cpu": "500m", "memory": "512Mi"}, "requests": {"cpu": "500m", "memory": "512Mi"}}
+    assert "maximum memory usage per Container is 2Gi" in str(tried(limits={"memory": "3Gi"}))
+    four = [copy.deepcopy(container) | {"name": f"c{n}", "resources": {"limits": {"memory": "2Gi"}}} for n in range(4)]
+    usual["spec"]["containers"] = [container, *four]
+    assert "exceeded quota: chart, requested: requests.cpu=2500m" in str(tried())
+    quota = release.cluster.get("resourcequota", NAME, "--namespace", TEAM)["status"]
+    assert quota["hard"]["pods"] == "5"
+
+
+def test_airflow_may_start_pods_and_read_no_secrets(release: Release) -> None:
+    def may(verb: str, what: str, namespace: str) -> bool:
+        account = f"system:serviceaccount:{NAMESPACE}:airflow"
+        words = ["auth", "can-i", verb, what, "--as", account, "--namespace", namespace]
+        return release.cluster.kubectl(*words, check=False).strip() == "yes"
+
+    for namespace in (NAMESPACE, TEAM):
+        assert may("create", "pods", namespace)
+        assert may("get", "pods/log", namespace)
+        assert not may("get", "secrets", namespace)
+        assert not may("create", "pods/exec", namespace)
+    assert not may("create", "pods", "default")
+
+
+def test_an_uninstall_leaves_what_is_kept_and_an_installation_finds_it(release: Release) -> None:
+    run = logged(release)
+    release.uninstall()
+    assert left(release) == {
+        f"persistentvolumeclaim/{NAME}-mlflow", f"persistentvolumeclaim/{NAME}-mlflow-postgresql",
+        f"secret/{NAME}-mlflow-postgresql", f"namespace/{TEAM}",
+    }  # fmt: skip
+    release.install()
+    assert logged(release, run) == run
+    passed, said = release.test()
+    assert passed, said
+
+
+def left(release: Release) -> set[str]:
+    """All that bears the release's label, and pods of its namespaces, on their way out or not."""
+    kubectl = release.cluster.kubectl
+    listing = ("api-resources", "--verbs=list,delete", "--output=name")
+    names = [set(kubectl(*listing, f"--namespaced={way}").split()) for way in ("true", "false")]
+    kinds = ",".join(sorted(set.union(*names) - {"events", "events.events.k8s.io", "endpoints"}))
+    labelled = kubectl("get", kinds, "--all-namespaces", "--selector", LABEL, "--output=name").split()
+    pods = [kubectl("get", "pods", "--namespace", one, "--output=name").split() for one in (NAMESPACE, TEAM)]
+    return {*labelled, *pods[0], *pods[1]}
