@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -104,9 +105,22 @@ class Release:
             httpx.request(method, url, headers=named, timeout=30, trust_env=False, **more).raise_for_status().json()
         )
 
+    @property
+    def lake_port(self) -> int:
+        """Of the object store beside the cluster."""
+        return int(json.loads(self.connection)["extra"]["endpoint_url"].rpartition(":")[2])
+
+    def image(self, name: str) -> str:
+        """Of `images`, by its digest."""
+        return "{repository}@{digest}".format(**self.values["images"][name])
+
+    def kubectl(self, *words: str) -> str:
+        """In the release's namespace."""
+        return self.cluster.kubectl("--namespace", NAMESPACE, *words)
+
     def address(self, part: str) -> str:
         """Of a service."""
-        return str(self.cluster.get("service", f"{NAME}-{part}", "--namespace", NAMESPACE)["spec"]["clusterIP"])
+        return self.kubectl("get", "service", f"{NAME}-{part}", "--output", "jsonpath={.spec.clusterIP}")
 
     def pods(self, part: str) -> list[dict[str, Any]]:
         """Of a part, those that are not on their way out."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import threading
 import time
@@ -14,9 +13,9 @@ from typing import Any
 import httpx
 import pytest
 from tests.cluster import release as releases
+from tests.cluster.probes import Who, listening, pod, reached
 from tests.cluster.release import ENDPOINT, LABEL, NAME, NAMESPACE, TEAM, Release, question
 from tests.helm.chart import merged
-from tests.restricted import assert_restricted
 from tests.servers.kubernetes import parts, programs
 from tests.servers.kubernetes.cluster import Cluster
 from tests.servers.kubernetes.images import Image
@@ -25,20 +24,7 @@ from tradewind.dev.running import start
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 STEP = {"app.kubernetes.io/managed-by": "tradewind", "app.kubernetes.io/component": "step"}
-#: Tries each address and says how it went. The rules for a new pod come a moment after its start.
-PROBE = """
-import json, socket, sys, time
-time.sleep(5)
-def tried(host, port):
-    try:
-        socket.create_connection((host, port), timeout=4).close()
-        return True
-    except socket.gaierror:
-        return "no such name"
-    except OSError:
-        return False
-print(json.dumps({f"{host}:{port}": tried(host, port) for host, port in json.loads(sys.argv[1])}))
-"""
+COMPANION = 40000  # a port on which a step is asked by its companions
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +53,12 @@ def test_its_own_test_passes(release: Release) -> None:
 def test_its_own_test_fails_where_a_part_is_broken(release: Release) -> None:
     """MLflow without its database; then a team's wrong key of the lake."""
     database = f"statefulset/{NAME}-mlflow-postgresql"
-    scale(release, database, 0)
+    release.kubectl("scale", database, "--replicas=0")
+    release.kubectl("wait", "pod", f"{NAME}-mlflow-postgresql-0", "--for=delete", "--timeout=120s")
     found = release.test()
-    scale(release, database, 1)
+    release.kubectl("scale", database, "--replicas=1")
+    release.kubectl("rollout", "status", database, "--timeout=180s")
+    release.kubectl("wait", f"deployment/{NAME}-mlflow", "--for=condition=Available", "--timeout=180s")
     assert found[0] is False
     assert found[1][0] == "Failed"
     assert f"http://{NAME}-mlflow:5000" in said(release, f"{NAME}-answers", NAMESPACE)
@@ -85,19 +74,6 @@ def test_its_own_test_fails_where_a_part_is_broken(release: Release) -> None:
 def said(release: Release, pod: str, namespace: str) -> str:
     """By a pod that has ended."""
     return release.cluster.kubectl("logs", pod, "--namespace", namespace)
-
-
-def scale(release: Release, what: str, replicas: int) -> None:
-    """And wait until it is so."""
-    here = ("--namespace", NAMESPACE)
-    release.cluster.kubectl("scale", what, f"--replicas={replicas}", *here)
-    if replicas:
-        release.cluster.kubectl("rollout", "status", what, "--timeout=120s", *here)
-        release.cluster.kubectl(
-            "wait", "--for=condition=Available", f"deployment/{NAME}-mlflow", "--timeout=120s", *here
-        )
-    else:
-        release.cluster.until(lambda: not release.pods("mlflow-postgresql"), f"{what} goes")
 
 
 def test_an_upgrade_and_its_rollback_lose_no_run_and_no_request(release: Release) -> None:
@@ -164,88 +140,51 @@ def asking(release: Release) -> Iterator[Counter[int | str]]:
 
 
 def test_who_reaches_whom(release: Release) -> None:
-    """Pods that try: a step, a step that may have companions, a team's step, and one that is nobody's."""
-    server, mlflow, database = (f"{NAME}-{part}.{NAMESPACE}.svc" for part in ("serving", "mlflow", "mlflow-postgresql"))
-    s3 = int(json.loads(release.connection)["extra"]["endpoint_url"].rpartition(":")[2])
-    registry = int(parts.REGISTRY.rpartition(":")[2])
-    targets = [
-        (server, 80), (mlflow, 5000), (database, 5432), (parts.MASTER, s3), ("kubernetes.default.svc", 443),
-        (parts.MASTER, 6443), (parts.MASTER, registry),
-    ]  # fmt: skip
-    who = {
-        "step": (NAMESPACE, STEP | {"tradewind.dev/pipeline": "flights"}),
-        "starter": (NAMESPACE, STEP | {"tradewind.dev/pipeline": "trips"}),
-        "team": (TEAM, STEP | {"tradewind.dev/pipeline": "card-fraud"}),
-        "stranger": (NAMESPACE, {"app": "stranger"}),
-        "visitor": ("default", STEP),
+    """Pods that try each other, the servers, and what stands beside the cluster."""
+    cluster, image = release.cluster, release.image("steps")
+    trips = STEP | {"tradewind.dev/pipeline": "trips"}
+    listener = Who("listener", NAMESPACE, trips)
+    servers = {"serving": 80, "mlflow": 5000, "mlflow-postgresql": 5432}
+    targets = {part: (f"{NAME}-{part}.{NAMESPACE}.svc", port) for part, port in servers.items()} | {
+        "lake": (parts.MASTER, release.lake_port),
+        "registry": (parts.MASTER, int(parts.REGISTRY.rpartition(":")[2])),
+        "kubernetes": ("kubernetes.default.svc", 443),
+        "listener": (listening(cluster, listener, image, COMPANION), COMPANION),
     }
-    found = probed(release, who, targets)
-    step = [True, True, False, True, False, False, False]
-    assert found["step"] == step
-    assert found["team"] == step
-    assert found["starter"] == [True, True, False, True, True, True, False]
-    assert found["stranger"] == [False] * 7
-    # No policy holds it: what the chart's servers refuse, they refuse by their own.
-    assert found["visitor"] == [False, False, False, True, True, True, True]
-
-
-def probed(
-    release: Release, who: dict[str, tuple[str, dict[str, str]]], targets: list[tuple[str, int]]
-) -> dict[str, list[bool | str]]:
-    """Whether each pod reaches each target."""
-    image = release.pods("mlflow")[0]["spec"]["containers"][0]["image"]
-    pods = [probe(name, namespace, labels, image, targets) for name, (namespace, labels) in who.items()]
-    release.cluster.apply(*pods)
-    found = {}
-    for name, (namespace, _) in who.items():
-        where = (f"probe-{name}", "--namespace", namespace)
-        release.cluster.kubectl("wait", "pod", *where, "--for=jsonpath={.status.phase}=Succeeded", "--timeout=120s")
-        said = json.loads(release.cluster.kubectl("logs", *where))
-        release.cluster.kubectl("delete", "pod", *where, "--now")
-        found[name] = [said[f"{host}:{port}"] for host, port in targets]
-    return found
-
-
-def probe(name: str, namespace: str, labels: dict[str, str], image: str, targets: Any) -> dict[str, Any]:
-    """A restricted pod."""
-    small = {"cpu": "50m", "memory": "64Mi"}
-    container = {
-        "name": "probe", "image": image, "command": ["python", "-c", PROBE, json.dumps(targets)],
-        "resources": {"requests": small, "limits": small},
-        "securityContext": {
-            "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
-        },
-    }  # fmt: skip
-    spec = {
-        "restartPolicy": "Never", "automountServiceAccountToken": False, "containers": [container],
-        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-    }  # fmt: skip
-    assert_restricted(spec)
-    metadata = {"name": f"probe-{name}", "namespace": namespace, "labels": labels}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+    step = {"serving", "mlflow", "lake"}
+    expected = {
+        Who("step", NAMESPACE, STEP | {"tradewind.dev/pipeline": "flights"}): step,
+        Who("companion", NAMESPACE, trips): {*step, "kubernetes", "listener"},
+        Who("team", TEAM, STEP | {"tradewind.dev/pipeline": "card-fraud"}): step,
+        Who("airflow", NAMESPACE, {"tier": "airflow"}): {*step, "kubernetes"},
+        Who("stranger", NAMESPACE, {"app": "stranger"}): set(),
+        # No policy holds it back; but none lets it in.
+        Who("visitor", "default", STEP): {"lake", "registry", "kubernetes"},
+    }
+    found = reached(cluster, list(expected), image, targets)
+    release.kubectl("delete", "pod", listener.name, "--now")
+    assert found == {who.name: targets for who, targets in expected.items()}
 
 
 def test_a_teams_quota_and_limits_hold(release: Release) -> None:
-    usual = probe("quota", TEAM, STEP, parts.PAUSE, [])
+    usual = pod(Who("quota", TEAM, STEP), parts.PAUSE)
     container = usual["spec"]["containers"][0]
 
-    def tried(**resources: Any) -> dict[str, Any] | str:
-        container["resources"] = resources
-        words = ["create", "--dry-run=server", "--output=json", "--filename", "-"]
+    def tried(*resources: dict[str, Any]) -> str:
+        """What is said to a pod of such containers, or what the first of them is given."""
+        usual["spec"]["containers"] = [
+            container | {"name": f"c{number}", "resources": one} for number, one in enumerate(resources)
+        ]
+        made = ("create", "--dry-run=server", "--filename", "-", "--output", "jsonpath={.spec.containers[0].resources}")
         try:
-            said = release.cluster.kubectl(*words, input=json.dumps(usual))
+            return release.cluster.kubectl(*made, input=json.dumps(usual))
         except AssertionError as error:
             return str(error)
-        return dict(json.loads(said)["spec"]["containers"][0]["resources"])
 
-    given = tried()
-    assert given == {"limits": {"cpu": "500m", "memory": "512Mi"}, "requests": {"cpu": "500m", "memory": "512Mi"}}
-    assert "maximum memory usage per Container is 2Gi" in str(tried(limits={"memory": "3Gi"}))
-    four = [copy.deepcopy(container) | {"name": f"c{n}", "resources": {"limits": {"memory": "2Gi"}}} for n in range(4)]
-    usual["spec"]["containers"] = [container, *four]
-    assert "exceeded quota: chart, requested: requests.cpu=2500m" in str(tried())
-    quota = release.cluster.get("resourcequota", NAME, "--namespace", TEAM)["status"]
-    assert quota["hard"]["pods"] == "5"
+    given = {"cpu": "500m", "memory": "512Mi"}
+    assert json.loads(tried({})) == {"limits": given, "requests": given}
+    assert "maximum memory usage per Container is 2Gi" in tried({"limits": {"memory": "3Gi"}})
+    assert "exceeded quota: chart, requested: requests.cpu=2500m" in tried(*[{}] * 5)
 
 
 def test_airflow_may_start_pods_and_read_no_secrets(release: Release) -> None:
