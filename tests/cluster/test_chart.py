@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -28,19 +30,18 @@ COMPANION = 40000  # a port on which a step is asked by its companions
 
 
 @pytest.fixture(scope="module")
-def release(
-    cluster: Cluster, built: Callable[[str], Image], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Release]:
-    """Installed, once for all tests here."""
-    folder = tmp_path_factory.mktemp("chart")
+def release(cluster: Cluster, built: Callable[[str], Image]) -> Iterator[Release]:
+    """Installed, once for all tests here, on a cluster that holds to network policies."""
     images = {name: built(name) for name in ("steps", "serving", "postgresql")}
-    program = str(programs.program("policies"))
-    policies = parts.Policies(
-        folder=folder / "policies", host=parts.MASTER, program=program, kubeconfig=cluster.kubeconfig, selector=LABEL
-    )
-    with start(policies), releases.beside(folder, cluster, images) as found:
-        found.install()
-        yield found
+    with tempfile.TemporaryDirectory(prefix="tw-chart-") as name:
+        folder = Path(name)
+        policies = parts.Policies(
+            folder=folder / "policies", host=parts.MASTER, program=str(programs.program("policies")),
+            kubeconfig=cluster.kubeconfig, selector=LABEL,
+        )  # fmt: skip
+        with start(policies), releases.beside(folder, cluster, images) as found:
+            found.install()
+            yield found
 
 
 def test_its_own_test_passes(release: Release) -> None:
