@@ -30,7 +30,7 @@ from tradewind_runtime.connections import Connection
 
 #: Those that have a service account.
 PIPELINES = ("flight-delays", "breast-cancer", "no-gpu", "no-image", "no-quota", "no-secret", "no-memory", "no-disk",
-             "waits")  # fmt: skip
+             "waits", "kills-a", "kills-b")  # fmt: skip
 HEAVY = ("check", "transform")
 IN_PODS = ("ingest", "check", "transform", "train", "evaluate", "register", "score", "monitor")
 SMALL = {"cpu": 0.5, "memory": "1Gi"}
