@@ -101,6 +101,19 @@ def limit(pod: dict[str, Any]) -> str:
     return str(pod["spec"]["containers"][0]["resources"]["limits"]["memory"])
 
 
+def test_mlflow_goes_over_to_sqlite_and_back(release: Release) -> None:
+    """Each database keeps its runs, also while the other is used."""
+    first = logged(release)
+    release.upgrade(merged(release.values, {"mlflow": {"postgresql": {"enabled": False}}}))
+    assert release.pods("mlflow-postgresql") == []
+    second = logged(release)
+    release.kubectl("rollout", "restart", f"deployment/{NAME}-mlflow")
+    release.kubectl("rollout", "status", f"deployment/{NAME}-mlflow", "--timeout=300s")
+    assert logged(release, second) == second
+    release.upgrade(release.values)
+    assert logged(release, first) == first
+
+
 def logged(release: Release, run: str | None = None) -> str:
     """A run's id: of a new one with a metric, or of one that is there with the same."""
     if run is None:
