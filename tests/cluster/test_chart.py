@@ -166,18 +166,18 @@ def test_who_reaches_whom(release: Release) -> None:
         "listener": (listening(cluster, listener, image, COMPANION), COMPANION),
     }
     step = {"serving", "mlflow", "lake"}
-    expected = {
-        Who("step", NAMESPACE, STEP | {"tradewind.dev/pipeline": "flights"}): step,
-        Who("companion", NAMESPACE, trips): {*step, "kubernetes", "listener"},
-        Who("team", TEAM, STEP | {"tradewind.dev/pipeline": "card-fraud"}): step,
-        Who("airflow", NAMESPACE, {"tier": "airflow"}): {*step, "kubernetes"},
-        Who("stranger", NAMESPACE, {"app": "stranger"}): set(),
+    expected = [
+        (Who("step", NAMESPACE, STEP | {"tradewind.dev/pipeline": "flights"}), step),
+        (Who("companion", NAMESPACE, trips), step | {"kubernetes", "listener"}),
+        (Who("team", TEAM, STEP | {"tradewind.dev/pipeline": "card-fraud"}), step),
+        (Who("airflow", NAMESPACE, {"tier": "airflow"}), step | {"kubernetes"}),
+        (Who("stranger", NAMESPACE, {"app": "stranger"}), set()),
         # No policy holds it back; but none lets it in.
-        Who("visitor", "default", STEP): {"lake", "registry", "kubernetes"},
-    }
-    found = reached(cluster, list(expected), image, targets)
+        (Who("visitor", "default", STEP), {"lake", "registry", "kubernetes"}),
+    ]
+    found = reached(cluster, [who for who, _ in expected], image, targets)
     release.kubectl("delete", "pod", listener.name, "--now")
-    assert found == {who.name: targets for who, targets in expected.items()}
+    assert found == {who.name: allowed for who, allowed in expected}
 
 
 def test_a_teams_quota_and_limits_hold(release: Release) -> None:
