@@ -84,6 +84,10 @@ class Release:
         """What Helm has made goes, but for what is kept."""
         self.helm("uninstall", NAME, "--wait", "--timeout", "3m")
 
+    def discard(self) -> None:
+        """However far it has come."""
+        self._run("uninstall", NAME, "--ignore-not-found")
+
     def test(self) -> tuple[bool, list[str]]:
         """`helm test`: whether it passes, and how each of its pods ended."""
         done = self._run("test", NAME, "--timeout", "3m")
@@ -97,13 +101,11 @@ class Release:
 
     def mlflow(self, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """One request by MLflow's REST, by its service's address and its name."""
-        address = self.address("mlflow")
-        more: dict[str, Any] = {"params": body} if method == "GET" else {"json": body}
+        url = f"http://{self.address('mlflow')}:5000/api/2.0/mlflow/{path}"
         named = {"host": f"{NAME}-mlflow.{NAMESPACE}.svc:5000"}
-        url = f"http://{address}:5000/api/2.0/mlflow/{path}"
-        return dict(
-            httpx.request(method, url, headers=named, timeout=30, trust_env=False, **more).raise_for_status().json()
-        )
+        given: dict[str, Any] = {"params": body} if method == "GET" else {"json": body}
+        answer = httpx.request(method, url, headers=named, timeout=30, trust_env=False, **given)
+        return dict(answer.raise_for_status().json())
 
     @property
     def lake_port(self) -> int:
@@ -139,12 +141,11 @@ def beside(folder: Path, cluster: Cluster, images: dict[str, Image]) -> Iterator
         _serve(folder, Documents(LAKE, store_options(Connection.parse("s3_lake", connection))))
         cluster.apply(_namespace(), *(_volume(folder, claim, owner) for claim, owner in CLAIMS.items()))
         cluster.apply(secret(NAMESPACE, connection))
-        given = values(images, server.ports["s3"])
-        release = Release(cluster, _copy(folder / "chart"), given, connection)
+        release = Release(cluster, _copy(folder / "chart"), values(images, server.ports["s3"]), connection)
         try:
             yield release
         finally:
-            release.helm("uninstall", NAME, "--ignore-not-found")
+            release.discard()
             cluster.kubectl("delete", "namespace", NAMESPACE, TEAM, "--ignore-not-found", "--timeout", "120s")
             cluster.kubectl("delete", "persistentvolume", *CLAIMS, "--ignore-not-found")
 
