@@ -110,6 +110,7 @@ def test_mlflow_goes_over_to_sqlite_and_back(release: Release) -> None:
     release.kubectl("rollout", "restart", f"deployment/{NAME}-mlflow")
     release.kubectl("rollout", "status", f"deployment/{NAME}-mlflow", "--timeout=300s")
     assert logged(release, second) == second
+    # Not by `helm rollback`, which refuses what is kept and was left out in between.
     release.upgrade(release.values)
     assert logged(release, first) == first
 
