@@ -30,7 +30,7 @@ from tradewind_runtime.connections import Connection
 
 #: Those that have a service account.
 PIPELINES = ("flight-delays", "breast-cancer", "no-gpu", "no-image", "no-quota", "no-secret", "no-memory", "no-disk",
-             "waits", "kills-a", "kills-b")  # fmt: skip
+             "waits", "kills-a", "kills-b", "together")  # fmt: skip
 HEAVY = ("check", "transform")
 IN_PODS = ("ingest", "check", "transform", "train", "evaluate", "register", "score", "monitor")
 SMALL = {"cpu": 0.5, "memory": "1Gi"}
@@ -105,7 +105,7 @@ def values(steps: Image, settings: dict[str, Any]) -> dict[str, Any]:
     return {
         "images": {"steps": {"repository": repository, "digest": digest}},
         "launchers": [{"name": LAUNCHER, "namespace": NAMESPACE}],
-        "pipelines": [{"name": name} for name in PIPELINES],
+        "pipelines": [{"name": name, "companions": name == "together"} for name in PIPELINES],
         "lake": {"uri": f"s3://{LAKE}/cluster", "connection": "s3_default"},
         "connections": {"s3_lake": ""}
         | {id: f"{SECRET}/{id}" for id in ("s3_default", "kafka_default", "mlflow_default")},
@@ -115,7 +115,7 @@ def values(steps: Image, settings: dict[str, Any]) -> dict[str, Any]:
         "profile": {
             "host": parts.MASTER,
             "settings": {"threads": 1, "spark": {"master": "local[2]", "driver_memory": "1500m"}},
-            "stack": ["airflow", "kafka", "s3", "mlflow", "serving"],
+            "stack": ["airflow", "kafka", "s3", "mlflow", "serving", "slack"],
             "environments": {
                 "steps": {"python": sys.executable},
                 "serving": {"python": str(SERVING)},

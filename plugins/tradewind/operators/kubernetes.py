@@ -118,6 +118,8 @@ class PodStepOperator(StepTask, KubernetesPodOperator):
             super().trigger_reentry(context, event)
         except Exception as error:  # whatever became of the pod, the lake decides
             self.log.debug("%s", error)
+        for line in event.get("log") or ():
+            self.log.info("%s", line)
         if ending is not None and ending.kind == "node":
             self._forget(event["name"])
         run = self.run_of(context)

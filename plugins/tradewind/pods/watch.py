@@ -9,6 +9,7 @@ import asyncio
 import math
 import re
 import time
+from collections import deque
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -26,6 +27,8 @@ from tradewind_runtime.launchers.pod import CONTAINER
 EVERY = 5  # seconds between looks at the log
 RECONNECT = 300  # seconds that a connection is used: tokens of the cluster's own are changed
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:\d\d)")
+#: A pod that makes room: its last lines are told again, for Airflow puts the log of the next one in their place.
+LINES, WIDTH = 200, 500
 OUT_OF_TOUCH = 600  # seconds that Kubernetes' API may be away
 
 
@@ -43,6 +46,7 @@ class PodWatch(KubernetesPodTrigger):
         self._last: Object | None = None
         self._in_touch = time.monotonic()
         self._scheduled: float | None = None
+        self._said: deque[str] = deque(maxlen=LINES)
         self._logged = ""  # the last line's time, as Kubernetes writes it
         self._looked_at_nodes = -math.inf
 
@@ -56,7 +60,8 @@ class PodWatch(KubernetesPodTrigger):
         self._fired_event = True
         status = "success" if ending.well else "failed" if ending.kind in {"ended", "memory"} else "timeout"
         told = {"status": status, "namespace": self.pod_namespace, "name": self.pod_name, "message": ending.how}
-        yield TriggerEvent(told | {"ending": ending.model_dump()} | self.trigger_kwargs)  # type: ignore[no-untyped-call]
+        said = {"log": list(self._said)} if ending.kind == "disrupted" else {}
+        yield TriggerEvent(told | said | {"ending": ending.model_dump()} | self.trigger_kwargs)  # type: ignore[no-untyped-call]
 
     async def _ending(self) -> Ending:
         while True:
@@ -178,4 +183,5 @@ class PodWatch(KubernetesPodTrigger):
             # A line of the kubelet's own has no time: it has no log yet, or no more.
             if when > self._logged and _TIME.fullmatch(when):
                 self._logged = when
+                self._said.append(message[:WIDTH])
                 self.log.info("%s", message)

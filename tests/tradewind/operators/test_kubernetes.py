@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -203,6 +204,18 @@ def test_a_pod_that_makes_room_is_no_failure_and_another_goes_on(cluster, make, 
     assert first["labels"]["try_number"] == second["labels"]["try_number"] == "1"
     assert context["ti"].xcoms["return_value"]["facts"]
     assert not cluster.pods
+
+
+def test_what_a_pod_said_before_it_made_room_stays(cluster, make, tmp_path, capsys):
+    """Airflow's triggerer begins a task's file anew each time that it waits: what the first pod said was lost."""
+    pinned(tmp_path)
+    task, context, deferred = preempted(cluster, make)
+    cluster.logs[deferred.trigger.pod_name] = f"{NOW} epoch 1\n{NOW[:-2]}1Z epoch 2\n"
+    event = asyncio.run(_first(deferred.trigger)).payload
+    capsys.readouterr()
+    with pytest.raises(TaskDeferred):
+        getattr(task, deferred.method_name)(context, event)
+    assert re.findall(r"epoch \d", capsys.readouterr().out) == ["epoch 1", "epoch 2"]
 
 
 def test_room_is_not_made_for_ever(cluster, make, tmp_path):
