@@ -321,6 +321,45 @@ class Dns(Part):
         return ports.answers(53, self.host)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Policies(Server):
+    """Network policies, enforced: by kube-router's controller, since a bridge does not.
+
+    A part that a test starts: on a cluster that is shared it can be told to leave others' policies alone.
+    """
+
+    name: ClassVar[str] = "policies"
+    wants: ClassVar[Mapping[str, int | None]] = {}
+    grace: ClassVar[float] = 20  # to take its rules away
+
+    program: str
+    kubeconfig: Path
+    selector: str = ""  # labels of the policies that are enforced; empty: all
+
+    def command(self) -> list[str]:
+        return [
+            self.program, "--kubeconfig", str(self.kubeconfig), "--node", NODES[0].name, "--services", SERVICES,
+            "--selector", self.selector,
+        ]  # fmt: skip
+
+    def healthy(self) -> bool:
+        """Its first rules are there: the last of them accepts what complies."""
+        done = subprocess.run(
+            ["iptables", "--list-rules", "KUBE-ROUTER-FORWARD"], capture_output=True, text=True, check=False
+        )
+        return "--mark 0x20000/0x20000 -j ACCEPT" in done.stdout
+
+    def tidy(self) -> None:
+        """What it has left where it was killed: rules for addresses that other pods get."""
+        untie_policies()
+
+
+def untie_policies() -> None:
+    """Nothing asks the rules of network policies any more."""
+    for chain in ("INPUT", "FORWARD", "OUTPUT"):
+        subprocess.run(["iptables", "--flush", f"KUBE-ROUTER-{chain}"], check=False, capture_output=True)
+
+
 _REGISTRY = """\
 version: 0.1
 log: {{level: warn}}
