@@ -270,7 +270,7 @@ class Kubelet(Part):
             "resolvConf": str(self.folder / "resolv.conf"), "serializeImagePulls": False, "maxPods": 200,
             "nodeStatusUpdateFrequency": "4s", "nodeLeaseDurationSeconds": 8,
             "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
-            # Without cgroups per QoS, 1.34's kubelet panics when it looks whether a pod that was just deleted was resized.
+            # Without cgroups per QoS, 1.34's kubelet panics when it asks whether a pod that has gone was resized.
             "featureGates": {"InPlacePodVerticalScaling": False},
             "imageGCHighThresholdPercent": 100, "imageGCLowThresholdPercent": 99,
         }  # fmt: skip
