@@ -164,6 +164,10 @@ spec:
 matchLabels: {app.kubernetes.io/managed-by: tradewind, app.kubernetes.io/component: step}
 {{- end }}
 
+{{- define "tradewind.servers" -}}
+matchLabels: {app.kubernetes.io/managed-by: tradewind, app.kubernetes.io/component: server}
+{{- end }}
+
 {{- define "tradewind.executors" -}}
 matchLabels: {app.kubernetes.io/managed-by: tradewind, app.kubernetes.io/component: executor}
 {{- end }}
