@@ -36,7 +36,7 @@ def test_no_kill_loses_a_run_or_leaves_a_pod(house: ClusterHouse) -> None:
     while killed.total() < KILLS:
         for pipeline in PIPELINES:
             _keep_running(house, pipeline, runs)
-        time.sleep(rng.uniform(0.2, 4))
+        time.sleep(rng.uniform(1, 6))
         victim = rng.choice(VICTIMS)
         if _kill(house, victim, rng):
             killed[victim] += 1

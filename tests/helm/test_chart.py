@@ -10,6 +10,8 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from http.server import HTTPServer, SimpleHTTPRequestHandler
+from threading import Timer
 
 import helm_python
 import kubernetes_validate
@@ -31,6 +33,7 @@ from tests.helm.chart import (
 )
 from tests.restricted import assert_restricted
 
+from tradewind.dev import ports
 from tradewind.profile import Profile
 from tradewind_runtime.launchers.pod import USER
 
@@ -47,6 +50,26 @@ def test_it_lints(user):
     warnings = [message["error"] for message in found["messages"] if message["severity"] > INFO]
     assert found["errors"] == []
     assert warnings == ["chart directory is missing these dependencies: airflow"]  # `helm dependency build` brings it
+
+
+def test_its_own_test_waits_until_it_is_let_through():
+    """A network plugin may know a new pod only seconds after its start; and what never answers is a failure."""
+    (container,) = pods(usual("small"))[f"{NAMESPACE}/ml-answers"]["spec"]["containers"]
+    *python, script = container["command"]
+    assert python == ["python", "-c"]
+    port = ports.choose({"late": None})["late"]
+    command = [sys.executable, "-c", script.replace("+ 30", "+ 5"), f"http://127.0.0.1:{port}/"]
+    late = Timer(1.5, lambda: served.append(HTTPServer(("127.0.0.1", port), SimpleHTTPRequestHandler)))
+    served: list[HTTPServer] = []
+    late.start()
+    asked = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    late.join()
+    served[0].handle_request()
+    assert asked.communicate(timeout=20)[0] == f"http://127.0.0.1:{port}/ 200\n"
+    served[0].server_close()
+    done = subprocess.run([*command[:2], script.replace("+ 30", "+ 0"), command[3]], capture_output=True, check=False)
+    assert done.returncode == 1
+    assert b"Connection refused" in done.stderr
 
 
 def test_the_official_chart_is_pinned():

@@ -218,3 +218,13 @@ def test_openshifts_names_are_elsewhere():
     documents = usual("openshift")
     assert may(documents, End.pod(STEP), End.pod({"dns": "default"}, "openshift-dns"), 5353)
     assert not may(documents, End.pod(STEP), DNS, 53)
+
+
+def test_names_are_answered_by_whoever_is_listed():
+    """A node's own DNS server is no pod of kube-system."""
+    cache = {"ipBlock": {"cidr": "169.254.20.10/32"}}
+    documents = rendered("team", {"networkPolicy": {"dns": [cache]}})
+    for end in (End.pod(STEP, "ml-fraud"), ours(documents, "ml-mlflow"), STRANGER):
+        assert may(documents, end, End(address="169.254.20.10"), 53)
+        assert not may(documents, end, End(address="169.254.20.10"), 443)
+        assert not may(documents, end, DNS, 53)

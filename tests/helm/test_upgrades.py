@@ -6,12 +6,15 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 import yaml
+from packaging.requirements import Requirement
 from tests.helm import chart
-from tests.helm.chart import CHART, NAMESPACE, USERS, Document, containers, of_kind, pods, rendered, usual
+from tests.helm.chart import CHART, NAMESPACE, ROOT, USERS, Document, containers, of_kind, pods, rendered, usual
 
 ONCE = {"mlflow": {"postgresql": {"password": ""}}}
 
@@ -146,6 +149,9 @@ def test_mlflow_finds_its_postgresql():
     theirs = {item["name"]: item.get("value") for item in database["env"]}
     assert given["MLFLOW_BACKEND_STORE_URI"] == f"postgresql://ml-mlflow-postgresql/{theirs['POSTGRES_DB']}"
     assert given["PGUSER"] == theirs["POSTGRES_USER"]
+    driver = sqlalchemy.create_engine(given["MLFLOW_BACKEND_STORE_URI"]).driver
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert driver in {Requirement(one).name for one in extras["steps"]}  # MLflow runs from that image
     service = of_kind(documents, "Service")["ml-mlflow-postgresql"]
     assert yaml.safe_dump(service["spec"]["ports"]) == yaml.safe_dump(
         [{"name": "postgresql", "port": 5432, "targetPort": "postgresql"}]

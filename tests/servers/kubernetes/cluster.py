@@ -214,6 +214,7 @@ def tidy() -> None:
         _end_containers(RUN / node.name)
         _ip("link", "delete", node.bridge, check=False)
     _ip("link", "delete", OWN, check=False)
+    parts.untie_policies()
     for family in ("ip", "ip6"):
         subprocess.run(["nft", "delete", "table", family, "kube-proxy"], check=False, capture_output=True)
     shutil.rmtree(RUN, ignore_errors=True)

@@ -28,6 +28,9 @@ SUITE = "bookworm"
 TAG = "test"  # one, so that an image takes the place of the one before it
 BASE = f"localhost/tradewind-base:{SUITE}"
 PACKAGES = "usr-is-merged,python3,python3-venv,ca-certificates"
+#: Debian's, with which MLflow's database is tested; the official image cannot be had here.
+POSTGRESQL = f"localhost/tradewind-postgresql:{SUITE}"
+POSTGRESQL_PACKAGES = "usr-is-merged,postgresql-15"
 MERGED = "/usr/share/mmdebstrap/hooks/merged-usr"  # else a package that does it comes, and all of Perl with it
 UNREAD = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/doc/*")
 #: Where this machine's pip and uv find packages; a build finds them there too.
@@ -60,21 +63,35 @@ class Builder:
     @cached_property
     def base(self) -> str:
         """A Debian with its Python."""
-        if named := os.environ.get("BASE_IMAGE"):
-            return named
-        if not self.buildah("images", "--quiet", "--filter", f"reference={BASE}"):
-            archive = self.folder / "base.tar"
-            _debian(archive)
+        return os.environ.get("BASE_IMAGE") or self._debian(BASE, PACKAGES)
+
+    def _debian(self, name: str, packages: str) -> str:
+        """An image of Debian's packages, made once."""
+        if not self.buildah("images", "--quiet", "--filter", f"reference={name}"):
+            archive = self.folder / "debian.tar"
+            _debian(archive, packages)
             made = self.buildah("from", "scratch")
             self.buildah("add", "--quiet", made, str(archive), "/")
-            self.buildah("commit", "--quiet", "--rm", "--timestamp", "0", made, BASE)
+            self.buildah("commit", "--quiet", "--rm", "--timestamp", "0", made, name)
             archive.unlink()
-        return BASE
+        return name
 
     def build(self, target: str) -> Image:
         """A target of `bin/images`, pushed."""
         with self._alone():
             return self._build(target)
+
+    def postgresql(self) -> Image:
+        """For tests of MLflow's database, pushed."""
+        with self._alone():
+            base = self._debian(POSTGRESQL, POSTGRESQL_PACKAGES)
+            tag = f"{parts.REGISTRY}/tradewind/postgresql:{TAG}"
+            options = ["--quiet", "--timestamp", "0", "--build-arg", f"BASE={base}", "--tag", tag]
+            self.buildah("build", *options, str(Path(__file__).with_name("postgresql")))
+            digest = self.folder / "digest"
+            self.buildah("push", "--quiet", "--digestfile", str(digest), tag)
+            name = f"{tag.rpartition(':')[0]}@{digest.read_text()}"
+            return Image(name, sum(layer["size"] for layer in manifest(name)["layers"]), self._size(tag))
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -175,11 +192,11 @@ def _share(cache: Path, place: Path) -> None:
         place.symlink_to(cache)
 
 
-def _debian(archive: Path) -> None:
+def _debian(archive: Path, packages: str) -> None:
     """A small Debian from where this machine has its packages, always the same."""
     unread = [f"--dpkgopt=path-exclude={path}" for path in UNREAD]
     command = [
-        "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={PACKAGES}", f"--hook-dir={MERGED}",
+        "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={packages}", f"--hook-dir={MERGED}",
         *unread, "--dpkgopt=path-include=/usr/share/doc/*/copyright", SUITE, str(archive), *_sources(),
     ]  # fmt: skip
     subprocess.run(command, check=True, env={**os.environ, "SOURCE_DATE_EPOCH": "0"})

@@ -270,7 +270,7 @@ class Kubelet(Part):
             "resolvConf": str(self.folder / "resolv.conf"), "serializeImagePulls": False, "maxPods": 200,
             "nodeStatusUpdateFrequency": "4s", "nodeLeaseDurationSeconds": 8,
             "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
-            # Without cgroups per QoS, 1.34's kubelet panics when it looks whether a pod that was just deleted was resized.
+            # Without cgroups per QoS, 1.34's kubelet panics when it asks whether a pod that has gone was resized.
             "featureGates": {"InPlacePodVerticalScaling": False},
             "imageGCHighThresholdPercent": 100, "imageGCLowThresholdPercent": 99,
         }  # fmt: skip
@@ -319,6 +319,45 @@ class Dns(Part):
 
     def healthy(self) -> bool:
         return ports.answers(53, self.host)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policies(Server):
+    """Network policies, enforced: by kube-router's controller, since a bridge does not.
+
+    A part that a test starts: on a cluster that is shared it can be told to leave others' policies alone.
+    """
+
+    name: ClassVar[str] = "policies"
+    wants: ClassVar[Mapping[str, int | None]] = {}
+    grace: ClassVar[float] = 20  # to take its rules away
+
+    program: str
+    kubeconfig: Path
+    selector: str = ""  # labels of the policies that are enforced; empty: all
+
+    def command(self) -> list[str]:
+        return [
+            self.program, "--kubeconfig", str(self.kubeconfig), "--node", NODES[0].name, "--services", SERVICES,
+            "--selector", self.selector,
+        ]  # fmt: skip
+
+    def healthy(self) -> bool:
+        """Its first rules are there: the last of them accepts what complies."""
+        done = subprocess.run(
+            ["iptables", "--list-rules", "KUBE-ROUTER-FORWARD"], capture_output=True, text=True, check=False
+        )
+        return "--mark 0x20000/0x20000 -j ACCEPT" in done.stdout
+
+    def tidy(self) -> None:
+        """What it has left where it was killed: rules for addresses that other pods get."""
+        untie_policies()
+
+
+def untie_policies() -> None:
+    """Nothing asks the rules of network policies any more."""
+    for chain in ("INPUT", "FORWARD", "OUTPUT"):
+        subprocess.run(["iptables", "--flush", f"KUBE-ROUTER-{chain}"], check=False, capture_output=True)
 
 
 _REGISTRY = """\

@@ -1,4 +1,4 @@
-"""A cluster's programs, from source: Kubernetes with DNS and a registry in one binary, and the pause container's."""
+"""A cluster's programs, from source: Kubernetes with DNS and a registry in one binary, and small ones beside it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ DEBIAN = {
     "runc": "runc",
     "nft": "nftables",
     "iptables": "iptables",
+    "ipset": "ipset",
     "ip": "iproute2",
     "buildah": "buildah",
     "mmdebstrap": "mmdebstrap",
 }
+HELM = "v3.19.2"
 CNI = Path("/usr/lib/cni")  # containernetworking-plugins
 _VERSION = "k8s.io/component-base/version"
 _LINK = f"-s -w -X {_VERSION}.gitVersion=v1.34.4 -X {_VERSION}.gitMajor=1 -X {_VERSION}.gitMinor=34"
@@ -46,7 +48,7 @@ def install() -> None:
 
 
 def program(name: str) -> Path:
-    """The binary of a folder here (`node`, `pause`), built once for each state of its source."""
+    """The binary of a folder here (`node`, `pause`, `policies`), built once for each state of its source."""
     source = HERE / name
     read = [_LINK.encode(), *(path.read_bytes() for path in sorted(source.iterdir()))]
     state = hashlib.sha256(b"".join(read)).hexdigest()[:16]
@@ -57,6 +59,16 @@ def program(name: str) -> Path:
         with whole(made) as new:
             command = ["go", "build", "-trimpath", "-ldflags", _LINK, "-o", str(new), "."]
             subprocess.run(command, check=True, cwd=source, env={**os.environ, "CGO_ENABLED": "0"})
+    return made
+
+
+def helm() -> Path:
+    """Helm itself, built once."""
+    made = caches.folder() / "cluster" / f"helm-{HELM}" / "helm"
+    if not made.is_file():
+        print("building helm from source, once", flush=True)
+        command = ["go", "install", "-trimpath", "-ldflags", "-s -w", f"helm.sh/helm/v3/cmd/helm@{HELM}"]
+        subprocess.run(command, check=True, env={**os.environ, "CGO_ENABLED": "0", "GOBIN": str(made.parent)})
     return made
 
 
