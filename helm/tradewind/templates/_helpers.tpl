@@ -148,7 +148,7 @@ spec:
 {{- end }}
 {{- end }}
 
-{{/* NetworkPolicyEgressRules: MLflow and the model server. */}}
+{{/* NetworkPolicyEgressRules: MLflow and the model servers. */}}
 {{- define "tradewind.toServers" -}}
 {{- range $component, $port := dict "mlflow" 5000 "serving" 8085 }}
 - to:
@@ -156,6 +156,14 @@ spec:
       podSelector:
         matchLabels: {{- include "tradewind.selector" (dict "root" $ "component" $component) | nindent 10 }}
   ports: [{port: {{ $port }}}]
+{{- end }}
+{{- if .Values.launcherServers }}
+{{- range include "tradewind.namespaces" . | fromJsonArray }}
+- to:
+    - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: {{ .namespace }}}}
+      podSelector: {{- include "tradewind.servers" $ | nindent 8 }}
+  ports: [{port: 8085}]
+{{- end }}
 {{- end }}
 {{- end }}
 
