@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -40,11 +41,17 @@ def _crashing(pod: Object) -> str | None:
     if (container.get("state", {}).get("waiting") or {}).get("reason") != "CrashLoopBackOff":
         return None
     last = container.get("lastState", {}).get("terminated") or {}
-    said = " ".join(str(last.get("message") or "").strip().splitlines()[-3:])
+    said = _last_words(str(last.get("message") or ""))
     why = (
         "was killed for its memory" if last.get("reason") == "OOMKilled" else f"ends with exit code {last['exitCode']}"
     )
-    return f"starts again and again: it {why}" + (f": {said[-500:]}" if said else "")
+    return f"starts again and again: it {why}" + (f": {said}" if said else "")
+
+
+def _last_words(log: str) -> str:
+    """The last line that begins at the margin: of a traceback, and of errors of many lines, the one that says what."""
+    found = [line for line in log.splitlines() if re.match(r"\S.*[A-Za-z]", line)]
+    return found[-1][:500] if found else ""
 
 
 def _container(pod: Object) -> Object:
