@@ -38,8 +38,8 @@ def test_with_something_to_serve_it_must_answer_and_without_it_must_run() -> Non
 @pytest.mark.parametrize(
     ("found", "said"),
     [
-        (pod(waiting("CrashLoopBackOff", exitCode=1, message="Traceback\n  File x\nGenericError: no store {\n    at: 1,\n}\n")),
-         "starts again and again: it ends with exit code 1: GenericError: no store {"),
+        (pod(waiting("CrashLoopBackOff", exitCode=1, message="Traceback\n  x\nIOError: no store {\n  a,\n}\n")),
+         "starts again and again: it ends with exit code 1: IOError: no store {"),
         (pod(waiting("CrashLoopBackOff", exitCode=137, reason="OOMKilled")), "was killed for its memory"),
         (pod(waiting("ImagePullBackOff", "r/serving:1: not found")), "cannot have its image r/serving:1"),
         (pod(age=60, conditions=[{"type": "PodScheduled", "status": "False", "message": "Insufficient cpu"}]),
