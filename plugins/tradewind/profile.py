@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 from tradewind.dev.ports import LOOPBACK
 from tradewind.errors import nearest
 from tradewind.plan.kinds import KINDS, RunnerName
+from tradewind.servers.settings import OwnServer
 from tradewind_runtime.contract.base import ConnectionId, Frozen
 from tradewind_runtime.contract.errors import Problem, TradewindError
 from tradewind_runtime.launchers.pod import PodSettings, refusals
@@ -43,6 +44,9 @@ class Serving(Frozen):
     """How the model server is reached."""
 
     connection: ConnectionId | None = Field(None, description="Airflow's connection of the server.")
+    own: OwnServer | None = Field(
+        None, description="A server of its own for each endpoint, on the cluster; else one serves all of the lake's."
+    )
 
 
 class Profile(Frozen):

@@ -241,6 +241,23 @@ def test_only_pipelines_that_ask_for_companions_may_start_them():
     assert "ml-companions" not in of_kind(usual("small"), "Role")
 
 
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("", set()),
+        ("deployment", {"deployments", "services", "horizontalpodautoscalers", "poddisruptionbudgets"}),
+        ("kserve", {"inferenceservices"}),
+    ],
+)
+def test_airflow_may_make_servers_where_that_is_asked_for(kind, more):
+    usually = {"pods", "pods/log", "events", "persistentvolumeclaims"}
+    documents = rendered("team", {"launcherServers": kind})
+    for role in (d for d in documents if d["kind"] == "Role" and d["metadata"]["name"] == "ml-launcher"):
+        found = {one: rule["verbs"] for rule in role["rules"] for one in rule["resources"]}
+        assert set(found) - usually == more
+        assert all(found[one] == ["get", "create", "patch"] for one in more)
+
+
 def test_airflow_may_look_at_nodes_where_that_is_asked_for():
     documents = rendered("small", {"launcherNodes": True})
     (role,) = [one for one in documents if one["kind"] == "ClusterRole"]

@@ -127,6 +127,15 @@ def of(labels: dict[str, str], pipeline: str, namespace: str = NAMESPACE) -> End
     return End.pod(labels | {"tradewind.dev/pipeline": pipeline}, namespace)
 
 
+def test_a_server_of_an_endpoints_own_is_asked_by_steps_and_airflow_and_asks_the_lake():
+    documents = rendered("team", {"launcherServers": "deployment", "networkPolicy": {"wholeNamespace": True}})
+    server = End.pod({"app.kubernetes.io/managed-by": "tradewind", "app.kubernetes.io/component": "server"}, NAMESPACE)
+    assert may(documents, End.pod(STEP), server, 8085)
+    assert not may(documents, STRANGER, server, 8085)
+    assert may(documents, server, End(address="10.1.2.3"), 443)
+    assert not may(documents, server, End(address="10.96.0.1"), 6443)
+
+
 @pytest.mark.parametrize("whole", [True, False])
 def test_sparks_driver_and_its_executors_reach_each_other_and_no_other_pipelines(whole):
     pipelines = [{"name": "flights", "executors": True}, {"name": "trips", "executors": True}, {"name": "churn"}]

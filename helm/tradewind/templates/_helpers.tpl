@@ -148,7 +148,7 @@ spec:
 {{- end }}
 {{- end }}
 
-{{/* NetworkPolicyEgressRules: MLflow and the model server. */}}
+{{/* NetworkPolicyEgressRules: MLflow and the model servers. */}}
 {{- define "tradewind.toServers" -}}
 {{- range $component, $port := dict "mlflow" 5000 "serving" 8085 }}
 - to:
@@ -157,11 +157,23 @@ spec:
         matchLabels: {{- include "tradewind.selector" (dict "root" $ "component" $component) | nindent 10 }}
   ports: [{port: {{ $port }}}]
 {{- end }}
+{{- if .Values.launcherServers }}
+{{- range include "tradewind.namespaces" . | fromJsonArray }}
+- to:
+    - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: {{ .namespace }}}}
+      podSelector: {{- include "tradewind.servers" $ | nindent 8 }}
+  ports: [{port: 8085}]
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{/* Label selectors of pods that are not of this chart: steps, and Airflow of the official one. */}}
 {{- define "tradewind.steps" -}}
 matchLabels: {app.kubernetes.io/managed-by: tradewind, app.kubernetes.io/component: step}
+{{- end }}
+
+{{- define "tradewind.servers" -}}
+matchLabels: {app.kubernetes.io/managed-by: tradewind, app.kubernetes.io/component: server}
 {{- end }}
 
 {{- define "tradewind.executors" -}}

@@ -16,6 +16,7 @@ import socket
 import sys
 import threading
 import time
+import traceback
 
 #: Bytes of a request's body.
 LIMIT = 16 * 2**20
@@ -40,7 +41,12 @@ def main() -> int:
     except OSError as error:
         print(f"TW566: {options.host}:{options.port} cannot be listened on: {error}", file=sys.stderr)
         return 1
-    asyncio.run(_serve(options, sock))
+    try:
+        asyncio.run(_serve(options, sock))
+    except Exception as error:  # the last line of a log is what Kubernetes keeps of it for certain
+        traceback.print_exc()
+        print(f"TW602: the server cannot begin: {str(error).partition(chr(10))[0]}", file=sys.stderr)
+        return 1
     return 0
 
 

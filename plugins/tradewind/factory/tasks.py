@@ -12,6 +12,7 @@ from tradewind.operators.notify import NotifyOperator
 from tradewind.operators.pin import PinOperator
 from tradewind.operators.release import ReleaseOperator
 from tradewind.operators.select import SelectOperator
+from tradewind.operators.serve import ServeOperator
 from tradewind.operators.stage import StageOperator
 from tradewind.operators.step import StepOperator
 from tradewind.plan.model import Flow, Plan, PlanStep
@@ -22,6 +23,7 @@ OPERATORS: dict[str, type[StepOperator]] = {
     "pin": PinOperator,
     "release": ReleaseOperator,
     "select": SelectOperator,
+    "serve": ServeOperator,
     "stage": StageOperator,
 }
 

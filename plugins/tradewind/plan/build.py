@@ -52,7 +52,7 @@ def build(
         lake_connection=profile.lake.connection,
         pool=profile.pool,
         environments={name: env.model_dump() for name, env in profile.environments.items()},
-        kubernetes=profile.kubernetes.model_dump() if "kubernetes" in runners else {},
+        kubernetes=profile.kubernetes.model_dump() if "kubernetes" in runners or profile.serving.own else {},
         code_archive=code.digest,
         alerts=pipeline.alerts.model_dump(mode="json", exclude_none=True),
         model=pipeline.promote.model if pipeline.promote else None,

@@ -32,6 +32,7 @@ KINDS: Mapping[str, Kind] = {
     "register": _COMPUTES,
     "select": _CONTROLS,
     "approve": _CONTROLS,
+    "serve": _CONTROLS,  # only where endpoints have servers of their own
     "stage": _CONTROLS,
     "replay": _CONTROLS,  # done by the task of its stage
     "promote": _COMPUTES,

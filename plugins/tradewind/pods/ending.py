@@ -189,13 +189,16 @@ def _disruption(pod: Object) -> Ending | None:
 
 
 def _container(pod: Object) -> Object:
-    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
-    return next((status for status in statuses if status.get("name") == CONTAINER), {})
+    return _ours((pod.get("status") or {}).get("containerStatuses") or ())
 
 
 def _spec_container(pod: Object) -> Object:
-    containers = (pod.get("spec") or {}).get("containers") or ()
-    return next((container for container in containers if container.get("name") == CONTAINER), {})
+    return _ours((pod.get("spec") or {}).get("containers") or ())
+
+
+def _ours(found: Sequence[Object]) -> Object:
+    """The step's container among those of its pod; of another pod, a server's, the first."""
+    return next((one for one in found if one.get("name") == CONTAINER), found[0] if found else {})
 
 
 def _warning(events: Sequence[Object]) -> Object | None:

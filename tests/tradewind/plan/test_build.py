@@ -6,6 +6,7 @@ import yaml
 from tests.tradewind.plan.small import BODY, ids, plan
 
 from tradewind.plan.model import Plan, table_asset
+from tradewind.profile import Profile
 from tradewind.spec import load_text
 from tradewind.spec.awaited import tables_of
 
@@ -16,6 +17,14 @@ def test_flows_and_their_steps() -> None:
     train = ["pin", "ingest_rows", "check_rows", "transform", "train", "evaluate", "register", "release"]
     assert ids(found.dag("train")) == train
     assert ids(found.dag("rollout")) == ["select", "canary_10", "canary_100", "promote", "release"]
+
+
+def test_an_endpoints_own_server_comes_before_its_first_stage() -> None:
+    own = {"image": "registry.example.com/serving:1"}
+    found = plan(Profile.model_validate({"profile": "cluster", "serving": {"own": own}}))
+    assert ids(found.dag("rollout")) == ["select", "serve", "canary_10", "canary_100", "promote", "release"]
+    assert found.dag("rollout").step("canary_10").upstream == ("serve",)
+    assert found.kubernetes["namespace"] == "tradewind"
 
 
 def test_every_step_comes_after_what_it_reads_and_the_last_releases_the_lease() -> None:

@@ -1,3 +1,5 @@
+import re
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -9,7 +11,7 @@ import numpy as np
 import psutil
 import pyarrow.compute as pc
 import pytest
-from tests.servers.model_server import ModelServer, model_server, request, start, wait
+from tests.servers.model_server import PYTHON, ModelServer, model_server, request, start, wait
 
 from tradewind.dev import ports
 from tradewind_runtime import endpoints
@@ -87,6 +89,13 @@ class Load:
 def test_what_was_asked_for_by_name_is_waited_for(models, tmp_path):
     with model_server(models.folder, tmp_path / "log", "--endpoint", NAME, ready=False) as server:
         assert server.client.get("/v2/health/ready").status_code == 503
+
+
+def test_why_it_cannot_begin_is_its_last_line():
+    words = [str(PYTHON), "-m", "tradewind_runtime.serving", "--lake", "nowhere://lake", "--port", "0"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert re.search(r"^TW602: the server cannot begin: .*nowhere://lake", done.stderr.splitlines()[-1])
 
 
 def test_the_protocol(models, tmp_path):

@@ -5,7 +5,7 @@ and holds references to Secrets, never their values.
 """
 
 from tradewind_runtime.launchers.pod.allowed import Refusal, refusals
-from tradewind_runtime.launchers.pod.make import CONTAINER, pod, wanted
+from tradewind_runtime.launchers.pod.make import CONTAINER, pod, secret_env, security, wanted
 from tradewind_runtime.launchers.pod.names import LABEL, label_value, labels, pod_name
 from tradewind_runtime.launchers.pod.settings import USER, GpuKind, Placement, PodSettings
 
@@ -22,5 +22,7 @@ __all__ = [
     "pod",
     "pod_name",
     "refusals",
+    "secret_env",
+    "security",
     "wanted",
 ]

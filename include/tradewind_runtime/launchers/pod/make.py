@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tradewind_runtime.connections import variable
@@ -85,7 +85,7 @@ def _spec(
         "automountServiceAccountToken": _starts_pods(request),
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": settings.grace,
-        "securityContext": _security(settings, volumes),
+        "securityContext": security(settings, volumes),
         "containers": [_container(request, settings, asked, image) | {"volumeMounts": mounts}],
         "volumes": volumes,
         "tolerations": tolerations(asked, settings),
@@ -104,7 +104,8 @@ def _spec(
     return spec
 
 
-def _security(settings: PodSettings, volumes: list[dict[str, Any]]) -> dict[str, Any]:
+def security(settings: PodSettings, volumes: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """A pod's context under the restricted standard."""
     found: dict[str, Any] = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
     if settings.user is not None:
         found |= {"runAsUser": settings.user, "runAsGroup": settings.user, "fsGroup": settings.user}
@@ -130,8 +131,7 @@ def _container(request: StepRequest, settings: PodSettings, asked: Resources, im
         "env": [
             *({"name": name, "value": value} for name, value in own.items()),
             *(_itself() if _starts_pods(request) else ()),
-            *_connections(request, settings),
-            *(_from_secret(name, held) for name, held in asked.env.items()),
+            *secret_env(request.connections.values(), settings, asked.env),
         ],
         # Requests are limits: a step is never throttled by its neighbours nor killed for their memory.
         "resources": {"requests": amount, "limits": dict(amount)},
@@ -144,9 +144,16 @@ def _container(request: StepRequest, settings: PodSettings, asked: Resources, im
     }
 
 
-def _connections(request: StepRequest, settings: PodSettings) -> list[dict[str, Any]]:
+def secret_env(
+    connections: Iterable[str], settings: PodSettings, others: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
+    """Variables of a container that Secrets hold: connections by their id, and others by SECRET/KEY.
+
+    Raises:
+        StepError: TW592 where the profile names no Secret for a connection.
+    """
     found = []
-    for named in sorted(set(request.connections.values())):
+    for named in sorted(set(connections)):
         held = settings.secrets.get(named)
         if held is None:
             raise StepError(
@@ -154,7 +161,7 @@ def _connections(request: StepRequest, settings: PodSettings) -> list[dict[str, 
                 fix=f"kubernetes: {{secrets: {{{named}: connections/{named}}}}}",
             )  # fmt: skip
         found.append(_from_secret(variable(named), held))
-    return found
+    return found + [_from_secret(name, held) for name, held in (others or {}).items()]
 
 
 def _from_secret(name: str, held: str) -> dict[str, Any]:

@@ -26,6 +26,9 @@ def steps(builder: StepBuilder) -> Iterator[PlanStep]:
         # Whoever approves may take days: a newer version supersedes one that has no traffic yet.
         yield select(id="confirm", upstream=("approve",), inputs=version)
         last = "confirm"
+    if own := builder.profile.serving.own:
+        yield step("serve", endpoint | {"own": own.model_dump()}, upstream=(last,), when="select")
+        last = "serve"
     for percent in spec.deploy.canary:
         config = endpoint | {"weight": percent, "deploy": spec.deploy.model_dump(mode="json")}
         yield step("stage", config, id=f"canary_{percent}", upstream=(last,), when="select", inputs=version)
