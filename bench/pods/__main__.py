@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from typing import Any
 
-from bench.pods import overhead, place
-from bench.results import write
+os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "ERROR")
+
+from bench.pods import overhead, place  # noqa: E402 - Airflow reads its settings when it is imported
+from bench.results import write  # noqa: E402
 
 
 def main() -> int:
