@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
@@ -23,7 +24,7 @@ def phases(moments: Mapping[str, float], order: Sequence[str]) -> dict[str, floa
         order: of their names; one that was not seen counts with the next.
     """
     there = [name for name in order if name in moments]
-    return {name: moments[name] - moments[before] for before, name in zip(there, there[1:], strict=False)}
+    return {name: moments[name] - moments[before] for before, name in pairwise(there)}
 
 
 def shares(runs: Sequence[Mapping[str, float]], order: Sequence[str]) -> dict[str, dict[str, float]]:

@@ -41,7 +41,9 @@ def began():
     ticks = int(open("/proc/self/stat").read().rpartition(")")[2].split()[19])
     return time.time() - float(open("/proc/uptime").read().split()[0]) + ticks / 100
 """
-FUNCTION = BEGAN + """
+FUNCTION = (
+    BEGAN
+    + """
 def double(tables, context):
     import json, sys
     print("TIMES", json.dumps({"container": began()}), flush=True)
@@ -49,7 +51,10 @@ def double(tables, context):
     table = tables["rows"]
     return table.append_column("y", table["x"])
 """
-BARE = BEGAN + """
+)
+BARE = (
+    BEGAN
+    + """
 import importlib, json, sys, time
 up = time.time()
 for name in sys.argv[1:]:
@@ -59,6 +64,7 @@ for name in sys.argv[1:]:
         pass
 print("TIMES", json.dumps({"container": began(), "python": up, "imported": time.time()}), flush=True)
 """
+)
 STEP_ORDER = ("asked", "requested", "created", "node", "container", "begun", "finished", "ended", "noticed", "known")
 BARE_ORDER = ("asked", "created", "node", "container", "imported", "ended", "known")
 
@@ -134,10 +140,12 @@ class Bench:
 
     @property
     def resources(self) -> dict[str, Any]:
+        """Of each pod."""
         return {"cpu": self.cpu, "memory": "1Gi"}
 
     @property
     def settings(self) -> PodSettings:
+        """As a profile would have them."""
         return PodSettings(
             connection=CLUSTER, namespace=NAMESPACE, service_account="default", secrets={STORE: f"{SECRET}/{STORE}"},
             scratch="300Mi",
@@ -160,7 +168,7 @@ class Bench:
             task.execute(context)
         except TaskDeferred as deferred:
             lines = Lines()
-            deferred.trigger._log = lines
+            deferred.trigger._log = lines  # noqa: SLF001 - its log goes nowhere else here
             event = asyncio.run(_first(deferred.trigger))
             task.moments["noticed"] = time.time()
             getattr(task, str(deferred.method_name))(context, event.payload)
@@ -189,7 +197,7 @@ class Bench:
         container = {
             "name": name, "image": self.place.image, "command": ["python", "-c", BARE, *self.modules],
             "resources": {"requests": amounts, "limits": amounts},
-            "env": [{"name": "HOME", "value": "/tmp"}, {"name": "OMP_NUM_THREADS", "value": "1"}],
+            "env": [{"name": "OMP_NUM_THREADS", "value": "1"}],
             "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
         }  # fmt: skip
         security = {"runAsNonRoot": True, "runAsUser": 50000, "seccompProfile": {"type": "RuntimeDefault"}}
@@ -209,7 +217,10 @@ def measure(place: Place, *, count: int, cpu: float) -> dict[str, Any]:
         bench = Bench(place, cpu, watched)
         pairs = list(_turns(bench, count))
     steps, bares = [step for step, _ in pairs], [bare for _, bare in pairs]
-    whole = {"step": [one["known"] - one["asked"] for one in steps], "bare": [one["known"] - one["asked"] for one in bares]}
+    whole = {
+        "step": [one["known"] - one["asked"] for one in steps],
+        "bare": [one["known"] - one["asked"] for one in bares],
+    }
     added = [step - bare for step, bare in zip(whole["step"], whole["bare"], strict=True)]
     return {
         "pods": count, "cpu": cpu, "modules": len(bench.modules),

@@ -43,9 +43,11 @@ def a_cluster() -> Iterator[Cluster]:
     if kept := os.environ.get("TEST_CLUSTER"):
         yield clusters.joined(Path(kept))
         return
-    with tempfile.TemporaryDirectory(prefix="tw-bench-", ignore_cleanup_errors=True) as folder:
-        with clusters.opened(Path(folder)) as found:
-            yield found
+    with (
+        tempfile.TemporaryDirectory(prefix="tw-bench-", ignore_cleanup_errors=True) as folder,
+        clusters.opened(Path(folder)) as found,
+    ):
+        yield found
 
 
 @contextmanager

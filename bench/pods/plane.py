@@ -1,6 +1,6 @@
-"""A control plane of its own on the loopback, and nodes that kwok pretends to be: thousands cost no more than their words.
+"""A control plane of its own on the loopback, and nodes that kwok pretends to be.
 
-Real are etcd, the API server and the scheduler; a pod "runs" for as long as its annotation says, and its log is a file.
+Real are etcd, the API server and the scheduler; a pod "runs" until its annotation's time, and its log is a file.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tradewind.dev.ports import LOOPBACK
 from tradewind.dev.running import start
 from tradewind.dev.servers.base import answer
 
-RUNS_FOR = "bench.tradewind.dev/runs-for"  # of a pod: seconds
+ENDS_AT = "bench.tradewind.dev/ends-at"  # of a pod: a time, as Kubernetes writes it
 LOG = "2026-01-01T00:00:00.000000000Z stdout F epoch 1: loss 0.3\n"
 
 
@@ -32,7 +32,7 @@ class Etcd(parts.Part):
 
     name: ClassVar[str] = "etcd"
 
-    def command(self) -> list[str]:
+    def command(self) -> list[str]:  # noqa: D102
         client, peer = (f"http://{LOOPBACK}:{self.ports[name]}" for name in ("client", "peer"))
         return [
             self.program, "--data-dir", str(self.folder / "data"), "--listen-client-urls", client,
@@ -40,7 +40,7 @@ class Etcd(parts.Part):
             "--initial-cluster", f"default={peer}", "--unsafe-no-fsync", "--log-level", "warn",
         ]  # fmt: skip
 
-    def healthy(self) -> bool:
+    def healthy(self) -> bool:  # noqa: D102
         return answer(f"http://{LOOPBACK}:{self.ports['client']}/health") is not None
 
 
@@ -51,16 +51,16 @@ class ApiServer(parts.Part):
     name: ClassVar[str] = "kube-apiserver"
 
     @property
-    def url(self) -> str:
+    def url(self) -> str:  # noqa: D102
         return f"https://{LOOPBACK}:{self.ports['api']}"
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: D102
         super().prepare()
         self.pki.issue("apiserver", "kube-apiserver", hosts=(LOOPBACK, "localhost"))
         self.pki.issue("kubelet-client", "kube-apiserver-kubelet", ["system:masters"])
         public_key(private_key(self.pki.folder / "sa.key"), self.pki.folder / "sa.pub")
 
-    def command(self) -> list[str]:
+    def command(self) -> list[str]:  # noqa: D102
         at = self.pki.folder
         return [
             self.program, "--etcd-servers", f"http://{LOOPBACK}:{self.ports['client']}", "--bind-address", LOOPBACK,
@@ -74,7 +74,7 @@ class ApiServer(parts.Part):
             "--kubelet-preferred-address-types", "InternalIP", "--profiling=false",
         ]  # fmt: skip
 
-    def healthy(self) -> bool:
+    def healthy(self) -> bool:  # noqa: D102
         return parts.asked(f"{self.url}/readyz", self.pki.certificate) == "ok"
 
 
@@ -86,7 +86,7 @@ class Scheduler(parts.Part):
 
     config: Path
 
-    def command(self) -> list[str]:
+    def command(self) -> list[str]:  # noqa: D102
         return [
             self.program, "--kubeconfig", str(self.config), "--authentication-kubeconfig", str(self.config),
             "--authorization-kubeconfig", str(self.config), "--bind-address", LOOPBACK,
@@ -94,7 +94,7 @@ class Scheduler(parts.Part):
             "--kube-api-qps", "1000", "--kube-api-burst", "1000",
         ]  # fmt: skip
 
-    def healthy(self) -> bool:
+    def healthy(self) -> bool:  # noqa: D102
         return ports.answers(self.ports["scheduler"])
 
 
@@ -106,14 +106,14 @@ class Kwok(parts.Part):
 
     config: Path
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: D102
         super().prepare()
         self.pki.issue("kwok", "kwok", hosts=(LOOPBACK,))
         (self.folder / "log").write_text(LOG)
         bodies = [*stages(), logs(self.folder / "log")]
         (self.folder / "config.yaml").write_text("\n---\n".join(json.dumps(body) for body in bodies))
 
-    def command(self) -> list[str]:
+    def command(self) -> list[str]:  # noqa: D102
         at, port = self.pki.folder, self.ports["kwok"]
         return [
             self.program, "--kubeconfig", str(self.config), "--config", str(self.folder / "config.yaml"),
@@ -122,16 +122,16 @@ class Kwok(parts.Part):
             "--tls-cert-file", f"{at}/kwok.crt", "--tls-private-key-file", f"{at}/kwok.key",
         ]  # fmt: skip
 
-    def healthy(self) -> bool:
+    def healthy(self) -> bool:  # noqa: D102
         return ports.answers(self.ports["kwok"])
 
 
 def stages() -> list[dict[str, Any]]:
-    """What becomes of a pod: it runs at once, ends well after as long as it says, and goes when it is deleted."""
+    """What becomes of a pod: it runs at once, ends well when it says, and goes when it is deleted."""
     return [
         _stage("runs", [_where(".metadata.deletionTimestamp"), _where(".status.phase", "Pending")], _status("Running")),
         _stage("ends", [_where(".metadata.deletionTimestamp"), _where(".status.phase", "Running")],
-               _status("Succeeded"), {"durationFrom": {"expressionFrom": f'.metadata.annotations["{RUNS_FOR}"]'},
+               _status("Succeeded"), {"durationFrom": {"expressionFrom": f'.metadata.annotations["{ENDS_AT}"]'},
                                       "durationMilliseconds": 3_600_000}),
         _stage("goes", [{"key": ".metadata.deletionTimestamp", "operator": "Exists"}], {"delete": True}),
         # Nodes are made as they are to be.

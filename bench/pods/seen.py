@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from kubernetes.client import ApiClient, CoreV1Api  # type: ignore[import-untyped]
 from kubernetes.watch import Watch  # type: ignore[import-untyped]
@@ -33,7 +33,7 @@ class Seen:
     namespace: str
     times: dict[str, dict[str, float]] = field(default_factory=dict)
 
-    def __enter__(self) -> Seen:
+    def __enter__(self) -> Self:
         self._over = False
         self._news = threading.Condition()
         self._thread = threading.Thread(target=self._live, name="seen", daemon=True)

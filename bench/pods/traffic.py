@@ -17,7 +17,10 @@ def kind(url: str, query: Any) -> str:
     """Of a request: what is asked for."""
     if url.endswith("/log"):
         return "log"
-    return "watch" if any(name == "watch" for name, _ in query or ()) else url.rpartition("/v1/")[2].split("/")[-2]
+    if any(name == "watch" for name, _ in query or ()):
+        return "watch"
+    place = url.partition("/v1/")[2].split("/")
+    return place[2] if place[0] == "namespaces" else place[0]
 
 
 @dataclass

@@ -92,7 +92,7 @@ class PodWatch(KubernetesPodTrigger):
 
     async def _look(self, api: CoreV1Api) -> Object | None:
         """The pod as plain data, which the client's own models would take ten times as long to make."""
-        asked = await api.read_namespaced_pod(self.pod_name, self.pod_namespace, _preload_content=False)
+        asked: Any = await api.read_namespaced_pod(self.pod_name, self.pod_namespace, _preload_content=False)
         async with asked as answer:
             if answer.status == HTTPStatus.NOT_FOUND:
                 return None
@@ -102,12 +102,11 @@ class PodWatch(KubernetesPodTrigger):
 
     async def _change(self, api: CoreV1Api, pod: Object) -> None:
         """Until something becomes of the pod, or it is time to look at its log."""
-        only = {"field_selector": f"metadata.name={self.pod_name}", "timeout_seconds": EVERY}
-        version = pod["metadata"]["resourceVersion"]
         # Not by the client's Watch: each makes a client of its own, with all authorities of this machine.
-        news = await api.list_namespaced_pod(
-            self.pod_namespace, watch=True, resource_version=version, _preload_content=False, **only
-        )
+        news: Any = await api.list_namespaced_pod(
+            self.pod_namespace, field_selector=f"metadata.name={self.pod_name}", watch=True, timeout_seconds=EVERY,
+            resource_version=pod["metadata"]["resourceVersion"], _preload_content=False,
+        )  # fmt: skip
         async with news as answer:
             # Gone: what is asked for is too long ago, so there is news.
             if not answer.ok and answer.status != HTTPStatus.GONE:
