@@ -32,6 +32,6 @@ def test_a_result_may_come_from_an_environment_of_steps(tmp_path: Path, monkeypa
     assert json.loads(results.write("some", {}).read_text())["machine"]["airflow"] is None
 
 
-@pytest.mark.parametrize("name", [*NAMES, "gpu"])
+@pytest.mark.parametrize("name", [*NAMES, "gpu", "pods.__main__"])
 def test_every_benchmark_keeps_its_result_so(name: str) -> None:
     assert import_module(f"bench.{name}").write is results.write

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
-from kubernetes.client import ApiException  # type: ignore[import-untyped]
+from kubernetes.client import ApiException, V1ObjectMeta, V1Pod  # type: ignore[import-untyped]
 
 from tradewind import usage
 from tradewind.operators.links import links_of
@@ -113,15 +113,12 @@ class PodStepOperator(StepTask, KubernetesPodOperator):
     def trigger_reentry(self, context: Context, event: dict[str, Any]) -> None:
         """The pod has ended, or will not start: take its result, start another, or say why."""
         ending = Ending.model_validate(event["ending"]) if event.get("ending") else None
-        self.get_logs = ending is None  # the trigger has passed it on
-        try:
-            super().trigger_reentry(context, event)
-        except Exception as error:  # whatever became of the pod, the lake decides
-            self.log.debug("%s", error)
         for line in event.get("log") or ():
             self.log.info("%s", line)
-        if ending is not None and ending.kind == "node":
-            self._forget(event["name"])
+        try:
+            self._leave(event["name"], ending)
+        except Exception as error:  # whatever became of the pod, the lake decides
+            self.log.warning("the pod is left behind, and will end by itself: %s", error)
         run = self.run_of(context)
         with self.explained(context):
             exchange = self.exchange(run)
@@ -130,6 +127,21 @@ class PodStepOperator(StepTask, KubernetesPodOperator):
             self._finish(run, exchange.request, done, context)
             return
         self.give_up(exchange, ending or gone(None), context)
+
+    def _leave(self, name: str, ending: Ending | None) -> None:
+        """Tell what the trigger has not told, and delete the pod.
+
+        Airflow's own way would first wait two seconds for the pod's phase, which comes after its container's end.
+        """
+        self.pod = V1Pod(metadata=V1ObjectMeta(name=name, namespace=self.settings.namespace))
+        if ending is None:
+            self._write_logs(self.pod)
+        if ending is None or not (ending.well or ending.kind == "gone"):
+            self._read_pod_container_states(self.pod, reraise=False)
+            self._read_pod_events(self.pod, reraise=False)
+        self.pod_manager.delete_pod(self.pod)
+        if ending is not None and ending.kind == "node":
+            self._forget(name)
 
     def give_up(self, exchange: Exchange, ending: Ending, context: Context) -> None:
         """Fail for a pod's ending; but where the cluster only took its node, start another at once."""

@@ -12,13 +12,13 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 
 from aiohttp import ClientError
 from airflow.providers.cncf.kubernetes.triggers.pod import KubernetesPodTrigger
 from airflow.triggers.base import TriggerEvent
 from kubernetes_asyncio.client import ApiClient, ApiException, CoreV1Api
-from kubernetes_asyncio.watch import Watch
 
 from tradewind.pods.capacity import lacking
 from tradewind.pods.ending import Ending, Object, ended, gone, stuck, unschedulable
@@ -83,11 +83,8 @@ class PodWatch(KubernetesPodTrigger):
         api, until = CoreV1Api(connection), time.monotonic() + RECONNECT
         self._plain = connection.sanitize_for_serialization
         while time.monotonic() < until:
-            try:
-                pod = self._plain(await api.read_namespaced_pod(self.pod_name, self.pod_namespace))
-            except ApiException as error:
-                if error.status != 404:
-                    raise
+            pod = await self._look(api)
+            if pod is None:
                 return gone(self._last)
             self._in_touch = time.monotonic()
             self._last = pod
@@ -98,18 +95,28 @@ class PodWatch(KubernetesPodTrigger):
             await self._change(api, pod)
         return None
 
+    async def _look(self, api: CoreV1Api) -> Object | None:
+        """The pod as plain data, which takes a twentieth of the time of the client's own models."""
+        asked: Any = await api.read_namespaced_pod(self.pod_name, self.pod_namespace, _preload_content=False)
+        async with asked as answer:
+            if answer.status == HTTPStatus.NOT_FOUND:
+                return None
+            if not answer.ok:
+                raise ApiException(status=answer.status, reason=answer.reason)
+            return dict(await answer.json())
+
     async def _change(self, api: CoreV1Api, pod: Object) -> None:
         """Until something becomes of the pod, or it is time to look at its log."""
-        only = {"field_selector": f"metadata.name={self.pod_name}", "timeout_seconds": EVERY}
-        version = pod["metadata"]["resourceVersion"]
-        news = Watch().stream(api.list_namespaced_pod, self.pod_namespace, resource_version=version, **only)
-        try:
-            async with news:
-                async for _ in news:
-                    return
-        except ApiException as error:
-            if error.status != 410:  # 410: what is asked for is too long ago, so there is news
-                raise
+        # Not by the client's Watch: each makes a client of its own, with all authorities of this machine.
+        news: Any = await api.list_namespaced_pod(
+            self.pod_namespace, field_selector=f"metadata.name={self.pod_name}", watch=True, timeout_seconds=EVERY,
+            resource_version=pod["metadata"]["resourceVersion"], _preload_content=False,
+        )  # fmt: skip
+        async with news as answer:
+            # Gone: what is asked for is too long ago, so there is news.
+            if not answer.ok and answer.status != HTTPStatus.GONE:
+                raise ApiException(status=answer.status, reason=answer.reason)
+            await answer.content.readline()
 
     def _too_late(self) -> Ending | None:
         deadline = self.trigger_kwargs.get("_execution_deadline")

@@ -34,6 +34,10 @@ PARTS = (
 )  # fmt: skip
 
 
+#: Programs that are others' as they are: their folders name but the version.
+TOOLS = {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}
+
+
 def install() -> None:
     """Debian's packages, where they are missing."""
     missing = [package for program, package in DEBIAN.items() if not shutil.which(program)]
@@ -48,7 +52,7 @@ def install() -> None:
 
 
 def program(name: str) -> Path:
-    """The binary of a folder here (`node`, `pause`, `policies`), built once for each state of its source."""
+    """The binary of a folder here (`node`, `pause`, `policies`, `kwok`), built once for each state of its source."""
     source = HERE / name
     read = [_LINK.encode(), *(path.read_bytes() for path in sorted(source.iterdir()))]
     state = hashlib.sha256(b"".join(read)).hexdigest()[:16]
@@ -57,7 +61,7 @@ def program(name: str) -> Path:
         made.parent.mkdir(parents=True, exist_ok=True)
         print(f"building {name} from source, once", flush=True)
         with whole(made) as new:
-            command = ["go", "build", "-trimpath", "-ldflags", _LINK, "-o", str(new), "."]
+            command = ["go", "build", "-trimpath", "-ldflags", _LINK, "-o", str(new), TOOLS.get(name, ".")]
             subprocess.run(command, check=True, cwd=source, env={**os.environ, "CGO_ENABLED": "0"})
     return made
 

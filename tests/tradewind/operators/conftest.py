@@ -37,6 +37,7 @@ class Cluster:
         self.created: list[dict[str, Any]] = []
         self.deleted: list[str] = []
         self.fate = "runs"
+        self.phase_after_end: str | None = None  # a kubelet's word on the pod comes after that on its container
         self.objects: dict[tuple[str, str], dict[str, Any]] = {("namespaces", "ns"): {}}
         self.nodes: list[dict[str, Any]] = []
         self.unseen: set[str] = set()
@@ -90,7 +91,7 @@ class Cluster:
         if self.fate == "oom":
             code, reason = 137, "OOMKilled"
         state = {"terminated": {"exitCode": code, "reason": reason, "startedAt": NOW, "finishedAt": NOW}}
-        pod["status"] = _status("Succeeded" if code == 0 else "Failed", state)
+        pod["status"] = _status(self.phase_after_end or ("Succeeded" if code == 0 else "Failed"), state)
         if self.fate == "vanishes":
             pod["status"] = _status("Running", {"running": {"startedAt": NOW}})
 
@@ -144,6 +145,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_DELETE(self) -> None:
         name = _PODS.match(urlsplit(self.path).path)[1]  # type: ignore[index]
+        if "delete" in self.cluster.denied:
+            self._say(403, {"kind": "Status", "code": 403, "reason": "Forbidden", "message": "pods: not to be deleted"})
+            return
         if name not in self.cluster.pods:
             self._missing(name)
             return

@@ -92,6 +92,25 @@ def test_a_pod_that_leaves_its_result_is_a_success(cluster, make, tmp_path):
     assert cluster.deleted == [cluster.created[0]["metadata"]["name"]]
 
 
+def test_a_containers_end_is_enough_whatever_the_pods_phase(cluster, make, tmp_path):
+    """The phase follows seconds later; here it never does."""
+    pinned(tmp_path)
+    cluster.phase_after_end = "Running"
+    task, context = make(STEP)
+    run(task, context)
+    assert context["ti"].xcoms["return_value"]["facts"]
+    assert not cluster.pods
+
+
+def test_a_pod_that_cannot_be_deleted_harms_no_result(cluster, make, tmp_path):
+    pinned(tmp_path)
+    cluster.denied.add("delete")
+    task, context = make(STEP)
+    run(task, context)
+    assert context["ti"].xcoms["return_value"]["facts"]
+    assert cluster.pods
+
+
 def test_a_result_that_is_there_starts_no_pod(cluster, make, tmp_path):
     pinned(tmp_path)
     run(*make(STEP))

@@ -1,0 +1,1 @@
+"""Pods in figures: what a step in one costs beside a bare one, what waiting for many costs, and how that grows."""

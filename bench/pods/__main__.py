@@ -1,0 +1,56 @@
+"""`python -m bench.pods`: all of it, on the cluster of TEST_CLUSTER or one of its own; root and Debian's packages."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+# Before Airflow is imported, which reads it then.
+os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "ERROR")
+
+from bench import results
+from bench.pods import overhead, place, plane, scale
+from bench.results import write
+
+PARTS = ("overhead", "waiting", "scale")
+
+
+def main() -> int:
+    """Measure, say it, keep it; a part that is left out keeps its figures of before."""
+    parser = argparse.ArgumentParser(prog="bench.pods")
+    parser.add_argument("--only", choices=PARTS, action="append", help="of the parts; all of them without it")
+    parser.add_argument("--pods", type=int, default=50, help="of each kind, for the overhead")
+    parser.add_argument("--cpu", type=float, default=1, help="of each pod, for the overhead")
+    parser.add_argument("--waiting", type=int, default=200, help="pods that are waited for at once")
+    parser.add_argument("--counts", type=int, nargs="+", default=[100, 1000, 5000], help="of simulated pods")
+    parser.add_argument("--nodes", type=int, default=1000, help="simulated")
+    options = parser.parse_args()
+    wanted = options.only or PARTS
+    body: dict[str, Any] = {}
+    if "overhead" in wanted:
+        with place.a_cluster() as cluster, place.a_place(cluster) as found:
+            body["overhead"] = overhead.measure(found, count=options.pods, cpu=options.cpu)
+            print(json.dumps({name: part for name, part in body["overhead"].items() if name != "raw"}, indent=1))
+    if {"waiting", "scale"} & set(wanted):
+        with plane.opened(nodes=options.nodes) as simulated:
+            body["nodes"] = options.nodes
+            if "waiting" in wanted:
+                body["waiting"] = scale.waiting(simulated, options.waiting)
+            if "scale" in wanted:
+                body["scale"] = scale.measure(simulated, options.counts)
+    write("pods", kept() | body)
+    return 0
+
+
+def kept() -> dict[str, Any]:
+    """What was measured before, without the machine, which is told anew."""
+    path = Path(results.__file__).with_name("pods.json")
+    before = json.loads(path.read_text()) if path.is_file() else {}
+    return {name: part for name, part in before.items() if name != "machine"}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
