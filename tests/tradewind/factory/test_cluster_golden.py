@@ -162,7 +162,8 @@ def test_heavy_steps_are_pods_and_light_ones_processes(dags):
 
 def test_a_task_runs_where_the_plan_says():
     """Under a profile that says kubernetes and nothing else."""
-    profile = Profile(profile="cluster", runner="kubernetes", environments={"steps": {"image": "i"}})
+    own = {"serving": {"own": {"image": "i"}}}
+    profile = Profile(profile="cluster", runner="kubernetes", environments={"steps": {"image": "i"}}, **own)
     alerts = {"slack": {"channel": "#ml", "connection": "slack_default", "on": ["promotion", "drift"]}}
     everything = small.plan(
         profile, promote=small.BODY["promote"] | {"approval": "human"}, alerts=alerts,
