@@ -15,7 +15,7 @@ from tradewind.plan.request import run_key
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.request import StepRequest
 from tradewind_runtime.documents import Documents
-from tradewind_runtime.launchers.exchange import Exchange
+from tradewind_runtime.launchers.exchange import ERROR, Exchange, beside, leave
 
 pytestmark = pytest.mark.server
 RUN = "scheduled__2013-01-01T00:00:00+00:00"
@@ -43,13 +43,11 @@ def dag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def leave_reason(lake: str) -> None:
     """As a step's process does."""
-    from tradewind_runtime.__main__ import _leave
-
     request = StepRequest(step="train", id="train", pipeline="flights", run_id=run_key("train", RUN), lake=lake)
     exchange = Exchange(request, Documents(lake))
     exchange.begin()
     problems = StepError("TW552", "the training function returned <nothing>", got="NoneType").problems
-    _leave(exchange.documents, exchange.path.removesuffix(".json") + ".error.json", problems, False)
+    leave(exchange.documents, beside(exchange.path, ERROR), problems, retryable=False)
 
 
 def test_the_dag_processor_knows_only_dag_and_run(slack: Receiver, dag: Any, tmp_path: Path) -> None:

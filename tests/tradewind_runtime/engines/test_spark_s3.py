@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,24 @@ def test_a_jar_that_is_another_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
         ivy.listed(Path("java"), tmp_path / "list", sums, tmp_path / "jars", tmp_path / "ivy", bare=False)
 
 
+@pytest.fixture
+def own_jvm() -> Iterator[None]:
+    """One that no test before has started, with other jars; nor is it the next one's."""
+
+    def end() -> None:
+        if SparkContext._gateway is not None:
+            SparkContext._gateway.shutdown()
+            SparkContext._gateway = SparkContext._jvm = None
+
+    from pyspark import SparkContext
+
+    end()
+    yield
+    end()
+
+
 @pytest.mark.server
+@pytest.mark.usefixtures("own_jvm")
 def test_files_are_written_read_and_put_in_place_without_a_copy(s3_server: Any, tmp_path: Path) -> None:
     from tests.servers import buckets
 
