@@ -76,16 +76,12 @@ def _kill(house: ClusterHouse, victim: str, rng: random.Random) -> bool:
         if victim == "step":
             return _kill_any((one for one in psutil.process_iter(["cmdline"]) if _is_step(one)), rng)
         if victim == "task":
-            return _kill_any((one for one in _part(house, "scheduler").children(recursive=True) if _is_task(one)), rng)
-        process = _part(house, victim)
+            return _kill_any((one for one in house.process("scheduler").children(recursive=True) if _is_task(one)), rng)
+        process = house.process(victim)
         if time.time() - process.create_time() > UP:
             process.kill()
             return True
     return False
-
-
-def _part(house: ClusterHouse, name: str) -> psutil.Process:
-    return psutil.Process(int((house.folder / ".tradewind/run/parts" / f"{name}.pid").read_text()))
 
 
 def _delete_pod(house: ClusterHouse, rng: random.Random) -> bool:

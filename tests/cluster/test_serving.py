@@ -62,9 +62,8 @@ class Place:
 
     def came(self, wanted: Wanted, *, ready: bool) -> dict[str, Any]:
         """What the rollout's task hears from its trigger."""
-        labels = wanted.labels | wanted.revision
         watch = ServerWatch(
-            connection="cluster", namespace=NAMESPACE, selector=",".join(f"{k}={v}" for k, v in labels.items()),
+            connection="cluster", namespace=NAMESPACE, selector=wanted.selector,
             replicas=wanted.own.replicas.min, ready=ready, patience=wanted.own.patience,
         )  # fmt: skip
         return dict(asyncio.run(_first(watch)))

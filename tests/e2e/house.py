@@ -134,7 +134,11 @@ class House:
 
     def kill(self, part: str) -> None:
         """A part of the stack, by SIGKILL; its supervisor starts it again."""
-        psutil.Process(int((self.folder / ".tradewind/run/parts" / f"{part}.pid").read_text())).kill()
+        self.process(part).kill()
+
+    def process(self, part: str) -> psutil.Process:
+        """Of a part of the stack, as it is now."""
+        return psutil.Process(int((self.folder / ".tradewind/run/parts" / f"{part}.pid").read_text()))
 
     def messages(self) -> list[dict[str, Any]]:
         """What came to the Slack receiver."""

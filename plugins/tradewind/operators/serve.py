@@ -25,34 +25,34 @@ class ServeOperator(LeasedOperator):
 
     def came(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """What the trigger saw."""
+        wanted = self._wanted
         with self.explained(context):
             if event["why"]:
-                look = f"kubectl describe pods --namespace {self._wanted.settings.namespace}"
                 raise StepError(
-                    "TW600", f"the server of {self._wanted.endpoint!r} does not come up: {event['why']}",
-                    fix=f"{look} --selector {self._selector}",
+                    "TW600", f"the server of {wanted.endpoint!r} does not come up: {event['why']}",
+                    fix=f"kubectl describe pods --namespace {wanted.settings.namespace} --selector {wanted.selector}",
                 )  # fmt: skip
-        self.log.info("the server %s has %d replicas", self._wanted.name, event["up"])
-        return {"server": self._wanted.name, "replicas": event["up"]}
+        self.log.info("the server %s has %d replicas", wanted.name, event["up"])
+        return {"server": wanted.name, "replicas": event["up"]}
 
     def _begin(self, context: Context) -> dict[str, Any]:
         self.skip_unless_wanted(self.run_of(context))
         from tradewind.servers.apply import apply
 
-        for made in apply(self._wanted):
+        wanted = self._wanted
+        for made in apply(wanted):
             self.log.info("applied %s", made)
-        return self._wait()
+        self._wait(wanted)
 
-    def _wait(self) -> NoReturn:
+    def _wait(self, wanted: Wanted) -> NoReturn:
         from tradewind.servers.watch import ServerWatch
 
-        wanted = self._wanted
         served = endpoints.latest(documents_of(self.plan), wanted.endpoint) is not None
         self.defer(
             trigger=ServerWatch(
                 connection=wanted.settings.connection,
                 namespace=wanted.settings.namespace,
-                selector=self._selector,
+                selector=wanted.selector,
                 replicas=wanted.own.replicas.min,
                 ready=served,
                 patience=wanted.own.patience,
@@ -70,7 +70,3 @@ class ServeOperator(LeasedOperator):
             own=OwnServer.model_validate(self.step.config["own"]),
             settings=PodSettings.model_validate(self.plan.kubernetes),
         )
-
-    @property
-    def _selector(self) -> str:
-        return ",".join(f"{key}={value}" for key, value in (self._wanted.labels | self._wanted.revision).items())

@@ -95,21 +95,24 @@ def gone(last: Object | None) -> Ending:
                   fix="find out who deletes pods; it is tried again")  # fmt: skip
 
 
-def stuck(pod: Object, events: Sequence[Object], *, scheduled: float | None) -> Ending | None:
+def stuck(
+    pod: Object, events: Sequence[Object], *, scheduled: float | None, container: str = CONTAINER
+) -> Ending | None:
     """Of a pod that waits for what will not come.
 
     Args:
         pod: that has not started.
         events: about it, the oldest first.
         scheduled: seconds since it has a node; None without one.
+        container: which of its containers counts.
     """
     node = (pod.get("spec") or {}).get("nodeName")
-    waiting = _container(pod).get("state", {}).get("waiting") or {}
+    waiting = state_of(pod, container).get("state", {}).get("waiting") or {}
     reason, message = str(waiting.get("reason") or ""), str(waiting.get("message") or "")
     late = scheduled is not None and scheduled >= PATIENCE
     said = _pulling(events, message)
     if reason in _NEVER_AN_IMAGE or (reason in _NO_IMAGE_YET and (late or _NO_SUCH_IMAGE.search(said))):
-        image = _spec_container(pod).get("image")
+        image = _named(pod["spec"]["containers"], container).get("image")
         return Ending(
             kind="image", code="TW595", how=f"cannot have its image {image}: {_short(said)}", node=node,
             fix="name one that is there and that the node may pull: environments, image_pull_secrets of the profile",
@@ -149,14 +152,15 @@ def refused(status: int, message: str) -> Ending:
 
 def terminated(pod: Object) -> Object | None:
     """The end of the step's container."""
-    found: Object | None = _container(pod).get("state", {}).get("terminated")
+    found: Object | None = state_of(pod, CONTAINER).get("state", {}).get("terminated")
     return found
 
 
 def _exited(pod: Object, state: Object, node: str | None) -> Ending:
     code, reason = state.get("exitCode"), state.get("reason")
     if reason == "OOMKilled":
-        limit = _spec_container(pod).get("resources", {}).get("limits", {}).get("memory", "none")
+        own = _named((pod.get("spec") or {}).get("containers") or (), CONTAINER)
+        limit = own.get("resources", {}).get("limits", {}).get("memory", "none")
         return Ending(kind="memory", code="TW596", how=f"was killed for its memory, limit {limit}", node=node,
                       fix="resources: {memory: …} with more, or after_oom: 1.5 for a retry with more")  # fmt: skip
     if (pod.get("status") or {}).get("reason") == "DeadlineExceeded":
@@ -188,17 +192,13 @@ def _disruption(pod: Object) -> Ending | None:
     return None
 
 
-def _container(pod: Object) -> Object:
-    return _ours((pod.get("status") or {}).get("containerStatuses") or ())
+def state_of(pod: Object, container: str) -> Object:
+    """What Kubernetes says of one of a pod's containers; nothing where it says nothing yet."""
+    return _named((pod.get("status") or {}).get("containerStatuses") or (), container)
 
 
-def _spec_container(pod: Object) -> Object:
-    return _ours((pod.get("spec") or {}).get("containers") or ())
-
-
-def _ours(found: Sequence[Object]) -> Object:
-    """The step's container among those of its pod; of another pod, a server's, the first."""
-    return next((one for one in found if one.get("name") == CONTAINER), found[0] if found else {})
+def _named(found: Sequence[Object], name: str) -> Object:
+    return next((one for one in found if one.get("name") == name), {})
 
 
 def _warning(events: Sequence[Object]) -> Object | None:

@@ -15,4 +15,7 @@ KINDS: Mapping[str, Callable[[Wanted], Iterable[Object]]] = {
     "kserve": kserve.objects,
 }
 
-__all__ = ["KINDS", "Object", "OwnServer", "Replicas", "Wanted"]
+#: What the server's container is called, by any kind.
+CONTAINERS = frozenset({deployment.CONTAINER, kserve.CONTAINER})
+
+__all__ = ["CONTAINERS", "KINDS", "Object", "OwnServer", "Replicas", "Wanted"]

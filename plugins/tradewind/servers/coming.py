@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from tradewind.pods.ending import PATIENCE, stuck, unschedulable
+from tradewind.pods.ending import PATIENCE, state_of, stuck, unschedulable
+from tradewind.servers import CONTAINERS
 
 Object = Mapping[str, Any]
 
@@ -19,7 +20,7 @@ def up(pod: Object, *, ready: bool) -> bool:
         pod: of the server.
         ready: it must answer; else it must run, for the endpoint has nothing yet that it could answer with.
     """
-    container = _container(pod)
+    container = state_of(pod, _server(pod))
     return bool(container.get("ready") if ready else container.get("started")) and not _leaving(pod)
 
 
@@ -32,12 +33,12 @@ def trouble(pod: Object, events: Sequence[Object], now: datetime) -> str | None:
     waited = (now - _moment(pod["metadata"]["creationTimestamp"])).total_seconds()
     if (why := unschedulable(pod)) is not None:
         return f"finds no node: {why}" if waited >= PATIENCE else None
-    ending = stuck(pod, events, scheduled=waited)
+    ending = stuck(pod, events, scheduled=waited, container=_server(pod))
     return ending.how if ending else None
 
 
 def _crashing(pod: Object) -> str | None:
-    container = _container(pod)
+    container = state_of(pod, _server(pod))
     if (container.get("state", {}).get("waiting") or {}).get("reason") != "CrashLoopBackOff":
         return None
     last = container.get("lastState", {}).get("terminated") or {}
@@ -54,8 +55,9 @@ def _last_words(log: str) -> str:
     return found[-1][:500] if found else ""
 
 
-def _container(pod: Object) -> Object:
-    return next(iter((pod.get("status") or {}).get("containerStatuses") or ()), {})
+def _server(pod: Object) -> str:
+    """Its container's name; a mesh and KServe put others beside it."""
+    return next(str(one["name"]) for one in pod["spec"]["containers"] if one["name"] in CONTAINERS)
 
 
 def _leaving(pod: Object) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 from tradewind.servers.settings import OwnServer
 from tradewind_runtime.contract.base import digest
-from tradewind_runtime.launchers.pod import LABEL, PodSettings, label_value, secret_env, security
+from tradewind_runtime.launchers.pod import LABEL, RESTRICTED, PodSettings, label_value, secret_env, security
 
 Object = dict[str, Any]
 PORT = 8085
@@ -55,6 +56,11 @@ class Wanted:
     def revision(self) -> dict[str, str]:
         """By which the pods of just this state of the profile are found."""
         return {f"{LABEL}/revision": digest(self.pod("revision"))[:16]}
+
+    @property
+    def selector(self) -> str:
+        """Of those pods, as Kubernetes is asked for them."""
+        return ",".join(f"{key}={value}" for key, value in (self.labels | self.revision).items())
 
     def metadata(self) -> Object:
         """Of each object."""
@@ -112,11 +118,7 @@ class Wanted:
             # Callers hear that it goes before it stops listening.
             "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
             "resources": {"requests": amount, "limits": dict(amount)},
-            "securityContext": {
-                "allowPrivilegeEscalation": False,
-                "capabilities": {"drop": ["ALL"]},
-                "readOnlyRootFilesystem": True,
-            },
+            "securityContext": deepcopy(RESTRICTED),
             "terminationMessagePolicy": "FallbackToLogsOnError",
             "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, {"name": "scratch", "mountPath": "/scratch"}],  # noqa: S108
         }

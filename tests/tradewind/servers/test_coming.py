@@ -35,6 +35,16 @@ def test_with_something_to_serve_it_must_answer_and_without_it_must_run() -> Non
     assert not up(pod(), ready=False)
 
 
+def test_a_sidecar_is_not_taken_for_the_server() -> None:
+    """KServe puts one beside it, by whose state nothing is known."""
+    for container in (READY, STARTED, waiting("CrashLoopBackOff", exitCode=1)):
+        found = pod(container)
+        found["status"]["containerStatuses"].insert(0, {"name": "queue-proxy"} | STARTED)
+        found["spec"]["containers"].insert(0, {"name": "queue-proxy", "image": "q"})
+        assert up(found, ready=True) == (container is READY)
+        assert (trouble(found, [], NOW) is not None) == ("waiting" in container["state"])
+
+
 @pytest.mark.parametrize(
     ("found", "said"),
     [

@@ -5,13 +5,14 @@ and holds references to Secrets, never their values.
 """
 
 from tradewind_runtime.launchers.pod.allowed import Refusal, refusals
-from tradewind_runtime.launchers.pod.make import CONTAINER, pod, secret_env, security, wanted
+from tradewind_runtime.launchers.pod.make import CONTAINER, RESTRICTED, pod, secret_env, security, wanted
 from tradewind_runtime.launchers.pod.names import LABEL, label_value, labels, pod_name
 from tradewind_runtime.launchers.pod.settings import USER, GpuKind, Placement, PodSettings
 
 __all__ = [
     "CONTAINER",
     "LABEL",
+    "RESTRICTED",
     "USER",
     "GpuKind",
     "Placement",

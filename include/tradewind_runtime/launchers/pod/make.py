@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 from tradewind_runtime.connections import variable
@@ -21,6 +22,12 @@ from tradewind_runtime.launchers.pod.place import amounts, elsewhere, selector, 
 from tradewind_runtime.launchers.pod.settings import PodSettings
 
 CONTAINER = "step"
+#: A container's security context under the restricted standard, with no root to write to.
+RESTRICTED: Mapping[str, Any] = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "readOnlyRootFilesystem": True,
+}
 LATE = 300  # seconds that Airflow has to end a pod itself before Kubernetes does
 
 
@@ -135,11 +142,7 @@ def _container(request: StepRequest, settings: PodSettings, asked: Resources, im
         ],
         # Requests are limits: a step is never throttled by its neighbours nor killed for their memory.
         "resources": {"requests": amount, "limits": dict(amount)},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-        },
+        "securityContext": deepcopy(RESTRICTED),
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
 
