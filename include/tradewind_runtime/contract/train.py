@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, WrapSerializer, model_validator
 
@@ -23,9 +23,18 @@ Estimator = Literal[
 ]
 
 
+Framework = Literal["xgboost", "torch", "tensorflow", "ray"]
+#: What people ask for and do not get, and why.
+_REFUSED = {
+    "keras": "Keras learns on several workers by its backend: say tensorflow",
+    "horovod": "Horovod's last release, 0.28.1, cannot be built for the TensorFlow of this project; torch and tensorflow "
+    "average the gradients of all workers as it does",
+} | dict.fromkeys(("spark", "dask"), f"not there; {', '.join(get_args(Framework))} are")
+
+
 def _known(framework: Any) -> Any:
-    if framework in ("tensorflow", "keras", "ray", "horovod", "spark", "dask"):
-        msg = f"training on several workers with {framework} is not there yet; xgboost and torch are"
+    if isinstance(framework, str) and framework in _REFUSED:
+        msg = f"training on several workers with {framework}: {_REFUSED[framework]}"
         raise ValueError(msg)
     return framework
 
@@ -33,9 +42,10 @@ def _known(framework: Any) -> Any:
 class Distributed(Frozen):
     """One training on several workers: the step's own process, and others like it."""
 
-    workers: int = Field(ge=2, le=64, description="So many, the step's own among them; each learns from its share.")
-    framework: Annotated[Literal["xgboost", "torch"], BeforeValidator(_known)] = Field(
-        description="What they talk by: XGBoost's own collective, or torch.distributed."
+    workers: int = Field(ge=2, le=64, description="So many, the step's own among them; each learns from its share, but with ray.")
+    framework: Annotated[Framework, BeforeValidator(_known)] = Field(
+        description="What they work together by: XGBoost's own collective, torch.distributed, a strategy of TensorFlow "
+        "(for Keras), or a cluster of Ray, on which rank 0's function computes."
     )
 
 

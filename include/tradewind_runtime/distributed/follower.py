@@ -1,8 +1,10 @@
-"""The side of rank 1 and above: a companion that runs the step's training function, and whose model nobody keeps."""
+"""The side of rank 1 and above: a companion that runs the step's training function, and whose model nobody keeps, or
+that holds up what rank 0 computes on."""
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -23,13 +25,17 @@ def follow(line: Line, post: Post, index: int) -> None:
     config = TrainConfig.model_validate(request.config)
     spec = config.train.distributed
     assert spec is not None, "only such a training has ranks"
-    meeting = rendezvous(spec)
     with opened(request, open_lake(request)) as context, _reported(line):
-        own = share(learning.given(context, config), rank, spec, even=meeting.EVEN)
+        meeting = rendezvous(spec)
+        own = None if meeting.ALONE else share(learning.given(context, config), rank, spec, meeting.DEAL)
+        line.send({"address": line.claimed()})
         where = line.recv()
         # The reason is told from inside the meeting: when the others fail for it, it is known.
         with meeting.join(where, rank, spec.workers), _reported(line):
-            learning.fit(context, config, own)
+            if own is None:
+                threading.Event().wait()  # the end of the line is the end of this process
+            else:
+                learning.fit(context, config, own)
         line.send({"done": True})
 
 

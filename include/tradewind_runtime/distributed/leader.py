@@ -14,7 +14,7 @@ from tradewind_runtime.contract.errors import Problem, StepError
 from tradewind_runtime.contract.train import Distributed
 from tradewind_runtime.distributed import Rendezvous
 from tradewind_runtime.launchers.exchange import ERROR, beside, leave, request_path
-from tradewind_runtime.launchers.lines import Line, heard
+from tradewind_runtime.launchers.lines import Line, claimed, heard
 from tradewind_runtime.launchers.team import Team
 
 _LOOK = 0.5  # seconds from one look at who has called to the next
@@ -31,8 +31,8 @@ def led(context: StepContext, spec: Distributed, meeting: Rendezvous) -> Iterato
     """What rank 0's training function is run in."""
     request, documents = context.request, context.lake.documents
     with Team(request, documents, "rank", spec.workers - 1, restarts=0) as team:
-        lines = _assembled(team)
-        with _Watch(team, lines) as watch, watch.explained(), meeting.lead(team.companions.host, spec.workers) as where:
+        lines, addresses = _assembled(team)
+        with _Watch(team, lines) as watch, watch.explained(), meeting.lead(addresses) as where:
             for line in lines.values():
                 line.send(where)
             # Once inside the meeting, where an error has not made the others fail yet, and once around it.
@@ -40,19 +40,24 @@ def led(context: StepContext, spec: Distributed, meeting: Rendezvous) -> Iterato
                 yield
 
 
-def _assembled(team: Team) -> dict[int, Line]:
-    """A line to each rank but 0."""
+def _assembled(team: Team) -> tuple[dict[int, Line], list[str]]:
+    """A line to each rank but 0, and the addresses of all."""
     found: dict[int, Line] = {}
+    addresses = {0: claimed(team.companions.host)}
     for look in count(1):
         found |= {index + 1: line for index, line in team.switchboard.calls(_LOOK)}
-        if len(found) == team.count:
-            break
-        if look % _TEND == 0 and not (team.companions.tend() and team.waited < team.patience):
-            raise team.late(len(found))
         for rank, line in found.items():
-            if line.poll():  # before it is told where to meet, it has only bad news
-                raise _reason(team, rank, _word(line))
-    return found
+            if line.poll():
+                word = _word(line)
+                if "address" not in word:  # before it is told where to meet, it has only bad news besides
+                    raise _reason(team, rank, word)
+                addresses[rank] = word["address"]
+        if len(addresses) == team.count + 1:
+            break
+        here = len(found) == team.count  # and read their rows
+        if look % _TEND == 0 and not (team.companions.tend() and (here or team.waited < team.patience)):
+            raise team.late(len(found))
+    return found, [addresses[rank] for rank in sorted(addresses)]
 
 
 class _Watch:

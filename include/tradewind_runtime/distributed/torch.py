@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+from tradewind_runtime.distributed import Deal, host_of
 from tradewind_runtime.launchers.pod.names import POD
 
+NEEDS = ("torch", "torch")
 #: Whoever has a batch more than the others would wait for them.
-EVEN = True
+DEAL: Deal = "even"
+ALONE = False
 _LONG = timedelta(days=1)  # whoever is gone is noticed by the step
 _held: list[Any] = []  # the store, which is to live as long as anybody may ask it
 
 
 @contextmanager
-def lead(host: str, workers: int) -> Iterator[dict[str, Any]]:
+def lead(addresses: Sequence[str]) -> Iterator[dict[str, Any]]:
     """A store."""
     from torch.distributed import TCPStore
 
-    store = TCPStore(host, 0, workers, is_master=True, wait_for_workers=False, timeout=_LONG)
+    host = host_of(addresses[0])
+    store = TCPStore(host, 0, len(addresses), is_master=True, wait_for_workers=False, timeout=_LONG)
     _held.append(store)
     try:
         yield {"host": host, "port": store.port}
@@ -43,6 +47,11 @@ def join(where: dict[str, Any], rank: int, workers: int) -> Iterator[None]:
         yield
     finally:
         distributed.destroy_process_group()
+
+
+def released(model: Any) -> Any:
+    """The module inside needs nobody."""
+    return model
 
 
 def _backend(torch: Any, workers: int) -> str:

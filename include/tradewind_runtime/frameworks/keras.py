@@ -47,10 +47,7 @@ def save(model: Any, folder: Path, rows: Matrix) -> None:  # noqa: ARG001 - the 
     Raises:
         StepError: TW552 where it needs code of its own to be loaded, or cannot be exported.
     """
-    try:
-        again = loads(dumps(model))
-    except Exception as error:  # Keras raises whatever it met
-        raise _unfit("the model cannot be loaded again", error) from error
+    again = reloaded(model)
     # A model that was loaded once is written a little otherwise, and one that went on from a checkpoint was.
     (folder / FILE).write_bytes(dumps(again))
     try:
@@ -71,6 +68,18 @@ def dumps(model: keras.Model) -> bytes:
         path = Path(scratch) / FILE
         model.save(path)
         return _canonical(path.read_bytes())
+
+
+def reloaded(model: keras.Model) -> keras.Model:
+    """The model, saved and loaded.
+
+    Raises:
+        StepError: TW552 where it needs code of its own for that.
+    """
+    try:
+        return loads(dumps(model))
+    except Exception as error:  # Keras raises whatever it met
+        raise _unfit("the model cannot be loaded again", error) from error
 
 
 def loads(content: bytes) -> keras.Model:

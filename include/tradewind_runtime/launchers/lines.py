@@ -94,6 +94,11 @@ class Line:
         """Hang up."""
         self._connection.close()
 
+    def claimed(self) -> str:
+        """An address of this end's own, as the other knows its host."""
+        with socket.socket(fileno=os.dup(self.fileno())) as again:
+            return claimed(str(again.getsockname()[0]))
+
     def on_end(self, action: Callable[[], None]) -> None:
         """Act as soon as the other end is gone, whatever this one is doing. Linux alone tells of it so early."""
         if not hasattr(select, "POLLRDHUP"):
@@ -173,6 +178,14 @@ class Switchboard:
         with socket.socket(fileno=os.dup(line.fileno())) as again:
             again.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, 0))
         self._calls.put((index, line))
+
+
+def claimed(host: str) -> str:
+    """HOST:PORT where nobody listens, and nobody else is likely to before the caller does."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as free:
+        free.bind((host, 0))
+        port = free.getsockname()[1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def call(host: str, port: int, key: bytes, index: int) -> Line:

@@ -7,6 +7,8 @@ import os
 
 collect_ignore = {
     "": ["networks"],
-    "torch": ["networks/test_keras.py"],
-    "keras": ["networks/test_pytorch.py", "networks/test_torch_distributed.py"],
+    "torch": ["networks/test_keras.py", "networks/test_keras_distributed.py", "networks/test_ray.py"],
+    "keras": ["networks/test_pytorch.py", "networks/test_torch_distributed.py", "networks/test_ray.py"],
+    "ray": ["networks/test_examples.py", "networks/test_pytorch.py", "networks/test_torch_distributed.py",
+            "networks/test_keras.py", "networks/test_keras_distributed.py"],
 }[os.environ.get("TRADEWIND_TEST_FRAMEWORK", "")]
