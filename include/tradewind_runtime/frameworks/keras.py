@@ -7,6 +7,7 @@ import json
 import tempfile
 import zipfile
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,12 @@ def load(files: Mapping[str, bytes], threads: int = 1) -> Predictor:
 
 def dumps(model: keras.Model) -> bytes:
     """A model with the state of its optimizer, in Keras's own format: a state to go on from."""
+    # In a thread of its own: Keras makes variables as it saves, in a strategy's scope with all workers, who do not.
+    with ThreadPoolExecutor(1) as apart:
+        return apart.submit(_saved, model).result()
+
+
+def _saved(model: keras.Model) -> bytes:
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / FILE
         model.save(path)
