@@ -8,7 +8,7 @@ WORKERS = -n 2 --dist loadscope --no-loadscope-reorder
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
-setup: ## Both environments and Kafka's jars, from a Python 3.11 to 3.13 alone; quick when repeated. EXTRAS="torch keras" too
+setup: ## Both environments and Kafka's jars, from a Python 3.11 to 3.13 alone; quick when repeated. EXTRAS="torch keras ray" too
 	@bin/setup $(EXTRAS)
 
 demo: setup ## A pipeline through a real stack: ingested, trained, served, watched, retrained
@@ -49,8 +49,8 @@ test-runtime: setup ## The data plane's tests, with real servers, where Airflow 
 	@! .cache/venv-steps/bin/python -c "import airflow" 2>/dev/null
 	.cache/venv-steps/bin/python -m pytest $(WORKERS) tests/tradewind_runtime $(ARGS)
 
-test-frameworks: setup ## PyTorch and Keras, each in an environment of its own (10 GB)
-	@for name in torch keras; do \
+test-frameworks: setup ## PyTorch, Keras and Ray, each in an environment of its own (12 GB)
+	@for name in torch keras ray; do \
 	  UV_PROJECT_ENVIRONMENT=.cache/venv-$$name .cache/tools/bin/uv sync --quiet --frozen --extra steps --extra $$name --extra dev --group test && \
 	  TRADEWIND_TEST_FRAMEWORK=$$name .cache/venv-$$name/bin/python -m pytest tests/tradewind_runtime/frameworks/networks $(ARGS) \
 	  || exit 1; done

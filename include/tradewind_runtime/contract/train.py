@@ -27,7 +27,7 @@ Framework = Literal["xgboost", "torch", "tensorflow", "ray"]
 #: What people ask for and do not get, and why.
 _REFUSED = {
     "keras": "Keras learns on several workers by its backend: say tensorflow",
-    "horovod": "Horovod's last release, 0.28.1, cannot be built for the TensorFlow of this project; torch and tensorflow "
+    "horovod": "Horovod's last release, 0.28.1, cannot be built for today's TensorFlow; say torch or tensorflow, which "
     "average the gradients of all workers as it does",
 } | dict.fromkeys(("spark", "dask"), f"not there; {', '.join(get_args(Framework))} are")
 
@@ -42,7 +42,9 @@ def _known(framework: Any) -> Any:
 class Distributed(Frozen):
     """One training on several workers: the step's own process, and others like it."""
 
-    workers: int = Field(ge=2, le=64, description="So many, the step's own among them; each learns from its share, but with ray.")
+    workers: int = Field(
+        ge=2, le=64, description="So many, the step's own among them; each learns from its share, but with ray."
+    )
     framework: Annotated[Framework, BeforeValidator(_known)] = Field(
         description="What they work together by: XGBoost's own collective, torch.distributed, a strategy of TensorFlow "
         "(for Keras), or a cluster of Ray, on which rank 0's function computes."

@@ -1,6 +1,7 @@
 """One training on several workers: rank 0 is the step, the others are its companions and run the same function.
 
-They meet by what their framework brings for it, which also says who learns from which rows. Only rank 0's model counts. Whoever fails or is lost ends the training, with one reason: a framework alone would wait for minutes.
+They meet by what their framework brings for it, which also says who learns from which rows. Only rank 0's model
+counts. Whoever fails or is lost ends the training, with one reason: a framework alone would wait for minutes.
 """
 
 from __future__ import annotations

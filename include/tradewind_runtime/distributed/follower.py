@@ -1,5 +1,7 @@
-"""The side of rank 1 and above: a companion that runs the step's training function, and whose model nobody keeps, or
-that holds up what rank 0 computes on."""
+"""The side of rank 1 and above: a companion that runs the step's training function, and whose model nobody keeps.
+
+With some frameworks it only holds up what rank 0 computes on.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ray: a cluster of the workers, one node each, for as long as the step runs. Rank 0 holds its head and runs the function.
+"""Ray: a cluster of the workers, one node each, for as long as the step runs. Rank 0 has its head, runs the function.
 
 Ray runs code for whoever can connect, so a token is asked of everybody, and a process alone listens on the loopback.
 """
@@ -18,7 +18,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from tradewind_runtime.distributed import Deal, host_of
-from tradewind_runtime.launchers.pod.names import POD
 
 NEEDS = ("ray", "ray")
 DEAL: Deal = "all"
@@ -69,9 +68,11 @@ def join(where: dict[str, Any], rank: int, workers: int) -> Iterator[None]:
         yield
         return
     _prepare(where["token"])
-    words = ["start", "--block", f"--address={where['address']}", f"--node-ip-address={where['hosts'][rank]}",
-             f"--num-cpus={_cpus()}", "--disable-usage-stats"]  # fmt: skip
-    if POD not in os.environ and "KUBERNETES_SERVICE_HOST" not in os.environ:
+    words = [
+        "start", "--block", "--disable-usage-stats", f"--address={where['address']}", f"--num-cpus={_cpus()}",
+        f"--node-ip-address={where['hosts'][rank]}", "--min-worker-port=0", "--max-worker-port=0",
+    ]  # fmt: skip
+    if where["hosts"][rank] == where["hosts"][0]:
         words += ["--num-gpus=0"]  # processes share the machine's, and rank 0 has them
     with _importable():
         node = subprocess.Popen([sys.executable, "-c", _NODE, str(os.getpid()), *words], stdin=subprocess.DEVNULL)
@@ -103,7 +104,6 @@ def _prepare(token: str) -> None:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": token,
         "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     }
 
 

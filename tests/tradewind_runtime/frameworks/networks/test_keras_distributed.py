@@ -120,7 +120,9 @@ def test_a_killed_worker_is_told_and_the_retry_goes_on(lake, tmp_path):
     assert whole.outputs == result.outputs, "as if nobody had been killed, and the same bits again"
 
 
-@pytest.mark.parametrize(("rank", "said"), [(0, "TW550.*of my own"), (1, "TW549.*rank 1 of 2 workers failed.*of my own")])
+@pytest.mark.parametrize(
+    ("rank", "said"), [(0, "TW550.*of my own"), (1, "TW549.*rank 1 of 2 workers failed.*of my own")]
+)
 def test_a_workers_own_error_is_told(lake, rank, said):
     with pytest.raises(StepError, match=said) as caught:
         run(lake, 2, fails=rank)
