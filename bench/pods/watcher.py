@@ -17,7 +17,8 @@ import yaml
 from airflow.providers.cncf.kubernetes.triggers.pod import KubernetesPodTrigger
 
 from bench.pods.traffic import counted
-from tradewind.pods.watch import EVERY, PodWatch
+from tradewind.pods.informer import EVERY
+from tradewind.pods.watch import PodWatch
 from tradewind_runtime.launchers.pod import CONTAINER
 
 TRIGGERS: dict[str, type[KubernetesPodTrigger]] = {"tradewind": PodWatch, "airflow": KubernetesPodTrigger}
