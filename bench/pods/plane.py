@@ -19,7 +19,7 @@ from tests.servers.kubernetes import parts, programs
 
 from tradewind.dev import ports
 from tradewind.dev.ports import LOOPBACK
-from tradewind.dev.running import start
+from tradewind.dev.running import Running, start
 from tradewind.dev.servers.base import answer
 
 ENDS_AT = "bench.tradewind.dev/ends-at"  # of a pod: a time, as Kubernetes writes it
@@ -177,11 +177,17 @@ def _status(phase: str) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
+@dataclass
 class Plane:
     """That is up."""
 
     kubeconfig: Path
+    api: Running[ApiServer]
+
+    def kill_api(self) -> None:
+        """Kill the API server, and start it again on the same etcd."""
+        self.api.kill()
+        self.api = start(self.api.server)
 
 
 @contextmanager
@@ -196,15 +202,16 @@ def opened(*, nodes: int) -> Iterator[Plane]:
         given = ports.choose(dict.fromkeys(names))
         config = pki.kubeconfig("admin", f"https://{LOOPBACK}:{given['api']}", "admin", ["system:masters"])
         common: dict[str, Any] = {"ports": given, "pki": pki}
+        stack.enter_context(start(Etcd(folder=folder / "etcd", program="etcd", **common)))
+        found = Plane(config, start(ApiServer(folder=folder / "api", program=bins["kube-apiserver"], **common)))
+        stack.callback(lambda: found.api.stop())  # noqa: PLW0108 - the one of then
         for server in (
-            Etcd(folder=folder / "etcd", program="etcd", **common),
-            ApiServer(folder=folder / "api", program=bins["kube-apiserver"], **common),
             Scheduler(folder=folder / "scheduler", program=bins["kube-scheduler"], config=config, **common),
             Kwok(folder=folder / "kwok", program=str(programs.program("kwok")), config=config, **common),
         ):
             stack.enter_context(start(server))
         _make_nodes(bins["kubectl"], config, nodes, given["kwok"])
-        yield Plane(config)
+        yield found
 
 
 def node(number: int, port: int) -> dict[str, Any]:

@@ -17,7 +17,8 @@ import yaml
 from airflow.providers.cncf.kubernetes.triggers.pod import KubernetesPodTrigger
 
 from bench.pods.traffic import counted
-from tradewind.pods.watch import EVERY, PodWatch
+from tradewind.pods.informer import EVERY
+from tradewind.pods.watch import PodWatch
 from tradewind_runtime.launchers.pod import CONTAINER
 
 TRIGGERS: dict[str, type[KubernetesPodTrigger]] = {"tradewind": PodWatch, "airflow": KubernetesPodTrigger}
@@ -75,7 +76,7 @@ async def _watch(work: Work) -> dict[str, Any]:
     noticed: dict[str, float] = {}
     with counted() as traffic:
         cpu = Cpu.now()
-        triggers = {name: _trigger(work, name) for name in work.names}
+        triggers = {name: trigger_of(work, name) for name in work.names}
         tasks = [asyncio.create_task(_noticed(name, one, noticed)) for name, one in triggers.items()]
         await asyncio.sleep(work.settle)
         start_cpu = Cpu.now().minus(cpu)
@@ -105,11 +106,12 @@ async def _watch(work: Work) -> dict[str, Any]:
         "bytes_per_pod_and_minute": round(asked.received / elapsed / pods * 60),
         "requests": dict(asked.requests),
         "clients": traffic.clients,
-        "late": sorted(round(noticed[name] - _end(triggers[name]), 4) for name in noticed if _end(triggers[name])),
+        "late": sorted(round(noticed[name] - end_of(triggers[name]), 4) for name in noticed if end_of(triggers[name])),
     }
 
 
-def _trigger(work: Work, name: str) -> KubernetesPodTrigger:
+def trigger_of(work: Work, name: str) -> KubernetesPodTrigger:
+    """A pod's."""
     config = yaml.safe_load(work.kubeconfig.read_text())
     return TRIGGERS[work.trigger](
         pod_name=name, pod_namespace=work.namespace, trigger_start_time=datetime.now(UTC),
@@ -124,7 +126,7 @@ async def _noticed(name: str, trigger: KubernetesPodTrigger, noticed: dict[str, 
         return
 
 
-def _end(trigger: KubernetesPodTrigger) -> float:
+def end_of(trigger: KubernetesPodTrigger) -> float:
     """When the simulated container ended, by its own message; 0 where that is not known."""
     last = getattr(trigger, "_last", None) or {}
     for status in (last.get("status") or {}).get("containerStatuses") or ():

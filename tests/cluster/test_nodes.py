@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import subprocess
 from functools import partial
 from typing import Any
 
@@ -64,6 +65,13 @@ def test_the_restricted_standard_is_enforced(cluster: Cluster) -> None:
     )
     with pytest.raises(AssertionError, match='violates PodSecurity "restricted'):
         cluster.apply(waiting("root", node=A.name, namespace="strict", securityContext={"privileged": True}))
+
+
+def test_nodes_leave_the_machines_packet_filter_alone(cluster: Cluster) -> None:
+    """A kubelet that adds a rule each minute makes each packet of the machine slower, for as long as it is up."""
+    del cluster
+    listed = subprocess.run(["iptables", "--list-rules"], capture_output=True, text=True, check=True)
+    assert "KUBE-FIREWALL" not in listed.stdout
 
 
 def test_a_node_is_lost_and_comes_back(cluster: Cluster) -> None:

@@ -22,9 +22,10 @@ from tradewind.plan.model import Flow, Plan, PlanStep
 from tradewind.plan.request import Run
 from tradewind.pods.attempts import Attempts, nodes_to_avoid, times_out_of_memory
 from tradewind.pods.ending import GUIDE, Ending, gone, refused
+from tradewind.pods.informer import EVERY
 from tradewind.pods.probes import image_of
 from tradewind.pods.refusals import said
-from tradewind.pods.watch import EVERY, PodWatch
+from tradewind.pods.watch import PodWatch
 from tradewind_runtime.contract.errors import TradewindError
 from tradewind_runtime.contract.request import StepRequest, StepResult
 from tradewind_runtime.contract.resources import grown

@@ -272,6 +272,8 @@ class Kubelet(Part):
             "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
             # Without cgroups per QoS, 1.34's kubelet panics when it asks whether a pod that has gone was resized.
             "featureGates": {"InPlacePodVerticalScaling": False},
+            # Else it adds the same rules each minute, for it does not find them here, and each packet goes through all.
+            "makeIPTablesUtilChains": False,
             "imageGCHighThresholdPercent": 100, "imageGCLowThresholdPercent": 99,
         }  # fmt: skip
         (self.folder / "config.json").write_text(json.dumps(body, indent=1))
