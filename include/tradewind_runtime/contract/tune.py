@@ -128,9 +128,10 @@ class Tune(Frozen):
 
     hyperopt: Hyperopt | None = Field(None, description="Hyperopt.")
     optuna: Optuna | None = Field(None, description="Optuna.")
-    workers: Literal["processes", "pods"] | None = Field(
+    workers: Literal["processes", "pods", "spark", "ray"] | None = Field(
         None,
-        description="What runs trials, `parallel` of them: processes of the step (the default), or pods like its own.",
+        description="What runs trials, `parallel` of them: processes of the step (the default), pods like its own, or "
+        "tasks of Spark or of Ray.",
     )
 
     @model_validator(mode="after")

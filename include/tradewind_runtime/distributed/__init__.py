@@ -68,15 +68,29 @@ def rendezvous(spec: Distributed) -> Rendezvous:
         StepError: TW544 where the step's environment does not have it.
     """
     found: Any = importlib.import_module(f"tradewind_runtime.distributed.{spec.framework}")
-    module, extra = found.NEEDS
+    needed("train.distributed.framework", *found.NEEDS)
+    return found  # type: ignore[no-any-return]
+
+
+def needed(path: str, module: str, extra: str) -> None:
+    """That the step's environment has a module.
+
+    Args:
+        path: of what asks for it in the YAML.
+        module: its name.
+        extra: that brings it.
+
+    Raises:
+        StepError: TW544 where it does not.
+    """
     if importlib.util.find_spec(module) is None:
+        step = "tune" if path.startswith("tune") else "train"
         raise StepError(
-            "TW544", f"train.distributed: the step's environment has no {module}", retryable=False,
-            path="train.distributed.framework", got=spec.framework, expected=f"an environment with the extra {extra!r}",
-            fix=f"defaults: {{steps: {{train: {{environment: {extra}}}}}}}; `make setup EXTRAS={extra}` makes it",
+            "TW544", f"{path.removesuffix('.framework')}: the step's environment has no {module}", retryable=False,
+            path=path, got=module, expected=f"an environment with the extra {extra!r}",
+            fix=f"defaults: {{steps: {{{step}: {{environment: {extra}}}}}}}; `make setup EXTRAS={extra}` makes it",
             docs="guides/training.md",
         )  # fmt: skip
-    return found  # type: ignore[no-any-return]
 
 
 def share(given: TrainContext, rank: int, spec: Distributed, deal: Deal) -> TrainContext:

@@ -9,16 +9,34 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
-from tradewind_runtime.contract.request import StepRequest
-from tradewind_runtime.documents import Documents
+from tradewind_runtime.context import StepContext
+from tradewind_runtime.launchers.companions import Companions, companions
 from tradewind_runtime.launchers.lines import Line, heard
 from tradewind_runtime.launchers.pool import Pool, Worker, serve
 from tradewind_runtime.launchers.team import Post, Team
 
 _LOOK = 0.5  # seconds from one look at who has called to the next
 _TEND = 5.0  # seconds from one look at those that have not to the next
+Workers = Literal["pods", "spark", "ray"]
+
+
+def started_by(workers: Workers, context: StepContext) -> Companions:
+    """Companions that a system starts.
+
+    Raises:
+        StepError: TW544, TW546 where it is not there.
+    """
+    if workers == "spark":
+        from tradewind_runtime.launchers.spark_companions import SparkCompanions
+
+        return SparkCompanions(context)
+    if workers == "ray":
+        from tradewind_runtime.launchers.ray_companions import RayCompanions
+
+        return RayCompanions(context)
+    return companions()
 
 
 def follow(line: Line, post: Post, index: int) -> None:
@@ -35,9 +53,11 @@ class CompanionPool(Pool):
     _tended: float = field(default_factory=time.monotonic, init=False)
 
     @classmethod
-    def of(cls, request: StepRequest, documents: Documents, size: int, preload: tuple[str, ...]) -> CompanionPool:
+    def of(cls, context: StepContext, workers: Workers, size: int, preload: tuple[str, ...]) -> CompanionPool:
         """Of a step."""
-        return cls(size, preload, team=Team(request, documents, "trials", size, preload))
+        documents = context.lake.documents
+        team = Team(context.request, documents, "trials", size, preload, make=lambda: started_by(workers, context))
+        return cls(size, preload, team=team)
 
     def __enter__(self) -> Self:
         self.team.__enter__()

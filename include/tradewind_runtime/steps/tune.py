@@ -42,9 +42,9 @@ def run(context: StepContext) -> StepOutcome:
     trials.begin()
     sweep = Sweep(trials, tuner(trials.tune), context.setting("price_per_hour"))
     with Tracker(_watched(context), trials) as tracker:
-        search = _Searching(sweep, tracker, context.log)
+        search = _Searching(sweep, tracker, context)
         try:
-            search.through(int(context.setting("threads", 1)))
+            search.through()
             if sweep.best is None:
                 raise _too_many(sweep)
         except StepError:
@@ -62,16 +62,16 @@ class _Searching:
 
     sweep: Sweep
     tracker: Tracker
-    log: logging.Logger
+    context: StepContext
 
-    def through(self, threads: int) -> None:
+    def through(self) -> None:
         """Until there is nothing more to be tried."""
         search = self.sweep.search
         size = min(search.parallel, search.trials)
         starts = self._next(size, ())  # what an earlier attempt has done needs no worker
         if not starts:
             return
-        with self._pool(size, threads) as pool:
+        with self._pool(size) as pool:
             for index, request in starts:
                 pool.submit(index, request)
             while pool.pending:
@@ -83,11 +83,11 @@ class _Searching:
                     pool.submit(index, request)
                 self._say(over)
 
-    def _pool(self, size: int, threads: int) -> Pool:
-        trials = self.sweep.trials
-        if trials.tune.workers == "pods":
-            return CompanionPool.of(trials.request, trials.documents, size, PRELOAD)
-        return Pool(size, PRELOAD, threads)
+    def _pool(self, size: int) -> Pool:
+        workers = self.sweep.trials.tune.workers
+        if workers is None or workers == "processes":
+            return Pool(size, PRELOAD, int(self.context.setting("threads", 1)))
+        return CompanionPool.of(self.context, workers, size, PRELOAD)
 
     def _next(self, free: int, under_way: Sequence[datetime]) -> list[tuple[int, StepRequest]]:
         """What can be started. Where there is a budget, no more than there are workers: what waits is not started."""
@@ -100,7 +100,7 @@ class _Searching:
     def _say(self, trials: list[Trial], note: str = "") -> None:
         for trial in trials:
             self.tracker.tell(trial)
-            self.log.info("%s", _line(self.sweep, trial, note))
+            self.context.log.info("%s", _line(self.sweep, trial, note))
 
 
 def _take(sweep: Sweep, done: Done) -> Trial:

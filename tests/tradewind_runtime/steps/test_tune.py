@@ -103,7 +103,7 @@ def wait_for(condition, seconds=60):
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("workers", [None, "pods"])
+@pytest.mark.parametrize("workers", [None, "pods", "spark"])
 def test_a_killed_sweep_goes_on_and_loses_no_trial(tmp_path, workers):
     body, folder = slow(tmp_path, "killed", workers=workers)
     documents = Documents(body.lake)
@@ -138,6 +138,7 @@ def test_a_killed_sweep_goes_on_and_loses_no_trial(tmp_path, workers):
         ("optuna", PRUNED),
         ("hyperopt", {"workers": "pods"}),
         ("optuna", PRUNED | {"workers": "pods"}),
+        ("hyperopt", {"workers": "spark"}),
     ],
 )
 def test_killed_at_random_moments_no_trial_is_lost_or_done_twice(tmp_path, tuner, more):
