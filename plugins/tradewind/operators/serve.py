@@ -52,6 +52,8 @@ class ServeOperator(LeasedOperator):
             trigger=ServerWatch(
                 connection=wanted.settings.connection,
                 namespace=wanted.settings.namespace,
+                kind=wanted.own.kind,
+                name=wanted.name,
                 selector=wanted.selector,
                 replicas=wanted.own.replicas.min,
                 ready=served,
