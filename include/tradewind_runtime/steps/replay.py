@@ -42,13 +42,14 @@ REFUSALS = frozenset({401, 403})
 class _Arm:
     sent: int = 0
     failed: int = 0
+    unanswered: int = 0
 
 
 def run(context: StepContext) -> StepOutcome:
     """Send the newest captured rows to stable and canary.
 
     Raises:
-        StepError: TW569 where no replica serves the generation, or it asks for a token that this step does not have.
+        StepError: TW569 where no replica serves the generation, none answers, or it wants a token that is not here.
     """
     config, documents = context.config(ReplayConfig), context.lake.documents
     generation = endpoints.latest(documents, config.endpoint)
@@ -86,6 +87,11 @@ def _replay(
             number += 1
             for name, arm in arms.items():
                 _send(client, f"{address}/v2/models/{config.endpoint}/infer", name, piece, arm)
+    if rows and all(arm.unanswered == arm.sent for arm in arms.values()):
+        raise StepError(
+            "TW569", f"nothing that was replayed was answered, by {config.server or replicas[0].address}",
+            fix="can the replay reach it? It runs where runners: {replay: …} of the profile says",
+        )  # fmt: skip
     _told(context, generation, before, rows)
     metrics: dict[str, float] = {"rows": rows}
     for name, arm in arms.items():
@@ -162,6 +168,7 @@ def _send(client: httpx.Client, url: str, name: str, piece: pa.Table, arm: _Arm)
         answer = client.post(url, json={"inputs": inputs}, headers={"x-tradewind-arm": name})
     except httpx.TransportError:
         arm.failed += piece.num_rows
+        arm.unanswered += piece.num_rows
         return
     if answer.status_code in REFUSALS:
         raise StepError(

@@ -48,6 +48,9 @@ def test_the_servers_url_is_asked_with_its_token(models: Models, tmp_path, monke
         with pytest.raises(StepError, match=r"TW569.*wants a token") as refused:
             step(lake, "replay", config, "r1")
         assert not refused.value.retryable
+        with pytest.raises(StepError, match=r"TW569.*nothing that was replayed was answered") as unreached:
+            step(lake, "replay", {"endpoint": NAME, "requests": 30}, "r0")  # each replica at its own address
+        assert unreached.value.retryable
         monkeypatch.setenv(TOKEN, "s3cret")
         metrics = step(lake, "replay", config, "r2").metrics
         assert metrics == {"rows": 30, "stable_sent": 30, "stable_failed": 0, "canary_sent": 30, "canary_failed": 0}
