@@ -64,10 +64,10 @@ class LeasedTask(StepTask):
                 release_lease(self.plan, self.flow, documents, context)
             raise
 
-    def resume(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
+    def resume(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Ask again: only the asking decides."""
         del event
-        return dict(self.execute(context))
+        return self.execute(context)
 
     @staticmethod
     def _ended(lease: leases.Lease, context: Context) -> bool:

@@ -130,3 +130,11 @@ def test_a_replay_that_was_done_is_adopted(task, documents: Documents, cluster: 
     after = deferred(operator.trigger_reentry, context, {"name": "gone", "ending": None})
     assert isinstance(after.trigger, StageTrigger)
     assert after.trigger.replayed
+
+
+def test_a_stage_that_waited_for_its_lease_and_is_passed_over(task, documents: Documents) -> None:
+    serve_old(documents)
+    operator, context = task
+    context["params"] = {"at_once": True}
+    operator.resume(context)
+    assert context["ti"].xcoms["return_value"]["judgement"] == "passed over: at once was asked for"
