@@ -40,6 +40,7 @@ def judge(  # noqa: PLR0917 - in the order of a sentence
     now: datetime,
     *,
     replayed: bool = False,
+    sleeps: bool = False,
 ) -> Judgement:
     """Whether the stage that a generation stands for is over, and how.
 
@@ -51,10 +52,13 @@ def judge(  # noqa: PLR0917 - in the order of a sentence
         started: when the generation was created.
         now: the time.
         replayed: captures were replayed: judge with what there is.
+        sleeps: there may be no replica when nobody asks: then a replay is to wake one.
     """
     spent = now - started
     live = [status for status in statuses if alive(status, now)]
     waiting = _not_serving(generation, live)
+    if not live and sleeps and not replayed:
+        return Judgement(state="replay" if spent >= stage.max_time else "wait", reasons=waiting)
     if waiting:
         refused = any(status.refused == generation.number for status in live)
         return Judgement(state="fail" if refused or spent >= stage.max_time else "wait", reasons=waiting)

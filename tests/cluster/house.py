@@ -30,7 +30,7 @@ from tradewind_runtime.connections import Connection
 
 #: Those that have a service account.
 PIPELINES = ("flight-delays", "breast-cancer", "no-gpu", "no-image", "no-quota", "no-secret", "no-memory", "no-disk",
-             "waits", "kills-a", "kills-b", "together")  # fmt: skip
+             "waits", "kills-a", "kills-b", "together", "own-server")  # fmt: skip
 HEAVY = ("check", "transform")
 IN_PODS = ("ingest", "check", "transform", "train", "evaluate", "register", "score", "monitor")
 SMALL = {"cpu": 0.5, "memory": "1Gi"}
@@ -110,6 +110,7 @@ def values(steps: Image, settings: dict[str, Any]) -> dict[str, Any]:
         "connections": {"s3_lake": ""}
         | {id: f"{SECRET}/{id}" for id in ("s3_default", "kafka_default", "mlflow_default")},
         "launcherNodes": True,
+        "launcherServers": "deployment",
         "mlflow": {"enabled": False},
         "serving": {"enabled": False},
         "profile": {

@@ -5,15 +5,12 @@ The scheduler is left out: what the rollout's task applies and waits for is call
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
 import subprocess
-import threading
-from collections import Counter
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,166 +18,26 @@ import httpx
 import numpy as np
 import pytest
 import yaml
-from tests.helm import chart
-from tests.servers import buckets
+from tests.cluster.servers import ENDPOINT, NAMESPACE, PIPELINE, SETTINGS, Place, body, load, opened, rows
 from tests.servers.kubernetes import parts
 from tests.servers.kubernetes.cluster import Cluster
 from tests.servers.kubernetes.images import Image
-from tests.tradewind_runtime.serving.conftest import Models
 
-from tradewind.dev.running import start
-from tradewind.dev.servers.s3 import S3
-from tradewind.servers import OwnServer, Wanted
+from tradewind.servers import Wanted
 from tradewind.servers.apply import apply
-from tradewind.servers.watch import ServerWatch
-from tradewind_runtime import endpoints
-from tradewind_runtime.connections import Connection
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.endpoints import moves
-from tradewind_runtime.lake import Lake
-from tradewind_runtime.launchers.pod import PodSettings
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
-NAMESPACE, ENDPOINT, PIPELINE = "servers", "flights", "flight-delays"
-LAKE, SECRET = "s3://servers/a lake", "connections"
-SETTINGS = PodSettings(connection="cluster", namespace=NAMESPACE, secrets={"s3_lake": f"{SECRET}/s3_lake"})
 KSERVE = "github.com/kserve/kserve@v0.15.2"
 WHO = {"by": "test", "reason": "because"}
 
 
-@dataclass
-class Place:
-    """Where servers are made: by an account that may do no more than the chart gives it."""
-
-    cluster: Cluster
-    image: str
-    models: Models
-
-    def wanted(self, endpoint: str = ENDPOINT, **own: Any) -> Wanted:
-        given = {"image": self.image, "cpu": 0.3, "memory": "700Mi", "replicas": {"min": 2, "max": 2}, "patience": 240}
-        return Wanted(endpoint, PIPELINE, LAKE, "s3_lake", OwnServer.model_validate(given | own), SETTINGS)
-
-    def came(self, wanted: Wanted, *, ready: bool) -> dict[str, Any]:
-        """What the rollout's task hears from its trigger."""
-        watch = ServerWatch(
-            connection="cluster", namespace=NAMESPACE, selector=wanted.selector,
-            replicas=wanted.own.replicas.min, ready=ready, patience=wanted.own.patience,
-        )  # fmt: skip
-        return dict(asyncio.run(_first(watch)))
-
-    def url(self, wanted: Wanted) -> str:
-        """Of its service, which this machine reaches as pods do."""
-        service = self.cluster.get("service", wanted.name, "--namespace", NAMESPACE)
-        return f"http://{service['spec']['clusterIP']}/v2/models/{wanted.endpoint}/infer"
-
-    def serves(self, generation: int, replicas: int = 2) -> bool:
-        """Whether so many replicas have it."""
-        found = endpoints.statuses(self.models.documents, ENDPOINT)
-        return sum(one.generation == generation for one in found) >= replicas
-
-
-async def _first(watch: ServerWatch) -> Any:
-    async for event in watch.run():
-        return event.payload
-    raise AssertionError
-
-
 @pytest.fixture(scope="module")
 def place(cluster: Cluster, built: Callable[[str], Image], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    folder = tmp_path_factory.mktemp("serving")
-    with start(S3.at(folder / "s3", host=parts.MASTER)) as running, pytest.MonkeyPatch.context() as patch:
-        buckets.make(running.server, "servers")
-        text = running.server.connections()["s3_default"]
-        lake = Lake(LAKE, Connection.parse("s3_lake", text))
-        cluster.apply(_namespace(), _account(), *_rights())
-        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET, "namespace": NAMESPACE}}
-        cluster.apply(secret | {"stringData": {"s3_lake": text}})
-        patch.setenv("AIRFLOW_CONN_CLUSTER", json.dumps({"conn_type": "kubernetes", "extra": _way(cluster)}))
-        try:
-            yield Place(cluster, built("serving").name, Models(folder / "models", lake.documents))
-        finally:
-            cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
-
-
-def _namespace() -> dict[str, Any]:
-    label = {"pod-security.kubernetes.io/enforce": "restricted"}
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": label}}
-
-
-def _account() -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "airflow", "namespace": NAMESPACE}}
-
-
-def _rights() -> list[dict[str, Any]]:
-    """Of the chart, for both kinds of server."""
-    team = {"name": "servers", "namespace": NAMESPACE, "pipelines": [{"name": PIPELINE}]}
-    given = {"teams": [team], "launchers": [{"name": "airflow", "namespace": NAMESPACE}]}
-    found = []
-    for kind in ("deployment", "kserve"):
-        for one in chart.rendered("small", given | {"launcherServers": kind}):
-            if one["metadata"].get("namespace") != NAMESPACE:
-                continue
-            if one["kind"] in {"Role", "RoleBinding"}:
-                one["metadata"]["name"] += f"-{kind}"
-                if one["kind"] == "RoleBinding":
-                    one["roleRef"]["name"] += f"-{kind}"
-                found.append(one)
-            elif one["kind"] == "ServiceAccount":
-                found.append(one)
-    return found
-
-
-def _way(cluster: Cluster) -> str:
-    """Airflow's account's, with its token."""
-    token = cluster.kubectl("create", "token", "airflow", "--namespace", NAMESPACE, "--duration", "8h").strip()
-    config = yaml.safe_load(cluster.kubeconfig.read_text())
-    config["users"] = [{"name": user["name"], "user": {"token": token}} for user in config["users"]]
-    return json.dumps({"kube_config": json.dumps(config), "namespace": NAMESPACE})
-
-
-def rows(n: int = 3) -> np.ndarray:
-    return np.random.default_rng(9).normal(size=(n, 3))
-
-
-def body(x: np.ndarray) -> dict[str, Any]:
-    names = enumerate("abc")
-    columns = [{"name": n, "shape": [len(x)], "datatype": "FP64", "data": x[:, i].tolist()} for i, n in names]
-    return {"inputs": columns}
-
-
-@dataclass
-class Load:
-    """Requests by new connections; each is asked once more where its connection broke."""
-
-    url: str
-    digests: Counter[str] = field(default_factory=Counter)
-    again: int = 0
-    failed: list[str] = field(default_factory=list)
-    stop: threading.Event = field(default_factory=threading.Event)
-
-    def run(self) -> None:
-        while not self.stop.is_set():
-            for last in (False, True):
-                try:
-                    answer = httpx.post(self.url, json=body(rows(1)), timeout=10, trust_env=False)
-                    answer.raise_for_status()
-                except httpx.HTTPError as error:
-                    if last:
-                        self.failed.append(repr(error))
-                    self.again += 1
-                    continue
-                self.digests[answer.json()["parameters"]["digest"]] += 1
-                break
-
-
-@contextmanager
-def load(url: str) -> Iterator[Load]:
-    found = Load(url)
-    thread = threading.Thread(target=found.run, daemon=True)
-    thread.start()
-    yield found
-    found.stop.set()
-    thread.join()
+    """With the image of servers."""
+    with opened(cluster, built("serving").name, tmp_path_factory.mktemp("serving")) as found:
+        yield found
 
 
 def test_a_server_is_made_and_answers_through_canary_rollback_and_a_lost_pod(place: Place) -> None:
@@ -201,13 +58,13 @@ def test_a_server_is_made_and_answers_through_canary_rollback_and_a_lost_pod(pla
     with load(url) as asked:
         moves.promote(documents, ENDPOINT, new, expected=1, weight=30, version="2", **WHO)
         place.cluster.until(lambda: place.serves(2), "the canary in both replicas", seconds=30)
-        asked.digests.clear()
+        asked.forget()
         place.cluster.until(lambda: asked.digests.total() >= 300, "300 answers", seconds=120)
         share = asked.digests[new] / asked.digests.total()
         assert abs(share - 0.3) < 0.1, asked.digests
         moves.abort_canary(documents, ENDPOINT, expected=2, **WHO)
         place.cluster.until(lambda: place.serves(3), "the way back", seconds=30)
-        asked.digests.clear()
+        asked.forget()
         place.cluster.until(lambda: asked.digests.total() >= 50, "50 answers", seconds=60)
         assert set(asked.digests) == {old}
         assert {pod["metadata"]["uid"] for pod in pods(place, wanted)} == before, "neither costs a pod"
@@ -253,6 +110,31 @@ def test_a_crash_loop_is_told_with_its_last_words(place: Place) -> None:
     assert "nowhere" in why
 
 
+def test_a_quota_that_keeps_all_pods_away_is_told(place: Place) -> None:
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "full", "namespace": NAMESPACE}}
+    wanted = place.wanted("quota", replicas={"min": 1, "max": 1})
+    place.cluster.apply(quota | {"spec": {"hard": {"requests.cpu": "0"}}})
+    try:
+        place.cluster.until(lambda: _known(place, "full"), "the quota counts", seconds=30)
+        list(apply(wanted))
+        began = time.monotonic()
+        why = place.came(wanted, ready=False)["why"]
+        took = time.monotonic() - began
+    finally:
+        place.cluster.kubectl("delete", "resourcequota", "full", "--namespace", NAMESPACE)
+    print(f"after {took:.0f} s: {why}")
+    assert "its pods are refused: " in why
+    assert "exceeded quota: full" in why
+    assert took < 60
+    place.cluster.kubectl("delete", "deployment", wanted.name, "--namespace", NAMESPACE)
+
+
+def _known(place: Place, quota: str) -> bool:
+    """Its controller has counted what there is; before that nothing is refused."""
+    found = place.cluster.get("resourcequota", quota, "--namespace", NAMESPACE)
+    return bool(found.get("status", {}).get("hard"))
+
+
 def test_kserve_takes_its_inference_service(place: Place, tmp_path: Path) -> None:
     wanted = place.wanted("kserve", kind="kserve", replicas={"min": 0, "max": 3})
     with pytest.raises(StepError, match=r"TW601.*no InferenceService"):
@@ -265,8 +147,24 @@ def test_kserve_takes_its_inference_service(place: Place, tmp_path: Path) -> Non
         assert (predictor["minReplicas"], predictor["maxReplicas"]) == (0, 3)
         assert predictor["containers"][0]["args"] == wanted.pod("kserve-container")["containers"][0]["args"]
         assert predictor["securityContext"] == wanted.pod("kserve-container")["securityContext"]
+        silent = replace(wanted, own=wanted.own.model_copy(update={"patience": 15}))
+        assert "does its controller run?" in place.came(silent, ready=True)["why"]
+        says(place, wanted, type="PredictorReady", status="False", reason="RevisionFailed", message="no right to")
+        why = place.came(wanted, ready=True)["why"]
+        assert why == "KServe says PredictorReady is false: RevisionFailed: no right to"
+        says(place, wanted, type="Ready", status="True")
+        assert place.came(wanted, ready=True) == {"up": 0, "why": ""}
     finally:
         place.cluster.kubectl("delete", "crd", "inferenceservices.serving.kserve.io")
+
+
+def says(place: Place, wanted: Wanted, **condition: str) -> None:
+    """In place of KServe's controller, which is not here."""
+    status = json.dumps({"status": {"conditions": [condition]}})
+    place.cluster.kubectl(
+        "patch", "inferenceservice", wanted.name, "--namespace", NAMESPACE, "--subresource", "status",
+        "--type", "merge", "--patch", status,
+    )  # fmt: skip
 
 
 def applied(wanted: Wanted) -> bool:

@@ -54,6 +54,15 @@ def test_equal_arms_pass_once_there_is_traffic_and_time():
     assert at(60, status(arm(), arm(50))).state == "wait"  # min_requests
 
 
+def test_a_server_that_may_sleep_is_woken_before_it_is_judged():
+    assert at(599, sleeps=True).state == "wait"
+    assert at(601, sleeps=True).state == "replay"
+    assert at(601, sleeps=True, generation=ALONE).state == "replay"
+    assert at(601, sleeps=True, replayed=True).state == "fail"
+    assert at(601, status(arm(), arm(150), at=600), sleeps=True).state == "pass"
+    assert at(601).state == "fail"
+
+
 def test_too_little_traffic_is_replayed_and_then_judged_with_what_there_is():
     few = status(arm(40), arm(4), at=599)
     assert at(599, few).state == "wait"

@@ -67,6 +67,7 @@ class ReplayConfig(Frozen):
 
     endpoint: str
     requests: int = Field(ge=1, description="How many captured requests to send through both arms.")
+    server: str | None = Field(None, description="URL of the endpoint's own server; else each replica's own address.")
 
 
 class SelectConfig(Frozen):

@@ -1,7 +1,8 @@
 """`replay`: recent captures go through both arms of a canary, where traffic is too little to judge it by.
 
 They are sent to the server itself, so that errors, latency and answers are those of the real arms; what is
-replayed is counted and not captured again.
+replayed is counted and not captured again. A server of the endpoint's own is asked by its URL, which also wakes one
+that has no replica when nobody asks.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -30,26 +32,43 @@ from tradewind_runtime.steps.ingest_capture import read_segment
 REQUESTS = 500
 #: Seconds until the replicas have told of what they were sent.
 PATIENCE = 15.0
+#: Seconds until a server that sleeps has started and loaded its models.
+WAKING = 120.0
+#: What a server answers to who may not ask.
+REFUSALS = frozenset({401, 403})
 
 
 @dataclass
 class _Arm:
     sent: int = 0
     failed: int = 0
+    unanswered: int = 0
 
 
 def run(context: StepContext) -> StepOutcome:
     """Send the newest captured rows to stable and canary.
 
     Raises:
-        StepError: TW569 where no replica serves the generation.
+        StepError: TW569 where no replica serves the generation, none answers, or it wants a token that is not here.
     """
     config, documents = context.config(ReplayConfig), context.lake.documents
     generation = endpoints.latest(documents, config.endpoint)
-    if generation is None or generation.canary is None:
+    if generation is None:
+        context.log.info("%s serves nothing yet: nothing to replay", config.endpoint)
+        return StepOutcome(metrics={"rows": 0})
+    with _client(config.server) as client:
+        return _replay(context, config, generation, client)
+
+
+def _replay(
+    context: StepContext, config: ReplayConfig, generation: EndpointGeneration, client: httpx.Client
+) -> StepOutcome:
+    replicas = _live(context, generation)
+    if not replicas and config.server:
+        replicas = _woken(context, generation, client, config.server)
+    if generation.canary is None:
         context.log.info("%s has no canary now: nothing to replay", config.endpoint)
         return StepOutcome(metrics={"rows": 0})
-    replicas = _live(context, generation)
     if not replicas:
         raise StepError(
             "TW569",
@@ -61,20 +80,30 @@ def run(context: StepContext) -> StepOutcome:
     rows = sum(part.num_rows for part in parts)
     arms = {"stable": _Arm(), "canary": _Arm()}
     size = max(1, -(-rows // REQUESTS))
-    with httpx.Client(timeout=30, headers=_headers(), trust_env=False) as client:
-        number = 0
-        for part in parts:
-            for start in range(0, part.num_rows, size):
-                piece, address = part.slice(start, size), replicas[number % len(replicas)].address
-                number += 1
-                for name, arm in arms.items():
-                    _send(client, f"{address}/v2/models/{config.endpoint}/infer", name, piece, arm)
+    number = 0
+    for part in parts:
+        for start in range(0, part.num_rows, size):
+            piece, address = part.slice(start, size), config.server or replicas[number % len(replicas)].address
+            number += 1
+            for name, arm in arms.items():
+                _send(client, f"{address}/v2/models/{config.endpoint}/infer", name, piece, arm)
+    if rows and all(arm.unanswered == arm.sent for arm in arms.values()):
+        raise StepError(
+            "TW569", f"nothing that was replayed was answered, by {config.server or replicas[0].address}",
+            fix="can the replay reach it? It runs where runners: {replay: …} of the profile says",
+        )  # fmt: skip
     _told(context, generation, before, rows)
     metrics: dict[str, float] = {"rows": rows}
     for name, arm in arms.items():
         metrics |= {f"{name}_sent": arm.sent, f"{name}_failed": arm.failed}
     context.log.info("%s: %d captured rows replayed through both arms", config.endpoint, rows)
     return StepOutcome(metrics=metrics)
+
+
+def _client(server: str | None) -> httpx.Client:
+    # A connection for each request: Kubernetes shares out connections among a service's pods, not requests.
+    limits = httpx.Limits(max_keepalive_connections=0) if server else httpx.Limits()
+    return httpx.Client(timeout=30, headers=_headers(), trust_env=False, limits=limits)
 
 
 def _headers() -> dict[str, str]:
@@ -89,6 +118,21 @@ def _live(context: StepContext, generation: EndpointGeneration) -> list[ReplicaS
         for status in endpoints.statuses(context.lake.documents, generation.endpoint)
         if alive(status, now) and status.generation == generation.number
     ]
+
+
+def _woken(
+    context: StepContext, generation: EndpointGeneration, client: httpx.Client, server: str
+) -> list[ReplicaStatus]:
+    """The replicas that asking has started."""
+    context.log.info("no replica is alive: asking %s, which starts one", server)
+    end = time.monotonic() + WAKING
+    while time.monotonic() < end:
+        with suppress(httpx.TransportError):
+            client.get(f"{server}/v2/health/ready")
+        if found := _live(context, generation):
+            return found
+        time.sleep(0.5)
+    return []
 
 
 def _seen(replicas: list[ReplicaStatus], generation: EndpointGeneration) -> int:
@@ -124,7 +168,15 @@ def _send(client: httpx.Client, url: str, name: str, piece: pa.Table, arm: _Arm)
         answer = client.post(url, json={"inputs": inputs}, headers={"x-tradewind-arm": name})
     except httpx.TransportError:
         arm.failed += piece.num_rows
+        arm.unanswered += piece.num_rows
         return
+    if answer.status_code in REFUSALS:
+        raise StepError(
+            "TW569", f"the server wants a token that the replay does not have ({answer.status_code} from {url})",
+            retryable=False,
+            fix="runners: {replay: kubernetes} with serving.own.token in the profile; or TRADEWIND_SERVING_TOKEN in "
+            "the environment of Airflow's workers",
+        )  # fmt: skip
     if answer.status_code != 200 or answer.json()["parameters"]["arm"] != name:
         arm.failed += piece.num_rows
 

@@ -48,6 +48,10 @@ def task_of(plan: Plan, flow: Flow, step: PlanStep, code: Path | None) -> BaseOp
         from tradewind.operators.kubernetes import PodStepOperator
 
         kind = PodStepOperator
+    elif step.runner == "kubernetes" and kind is StageOperator:
+        from tradewind.operators.stage_pod import PodStageOperator
+
+        kind = PodStageOperator
     return kind(plan=plan, flow=flow, step=step, code=code, **common)
 
 

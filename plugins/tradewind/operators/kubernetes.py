@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
+from airflow.providers.cncf.kubernetes.triggers.pod import KubernetesPodTrigger
 from kubernetes.client import ApiException, V1ObjectMeta, V1Pod  # type: ignore[import-untyped]
 
 from tradewind import usage
@@ -79,6 +80,11 @@ class PodStepOperator(StepTask, KubernetesPodOperator):
         self.code = code
         self.settings = settings
 
+    @property
+    def done_in_pod(self) -> PlanStep:
+        """What the pod does; of most tasks their step."""
+        return self.step
+
     def execute(self, context: Context) -> None:
         """Adopt the step's result, or start its pod and wait."""
         run = self.run_of(context)
@@ -107,9 +113,10 @@ class PodStepOperator(StepTask, KubernetesPodOperator):
             self.give_up(exchange, refused(int(error.status or 0), said(error)), context)
 
     def defer(self, *, trigger: BaseTrigger, **rest: Any) -> NoReturn:
-        """With a trigger that knows what may become of a pod."""
-        watch = PodWatch(**trigger.serialize()[1], autoscaled=self.settings.autoscaled)
-        super().defer(trigger=watch, **rest)
+        """Of a pod, with a trigger that knows what may become of it."""
+        if isinstance(trigger, KubernetesPodTrigger):
+            trigger = PodWatch(**trigger.serialize()[1], autoscaled=self.settings.autoscaled)
+        super().defer(trigger=trigger, **rest)
 
     def trigger_reentry(self, context: Context, event: dict[str, Any]) -> None:
         """The pod has ended, or will not start: take its result, start another, or say why."""
@@ -166,15 +173,16 @@ class PodStepOperator(StepTask, KubernetesPodOperator):
 
     def exchange(self, run: Run) -> Exchange:
         """The step's request in this run; its environment is the image."""
-        return Exchange(run.request(self.step, environment=self.step_image), run.documents)
+        return Exchange(run.request(self.done_in_pod, environment=self.step_image), run.documents)
 
     def ask_for(self, request: StepRequest, endings: Sequence[Ending], *, attempt: int) -> None:
         """The pod that the operator will start, or find running."""
-        asked = wanted(self.step.kind, self.step.resources, self.settings)
+        step = self.done_in_pod
+        asked = wanted(step.kind, step.resources, self.settings)
         resources = grown(asked, times_out_of_memory(endings))
         body = pod(
-            request, self.settings, image=self.step_image, resources=resources, timeout=self.step.timeout,
-            attempt=attempt + len(endings), avoid=nodes_to_avoid(endings),
+            request, self.settings, image=self.step_image, resources=resources, timeout=step.timeout,
+            attempt=attempt + len(endings), avoid=nodes_to_avoid(endings), secrets=step.secrets,
         )  # fmt: skip
         self.full_pod_spec = PodGenerator.deserialize_model_dict(body)
         self.name = body["metadata"]["name"]
@@ -183,7 +191,7 @@ class PodStepOperator(StepTask, KubernetesPodOperator):
     @property
     def step_image(self) -> str:
         """The image that the step asks for, else the one of its environment."""
-        return image_of(self.plan, self.step)
+        return image_of(self.plan, self.done_in_pod)
 
     def _finish(self, run: Run, request: StepRequest, done: StepResult, context: Context) -> None:
         run.record(request)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from tradewind.operators.pin import release_lease
+from tradewind.operators.lease import release_lease
 from tradewind.operators.step import StepOperator
 from tradewind.plan.request import Run
 from tradewind_runtime import endpoints

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from tradewind.operators.pin import LeasedOperator, run_type
+from tradewind.operators.lease import LeasedOperator
+from tradewind.operators.pin import run_type
 from tradewind.operators.step import StepOperator
 from tradewind.plan.request import Run
 from tradewind_runtime.contract.request import StepResult

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from tradewind.operators.pin import LeasedOperator
+from tradewind.operators.lease import LeasedOperator
 from tradewind.operators.step import documents_of
 from tradewind.servers import OwnServer, Wanted
 from tradewind_runtime import endpoints
@@ -52,6 +52,8 @@ class ServeOperator(LeasedOperator):
             trigger=ServerWatch(
                 connection=wanted.settings.connection,
                 namespace=wanted.settings.namespace,
+                kind=wanted.own.kind,
+                name=wanted.name,
                 selector=wanted.selector,
                 replicas=wanted.own.replicas.min,
                 ready=served,

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from tradewind.operators.pin import LeasedOperator
+from tradewind.operators.lease import LeasedTask
+from tradewind.operators.step import StepOperator
 from tradewind.operators.triggers import StageTrigger
-from tradewind.plan.model import PlanStep
+from tradewind.plan.replay import replay_of
 from tradewind.plan.request import Run
 from tradewind_runtime import endpoints
 from tradewind_runtime.contract.deploy import Deploy
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
 FULL = 100  # percent
 
 
-class StageOperator(LeasedOperator):
+class StageTask(LeasedTask):
     """Moves an endpoint one stage on. Its task ends when the stage is judged; a bad one goes back at once."""
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def begin(self, context: Context) -> dict[str, Any]:
         """Make sure that the stage's generation is there, and wait."""
         with self.explained(context):
             return self.leased(context, self._begin)
@@ -33,9 +34,13 @@ class StageOperator(LeasedOperator):
     def judged(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Act on what the trigger saw."""
         with self.explained(context):
-            return self._act(self.run_of(context), event)
+            return self._act(self.run_of(context), event, context)
 
-    def _act(self, run: Run, event: dict[str, Any]) -> dict[str, Any]:
+    def replay(self, run: Run, context: Context) -> None:
+        """Send recent captures through both arms, and come back, or wait for the end of that in deferral."""
+        raise NotImplementedError
+
+    def _act(self, run: Run, event: dict[str, Any], context: Context) -> dict[str, Any]:
         state, reasons = event["state"], "; ".join(event["reasons"])
         candidate = self._candidate(run)
         if state == "pass":
@@ -48,8 +53,8 @@ class StageOperator(LeasedOperator):
             }
         if state == "replay":
             self.log.info("too little traffic (%s): replaying captured requests through both", reasons)
-            self._replay(run)
-            self._wait(run, replayed=True)
+            self.replay(run, context)
+            self.wait(run, replayed=True)
         if state == "fail":
             self._go_back(run, reasons)
             self._fail(run, "TW563", f"{candidate.name} version {candidate.version} was rolled back: {reasons}")
@@ -87,7 +92,7 @@ class StageOperator(LeasedOperator):
                 capture=self._deploy.capture,
             )
         self.log.info("generation %d: %s", now.number, now.reason)
-        self._wait(run)
+        self.wait(run)
         return {}
 
     @staticmethod
@@ -96,7 +101,8 @@ class StageOperator(LeasedOperator):
             return now.canary is None  # else another one's, which was left behind
         return now.canary == digest and now.weight >= weight
 
-    def _wait(self, run: Run, *, replayed: bool = False) -> None:
+    def wait(self, run: Run, *, replayed: bool = False) -> None:
+        """Until the stage can be judged."""
         now = endpoints.latest(run.documents, self._endpoint)
         assert now is not None, "this task has just seen it"
         deploy = self._deploy
@@ -109,20 +115,9 @@ class StageOperator(LeasedOperator):
             stage=deploy.stage.model_dump(mode="json"),
             abort=deploy.abort.model_dump(mode="json"),
             replayed=replayed,
+            sleeps=bool(self.step.config.get("sleeps")),
         )
         self.defer(trigger=trigger, method_name="judged")
-
-    def _replay(self, run: Run) -> None:
-        config = {"endpoint": self._endpoint, "requests": max(1, self._deploy.stage.min_requests)}
-        step = PlanStep(
-            id=f"{self.step.id}_replay",
-            kind="replay",
-            config=config,
-            every_run=True,
-            settings=self.step.settings,
-            connections=self.step.connections,
-        )
-        self.launch(run, run.request(step))
 
     def _go_back(self, run: Run, reasons: str) -> None:
         now = endpoints.latest(run.documents, self._endpoint)
@@ -152,3 +147,16 @@ class StageOperator(LeasedOperator):
     @property
     def _deploy(self) -> Deploy:
         return Deploy.model_validate(self.step.config["deploy"])
+
+
+class StageOperator(StageTask, StepOperator):
+    """A stage whose replay is a process of this machine."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Begin the stage."""
+        return self.begin(context)
+
+    def replay(self, run: Run, context: Context) -> None:
+        """Here and now."""
+        del context
+        self.launch(run, run.request(replay_of(self.step)))

@@ -78,6 +78,7 @@ class StageTrigger(BaseTrigger):
         abort: dict[str, Any],
         connection: str | None = None,
         replayed: bool = False,
+        sleeps: bool = False,
         poll: float = 1.0,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -89,6 +90,7 @@ class StageTrigger(BaseTrigger):
         self.abort = abort
         self.connection = connection
         self.replayed = replayed
+        self.sleeps = sleeps
         self.poll = poll
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -104,6 +106,7 @@ class StageTrigger(BaseTrigger):
                 "abort": self.abort,
                 "connection": self.connection,
                 "replayed": self.replayed,
+                "sleeps": self.sleeps,
                 "poll": self.poll,
             },
         )
@@ -120,7 +123,10 @@ class StageTrigger(BaseTrigger):
                 yield TriggerEvent({"state": "moved", "reasons": [f"the endpoint has moved on to {moved}"]})  # type: ignore[no-untyped-call]
                 return
             found = await asyncio.to_thread(endpoints.statuses, documents, self.endpoint)
-            judgement = judge(stage, abort, now, found, started, datetime.now(started.tzinfo), replayed=self.replayed)
+            judgement = judge(
+                stage, abort, now, found, started, datetime.now(started.tzinfo),
+                replayed=self.replayed, sleeps=self.sleeps,
+            )  # fmt: skip
             if judgement.state != "wait":
                 yield TriggerEvent({"state": judgement.state, "reasons": list(judgement.reasons)})  # type: ignore[no-untyped-call]
                 return

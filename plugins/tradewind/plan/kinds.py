@@ -34,7 +34,7 @@ KINDS: Mapping[str, Kind] = {
     "approve": _CONTROLS,
     "serve": _CONTROLS,  # only where endpoints have servers of their own
     "stage": _CONTROLS,
-    "replay": _CONTROLS,  # done by the task of its stage
+    "replay": _COMPUTES,  # by the task of its stage, or in a pod that this one starts
     "promote": _COMPUTES,
     "score": _COMPUTES,
     "ingest_capture": _COMPUTES,

@@ -44,6 +44,9 @@ class PlanStep(Frozen):
     heavy: bool = False
     when: str | None = Field(None, description="A step whose verdict must have passed, else this is skipped.")
     resources: dict[str, Any] = Field(default_factory=dict)
+    secrets: dict[str, str] = Field(
+        default_factory=dict, description="Variable → SECRET/KEY, of the profile's own: in a pod alone."
+    )
     outlets: tuple[str, ...] = Field((), description="Assets that it updates.")
     retries: int = 2
     retry_delay: float = Field(30, description="Seconds.")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tradewind.plan.model import Flow, Plan, PlanStep
+from tradewind.plan.replay import in_pod
 from tradewind_runtime.contract.errors import Problem, StepError
 from tradewind_runtime.contract.request import StepRequest
 from tradewind_runtime.launchers.pod import PodSettings, pod, wanted
@@ -57,6 +58,7 @@ class Probe:
         """What it needs, each with the file and the path that say so."""
         secrets = PodSettings.model_validate(self.plan.kubernetes).secrets
         held = {text: f"kubernetes.secrets.{id}" for id, text in secrets.items()}
+        held |= dict.fromkeys(self.step.secrets.values(), "serving.own.token")
         for variable in self.container.get("env") or ():
             source = variable.get("valueFrom") or {}
             for word, kind in (("secretKeyRef", "Secret"), ("configMapKeyRef", "ConfigMap")):
@@ -83,7 +85,7 @@ def probes(plan: Plan, flows: Collection[Flow] | None = None) -> tuple[list[Prob
     """
     found, problems = [], []
     for dag in plan.dags:
-        for step in dag.steps:
+        for step in map(in_pod, dag.steps):
             if step.runner != "kubernetes" or (flows is not None and dag.flow not in flows):
                 continue
             try:
@@ -117,4 +119,5 @@ def _pod(plan: Plan, step: PlanStep) -> dict[str, Any]:
     )  # fmt: skip
     settings = PodSettings.model_validate(plan.kubernetes)
     resources = wanted(step.kind, step.resources, settings)
-    return pod(request, settings, image=image_of(plan, step), resources=resources, timeout=step.timeout)
+    image = image_of(plan, step)
+    return pod(request, settings, image=image, resources=resources, timeout=step.timeout, secrets=step.secrets)

@@ -12,6 +12,7 @@ from tradewind_runtime.launchers.pod import LABEL, RESTRICTED, PodSettings, labe
 
 Object = dict[str, Any]
 PORT = 8085
+TOKEN = "TRADEWIND_SERVING_TOKEN"  # noqa: S105 - the variable that holds it, in servers and in who asks them
 COMPONENT = "server"
 _MOST = 40  # of an endpoint's name: KServe makes host names of it and of the namespace
 
@@ -41,6 +42,12 @@ class Wanted:
         """Of all its objects."""
         short = self.endpoint if len(self.endpoint) <= _MOST else f"{self.endpoint[:_MOST]}-{digest(self.endpoint)[:6]}"
         return f"serve-{short}"
+
+    @property
+    def url(self) -> str:
+        """Where pods of the cluster reach it; of KServe, its predictor's, which also wakes one that sleeps."""
+        host = f"{self.name}-predictor" if self.own.kind == "kserve" else self.name
+        return f"http://{host}.{self.settings.namespace}.svc"
 
     @property
     def labels(self) -> dict[str, str]:
@@ -90,7 +97,7 @@ class Wanted:
     def _container(self, name: str) -> Object:
         amount = {"cpu": f"{self.own.cpu:g}", "memory": self.own.memory}
         lake = [f"--lake-connection={self.connection}"] if self.connection else []
-        token = {"TRADEWIND_SERVING_TOKEN": self.own.token} if self.own.token else {}
+        token = {TOKEN: self.own.token} if self.own.token else {}
         itself = {"POD_NAME": "metadata.name", "POD_IP": "status.podIP"}
         return {
             "name": name,

@@ -12,7 +12,8 @@ import pytest
 from airflow.sdk.definitions.asset import AssetUniqueKey
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskDeferred
 
-from tradewind.operators.pin import PinOperator, lease_name
+from tradewind.operators.lease import lease_name
+from tradewind.operators.pin import PinOperator
 from tradewind.operators.release import ReleaseOperator
 from tradewind.plan.model import Plan, PlanDag, PlanStep, Schedule
 from tradewind.plan.request import Run

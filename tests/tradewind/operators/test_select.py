@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 
-from tradewind.operators.pin import lease_name
+from tradewind.operators.lease import lease_name
 from tradewind.operators.select import SelectOperator
 from tradewind.plan.model import Plan, PlanDag, PlanStep
 from tradewind_runtime import leases

@@ -39,6 +39,11 @@ def plan(tmp_path: Path) -> Plan:
 
 @pytest.fixture
 def documents(plan: Plan) -> Documents:
+    return selected(plan)
+
+
+def selected(plan: Plan) -> Documents:
+    """A run's, which has chosen what to roll out."""
     found = Documents(plan.lake)
     run = Run(plan, "rollout", "r1", found)
     request = run.request(plan.dags[0].steps[0])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import yaml
 from tests.tradewind.plan.small import BODY, ids, plan
 
-from tradewind.plan.model import Plan, table_asset
+from tradewind.plan.model import Plan, PlanStep, table_asset
+from tradewind.plan.replay import replay_of
 from tradewind.profile import Profile
 from tradewind.spec import load_text
 from tradewind.spec.awaited import tables_of
@@ -17,6 +20,33 @@ def test_flows_and_their_steps() -> None:
     train = ["pin", "ingest_rows", "check_rows", "transform", "train", "evaluate", "register", "release"]
     assert ids(found.dag("train")) == train
     assert ids(found.dag("rollout")) == ["select", "canary_10", "canary_100", "promote", "release"]
+
+
+def stage(**given: Any) -> PlanStep:
+    kubernetes = {"namespace": "ml"}
+    own = {"image": "i"} | given.pop("own", {})
+    body = {"profile": "cluster", "serving": {"own": own}, "kubernetes": kubernetes} | given
+    environments = {"steps": {"image": "i"}}
+    return plan(Profile.model_validate(body | {"environments": environments})).dag("rollout").step("canary_10")
+
+
+def test_a_replay_knows_its_endpoints_own_server_from_the_plan() -> None:
+    assert stage().config["server"] == "http://serve-m.ml.svc"
+    assert "sleeps" not in stage().config
+    kserve = stage(own={"kind": "kserve", "replicas": {"min": 0, "max": 2}}).config
+    assert (kserve["server"], kserve["sleeps"]) == ("http://serve-m-predictor.ml.svc", True)
+    shared = plan().dag("rollout").step("canary_10")
+    assert (shared.config.keys() & {"server", "sleeps"}, shared.secrets) == (set(), {})
+
+
+def test_a_replay_runs_where_the_profile_says_and_the_token_is_named_by_its_secret() -> None:
+    replay = replay_of(stage(runner="kubernetes", own={"token": "callers/token"}))
+    assert (replay.kind, replay.runner, replay.secrets) == (
+        "replay", "kubernetes", {"TRADEWIND_SERVING_TOKEN": "callers/token"},
+    )  # fmt: skip
+    assert replay.config == {"endpoint": "m", "requests": 200, "server": "http://serve-m.ml.svc"}
+    assert stage(runner="kubernetes", runners={"replay": "process"}).runner == "process"
+    assert stage(runner="process").runner == "process"
 
 
 def test_an_endpoints_own_server_comes_before_its_first_stage() -> None:

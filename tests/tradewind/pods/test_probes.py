@@ -40,6 +40,19 @@ def test_what_a_pod_names_has_its_place() -> None:
     ]
 
 
+def test_of_a_stage_the_replays_pod_is_asked_about_with_its_token() -> None:
+    config = {"endpoint": "m", "weight": 10, "deploy": {}, "server": "http://serve-m.ml.svc"}
+    secrets = {"TRADEWIND_SERVING_TOKEN": "callers/token"}
+    stage = PlanStep(id="canary_10", kind="stage", runner="kubernetes", config=config, secrets=secrets)
+    probe = only(stage, resources={"replay": {"cpu": 0.25}})
+    assert probe.name == "p.canary_10_replay"
+    assert probe.resources_at() == ("profiles/cluster.yaml", "kubernetes.resources.replay")
+    assert list(probe.references()) == [
+        (Reference("Secret", "callers", "token"), "profiles/cluster.yaml", "serving.own.token"),
+    ]
+    assert probes(plan(stage.model_copy(update={"runner": "process"}))) == ([], [])
+
+
 def test_volumes_are_looked_for_too() -> None:
     probe = only(INGEST)
     probe.pod["spec"]["volumes"] += [

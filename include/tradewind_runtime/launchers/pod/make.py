@@ -45,6 +45,7 @@ def pod(
     timeout: float | None = None,
     attempt: int = 1,
     avoid: Sequence[str] = (),
+    secrets: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The pod that does a request.
 
@@ -56,6 +57,7 @@ def pod(
         timeout: seconds after which Kubernetes ends it even if nobody watches any more.
         attempt: tells a retry's pod from one that is still ending.
         avoid: nodes to stay away from where others can have it.
+        secrets: variable to SECRET/KEY, of the profile's own.
 
     Raises:
         StepError: TW592 where the profile names no Secret for one of its connections; TW162, TW163 and TW164 where
@@ -65,6 +67,7 @@ def pod(
     for refusal in refusals(asked, settings):
         raise refusal.error()
     made = _spec(request, settings, asked, asked.image or image, timeout) | elsewhere(avoid)
+    made["containers"][0]["env"] += secret_env((), settings, secrets)
     return {
         "apiVersion": "v1",
         "kind": "Pod",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 from tradewind.plan.model import PlanStep
 from tradewind.plan.steps import StepBuilder
+from tradewind.servers import TOKEN, Wanted
 
 
 def steps(builder: StepBuilder) -> Iterator[PlanStep]:
@@ -30,10 +32,31 @@ def steps(builder: StepBuilder) -> Iterator[PlanStep]:
         yield step("serve", endpoint | {"own": own.model_dump()}, upstream=(last,), when="select")
         last = "serve"
     for percent in spec.deploy.canary:
-        config = endpoint | {"weight": percent, "deploy": spec.deploy.model_dump(mode="json")}
-        yield step("stage", config, id=f"canary_{percent}", upstream=(last,), when="select", inputs=version)
+        config = endpoint | {"weight": percent, "deploy": spec.deploy.model_dump(mode="json")} | _reached(builder)
+        stage = step("stage", config, id=f"canary_{percent}", upstream=(last,), when="select", inputs=version)
+        yield stage.model_copy(update={"runner": builder.profile.runner_of("replay"), "secrets": _token(builder)})
         last = f"canary_{percent}"
     yield step(
         "promote", model | endpoint, upstream=(last,), when="select", inputs=version, connections=builder.registry
     )
     yield from builder.notify("promotion", after="promote", when="select", inputs=version)
+
+
+def _reached(builder: StepBuilder) -> dict[str, Any]:
+    """How a replay reaches the endpoint's own server, and whether it may sleep."""
+    own = builder.profile.serving.own
+    if own is None:
+        return {}
+    assert builder.pipeline.promote is not None
+    lake = builder.profile.lake
+    wanted = Wanted(
+        endpoint=builder.pipeline.promote.model, pipeline=builder.pipeline.pipeline, lake=lake.uri,
+        connection=lake.connection, own=own, settings=builder.profile.kubernetes,
+    )  # fmt: skip
+    return {"server": wanted.url} | ({} if own.replicas.min else {"sleeps": True})
+
+
+def _token(builder: StepBuilder) -> dict[str, str]:
+    """What the endpoint's own server asks for; a process has it from its worker's environment alone."""
+    own = builder.profile.serving.own
+    return {TOKEN: own.token} if own and own.token else {}
