@@ -7,8 +7,18 @@ import os
 
 collect_ignore = {
     "": ["networks"],
-    "torch": ["networks/test_keras.py", "networks/test_keras_distributed.py", "networks/test_ray.py"],
-    "keras": ["networks/test_pytorch.py", "networks/test_torch_distributed.py", "networks/test_ray.py"],
+    "torch": [
+        "networks/test_keras.py",
+        "networks/test_keras_distributed.py",
+        "networks/test_ray.py",
+        "networks/test_ray_trials.py",
+    ],
+    "keras": [
+        "networks/test_pytorch.py",
+        "networks/test_torch_distributed.py",
+        "networks/test_ray.py",
+        "networks/test_ray_trials.py",
+    ],
     "ray": [
         "networks/test_examples.py",
         "networks/test_pytorch.py",
