@@ -113,7 +113,7 @@ def test_nothing_is_left_whoever_is_killed(lake, tmp_path, victim, said):
             pid = next(one for one, words in processes().items() if "raylet/raylet" in words and pid in lineage(one))
         os.kill(pid, signal.SIGKILL)
 
-    killer = threading.Thread(target=kill)
+    killer = threading.Thread(target=kill, daemon=True)
     killer.start()
     with pytest.raises(StepError, match=said):
         launch(lake, folder=str(marks)).run()
