@@ -107,7 +107,7 @@ def test_a_killed_worker_is_told_and_the_retry_goes_on(lake, tmp_path):
         killed.append(time.monotonic())
         (marks / "go").touch()
 
-    killer = threading.Thread(target=kill)
+    killer = threading.Thread(target=kill, daemon=True)
     killer.start()
     with pytest.raises(StepError, match=r"TW549.*rank 1 of 2 workers was lost: it was killed by SIGKILL"):
         run(lake, 2, folder=str(marks))

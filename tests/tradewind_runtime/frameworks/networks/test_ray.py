@@ -21,8 +21,7 @@ from tradewind_runtime.training import matrix
 
 #: A forest of trees that grow on both nodes, by a function of the user's own module, and rows that Ray's data counts.
 MODEL = """
-import os, pathlib, signal, time
-import numpy as np
+import os, pathlib, subprocess, sys, time
 import ray
 import ray.data
 import xgboost
@@ -31,6 +30,17 @@ def grown(params, x, y):
     booster = xgboost.train(params, xgboost.DMatrix(x, y), 5)
     time.sleep(1)  # so that one node cannot do it all
     return ray.get_runtime_context().get_node_id(), booster.save_raw("ubj")
+
+def refused():
+    #With another token Ray asks again and again, and does not come in; with this one it takes a few seconds.
+    words = [sys.executable, "-c", "import sys, ray; ray.init(address=sys.argv[1]); print('in')"]
+    stranger = subprocess.Popen([*words, ray.get_runtime_context().gcs_address], stdout=subprocess.PIPE, text=True,
+                                stderr=subprocess.DEVNULL, env=os.environ | {"RAY_AUTH_TOKEN": "0" * 64})
+    try:
+        return "in" not in stranger.communicate(timeout=30)[0]
+    except subprocess.TimeoutExpired:
+        stranger.kill()
+        return True
 
 def train(ctx):
     assert (ctx.rank, ctx.workers) == (0, 2)
@@ -45,7 +55,8 @@ def train(ctx):
     remote = ray.remote(num_cpus=1, scheduling_strategy="SPREAD")(grown)
     params = {"objective": "binary:logistic", "max_depth": 3, "nthread": 1}
     found = ray.get([remote.remote(params | {"seed": seed}, *held) for seed in range(4)])
-    ctx.report(1, nodes=len({node for node, _ in found}), counted=ray.data.from_arrow(ctx.train.arrow()).count())
+    counted = ray.data.from_arrow(ctx.train.arrow()).count()
+    ctx.report(1, refused=int(refused()), nodes=len({node for node, _ in found}), counted=counted)
     booster = xgboost.Booster()
     booster.load_model(bytearray(found[0][1]))
     return booster
@@ -70,6 +81,7 @@ def test_tasks_are_done_on_every_node(lake):
     result = launch(lake).run()
     assert result.metrics["rows_train"] == result.metrics["last_counted"] == 1000, "rank 0 has all rows"
     assert result.metrics["last_nodes"] == 2
+    assert result.metrics["last_refused"] == 1, "whoever has another token is not let in"
     found = predictor(artefacts.load(Documents(lake[0].as_uri()), result.outputs["model"].digest))
     assert np.ptp(found.predict(matrix(rows(), ("a", "b", "noise", "flag")))) > 0.3
     assert not left()
@@ -101,7 +113,7 @@ def test_nothing_is_left_whoever_is_killed(lake, tmp_path, victim, said):
             pid = next(one for one, words in processes().items() if "raylet/raylet" in words and pid in lineage(one))
         os.kill(pid, signal.SIGKILL)
 
-    killer = threading.Thread(target=kill)
+    killer = threading.Thread(target=kill, daemon=True)
     killer.start()
     with pytest.raises(StepError, match=said):
         launch(lake, folder=str(marks)).run()
