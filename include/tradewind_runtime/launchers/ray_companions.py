@@ -59,6 +59,8 @@ class RayCompanions(TaskCompanions):
 def _joined(address: str) -> Iterator[None]:
     import ray
 
+    if address.startswith(_LOOPBACK):
+        meeting.stay_here()
     ray.init(address=address, namespace="tradewind", configure_logging=False)
     try:
         yield

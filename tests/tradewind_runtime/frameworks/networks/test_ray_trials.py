@@ -30,6 +30,13 @@ def train(ctx):
     return xgboost.train(params, ctx.train.dmatrix(), 5)
 """
 
+HEAD = """
+from tradewind_runtime.distributed.ray import stay_here
+stay_here()
+from ray.scripts.scripts import main
+main()
+"""
+
 
 @pytest.fixture
 def cluster(tmp_path, monkeypatch):
@@ -39,7 +46,7 @@ def cluster(tmp_path, monkeypatch):
     port = ports.choose({"gcs": None})["gcs"]
     words = ["start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={port}", "--num-cpus=2",
              "--include-dashboard=false", "--disable-usage-stats", "--temp-dir=/tmp/ray-of-test"]  # fmt: skip
-    head = subprocess.Popen([sys.executable, "-m", "ray.scripts.scripts", *words], start_new_session=True)
+    head = subprocess.Popen([sys.executable, "-c", HEAD, *words], start_new_session=True)
     until = time.monotonic() + 90
     while not ports.answers(port):
         assert time.monotonic() < until
