@@ -24,7 +24,7 @@ from tests.servers.kubernetes.images import Image
 
 from tradewind.dev.running import start
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]  # the first has all images built
 STEP = {"app.kubernetes.io/managed-by": "tradewind", "app.kubernetes.io/component": "step"}
 COMPANION = 40000  # a port on which a step is asked by its companions
 

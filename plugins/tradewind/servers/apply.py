@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
 from kubernetes.client import ApiException  # type: ignore[import-untyped]
@@ -22,7 +24,14 @@ def apply(wanted: Wanted) -> Iterator[str]:
     Raises:
         StepError: TW601 where the cluster does not know such objects, or would not take one.
     """
-    client = DynamicClient(KubernetesHook(conn_id=wanted.settings.connection).get_conn())
+    with TemporaryDirectory() as folder:
+        # Not what the client keeps in a place that all share, from when the cluster had other kinds.
+        known = str(Path(folder) / "kinds")
+        client = DynamicClient(KubernetesHook(conn_id=wanted.settings.connection).get_conn(), cache_file=known)
+        yield from _applied(wanted, client)
+
+
+def _applied(wanted: Wanted, client: DynamicClient) -> Iterator[str]:
     for body in KINDS[wanted.own.kind](wanted):
         kind, name = body["kind"], body["metadata"]["name"]
         try:
