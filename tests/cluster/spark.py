@@ -51,7 +51,7 @@ class Place:
         self.cluster.apply(body)
         return asked, str(body["metadata"]["name"])
 
-    def finish(self, asked: StepRequest, name: str, *, seconds: float = 300) -> StepResult:
+    def finish(self, asked: StepRequest, name: str, *, seconds: float = 900) -> StepResult:
         """What came of it; its pod is taken away, as the operator does."""
         self.cluster.until(lambda: self.phase(name) in {"Succeeded", "Failed"}, f"the end of {name}", seconds=seconds)
         result = Exchange(asked, self.lake.documents).result()

@@ -62,7 +62,7 @@ def test_one_pod_gives_the_rows_that_a_process_gives(place: Place, here: tuple[i
 
 def test_executors_give_the_rows_that_a_process_gives(place: Place, here: tuple[int, str]) -> None:
     asked, name = place.start("many", PODS)
-    place.cluster.until(lambda: place.executors("many"), "an executor", seconds=120)
+    place.cluster.until(lambda: place.executors("many"), "an executor", seconds=300)
     executor = place.executors("many")[0]
     assert_restricted(executor["spec"])
     assert executor["metadata"]["ownerReferences"][0]["name"] == name
@@ -75,10 +75,10 @@ def test_executors_give_the_rows_that_a_process_gives(place: Place, here: tuple[
 
 def test_an_executor_is_lost_and_nothing_with_it(place: Place, here: tuple[int, str]) -> None:
     asked, name = place.start("lost", PODS, job=slow())
-    place.cluster.until(lambda: len(place.executors("lost")) == 2, "two executors", seconds=120)
+    place.cluster.until(lambda: len(place.executors("lost")) == 2, "two executors", seconds=300)
     lost = place.executors("lost")[0]["metadata"]["name"]
     place.delete(lost, "--force", "--grace-period=0")
-    result = place.finish(asked, name, seconds=400)
+    result = place.finish(asked, name, seconds=900)
     assert flights.told(place.lake, result) == here
 
 
@@ -86,7 +86,7 @@ def test_an_executor_is_lost_and_nothing_with_it(place: Place, here: tuple[int, 
 def test_no_executor_outlives_its_driver(place: Place, how: tuple[str, ...]) -> None:
     run = f"ends-{len(how)}"
     asked, name = place.start(run, PODS, job=slow())
-    place.cluster.until(lambda: place.executors(run), "an executor", seconds=120)
+    place.cluster.until(lambda: place.executors(run), "an executor", seconds=300)
     place.delete(name, *how)
     took = place.cluster.until(lambda: not place.pods(), "the end of all pods")
     print(f"{run}: nothing is left after {took:.1f} s")
@@ -95,7 +95,7 @@ def test_no_executor_outlives_its_driver(place: Place, how: tuple[str, ...]) -> 
 
 def test_a_driver_dies_and_its_next_try_does_it(place: Place, here: tuple[int, str]) -> None:
     _, name = place.start("again", PODS, job=slow())
-    place.cluster.until(lambda: place.executors("again"), "an executor", seconds=120)
+    place.cluster.until(lambda: place.executors("again"), "an executor", seconds=300)
     place.kubectl("exec", name, "--", "sh", "-c", "kill -9 $(pidof java)")
     place.cluster.until(lambda: place.phase(name) == "Failed", "the driver's end")
     place.delete(name)
@@ -106,7 +106,7 @@ def test_a_driver_dies_and_its_next_try_does_it(place: Place, here: tuple[int, s
 def test_who_may_not_start_pods_is_told(place: Place) -> None:
     place.kubectl("delete", "rolebinding", "ml-executors")
     asked, name = place.start("refused", PODS)
-    place.cluster.until(lambda: place.phase(name) == "Failed", "the step's end", seconds=120)
+    place.cluster.until(lambda: place.phase(name) == "Failed", "the step's end", seconds=300)
     reason = Exchange(asked, place.lake.documents).reason("ended")
     assert reason.problems[0].code == "TW546"
     assert "is forbidden" in str(reason), reason
