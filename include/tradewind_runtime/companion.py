@@ -14,12 +14,13 @@ import sys
 
 from tradewind_runtime.connections import connection, store_options
 from tradewind_runtime.documents import Documents
-from tradewind_runtime.launchers.companions import INDEX, LEFT
+from tradewind_runtime.launchers.companions import INDEX
 from tradewind_runtime.launchers.orphans import die_with
 from tradewind_runtime.launchers.team import Post, threads_of
 
 #: Role → the module whose `follow(line, post, index)` plays it.
 _ROLES = {"rank": "tradewind_runtime.distributed.follower", "trials": "tradewind_runtime.launchers.companion_pool"}
+_LEFT = 3  # exit code where the step is gone: no success, for nobody has the work
 
 
 def main() -> int:
@@ -40,12 +41,12 @@ def main() -> int:
     post = Documents(options.lake, store).get_model(options.post, Post)
     if post is None:
         print("the step is gone", file=sys.stderr)
-        return LEFT
+        return _LEFT
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"):
         os.environ[name] = str(threads_of(post.request))
     index = int(os.environ[INDEX])
     line = post.call(index)
-    line.on_end(lambda: os._exit(LEFT))
+    line.on_end(lambda: os._exit(_LEFT))
     importlib.import_module(_ROLES[post.role]).follow(line, post, index)
     return 0
 

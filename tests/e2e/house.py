@@ -129,7 +129,8 @@ class House:
         found = self.airflow.call("GET", "/backfills", params={"dag_id": dag_id})["backfills"]
         for backfill in found:
             if not backfill["completed_at"]:
-                self.airflow.call("PUT", f"/backfills/{backfill['id']}/cancel")
+                with suppress(DemoError):  # it has ended meanwhile
+                    self.airflow.call("PUT", f"/backfills/{backfill['id']}/cancel")
         self.until(lambda: all(run["state"] in ENDED for run in self.airflow.runs(dag_id)), "the end of cancelled runs")
 
     def kill(self, part: str) -> None:

@@ -19,7 +19,6 @@ from tradewind_runtime.launchers.pod.names import ADDRESS, NAMESPACE, POD
 
 INDEX = "JOB_COMPLETION_INDEX"  # as an indexed Job names it
 MODULE = "tradewind_runtime.companion"
-LEFT = 3  # exit code where the step is gone: no success, for nobody has the work
 RESTARTS = 3  # of each, where the work can go on without it
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from tradewind_runtime.context import StepContext
-from tradewind_runtime.launchers.companions import INDEX, LEFT, MODULE
+from tradewind_runtime.launchers.companions import INDEX, MODULE
 
 _PATIENCE = 10.0  # seconds from a companion's end to what the other system says of it
 _ENDED = re.compile(r"companion (was killed by SIG\w+|ended with exit code \d+)")
@@ -87,25 +87,26 @@ class TaskCompanions(ABC):
 
     def _follow(self, index: int, words: tuple[str, ...], attempts: int) -> None:
         for _ in range(attempts):
+            how = "ended although the step had not"
             try:
                 self.run(words, index)
-                return
             except Exception as error:  # whatever the other system has for it
-                if self._over:
-                    return
                 said = _ENDED.search(str(error))
-                self._ended[index] = said[1] if said else f"was lost: {str(error).strip().partition(chr(10))[0]}"
+                how = said[1] if said else f"was lost: {str(error).strip().partition(chr(10))[0]}"
+            if self._over:
+                return
+            self._ended[index] = how
 
 
 def companion(words: Sequence[str], index: int) -> None:
     """Where the task runs: a process that dies with the task's own.
 
     Raises:
-        RuntimeError: it ended although its step was not over.
+        RuntimeError: it was killed, or ended badly.
     """
     command = [sys.executable, "-m", MODULE, *words, "--parent", str(os.getpid())]
     told = os.environ | {INDEX: str(index)}
     code = subprocess.run(command, stdin=subprocess.DEVNULL, env=told, check=False).returncode
-    if code not in {0, LEFT}:
+    if code:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         raise RuntimeError(f"companion {how}")

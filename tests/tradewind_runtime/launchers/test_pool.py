@@ -13,6 +13,7 @@ from tests.tradewind_runtime.learnable import archive, request, rows, store, tra
 from tradewind_runtime.documents import Documents
 from tradewind_runtime.launchers.companion_pool import CompanionPool
 from tradewind_runtime.launchers.pool import Pool
+from tradewind_runtime.launchers.team import Team
 
 KINDS = pytest.mark.parametrize("kind", ["processes", "companions"])
 WAIT = """
@@ -47,7 +48,9 @@ def trial(tmp_path):
 
 def opened(kind, size, request):
     """A pool of either kind."""
-    return Pool(size) if kind == "processes" else CompanionPool.of(request, Documents(request.lake), size, ())
+    if kind == "processes":
+        return Pool(size)
+    return CompanionPool(size, team=Team(request, Documents(request.lake), "trials", size))
 
 
 def pids_of(pool):
