@@ -228,6 +228,8 @@ def test_where_it_is_too_late_to_go_on_everybody_looks() -> None:
             api.pods["pod"] = api.pods["pod"] | {"status": {"phase": "Succeeded"}}  # nobody is told
             api.expire()
             assert phase(await news(waiter, pod)) == "Succeeded"
+            await api.watched(2)
+            assert api.asked["list"] == 2, "the watch goes on from a new place"
 
     within(story)
 
