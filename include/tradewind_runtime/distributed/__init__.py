@@ -25,6 +25,8 @@ from tradewind_runtime.training import TrainContext
 
 #: Who learns from which rows: each from its share, from a share as large as the others', or all from all of them.
 Deal = Literal["shares", "even", "all"]
+#: Seconds that a worker with an error stays in the meeting: who fails meanwhile has not failed for it.
+HOLD = 1.5
 
 
 class Rendezvous(Protocol):

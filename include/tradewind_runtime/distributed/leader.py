@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
@@ -12,7 +14,7 @@ from typing import Any, Self
 from tradewind_runtime.context import StepContext
 from tradewind_runtime.contract.errors import Problem, StepError
 from tradewind_runtime.contract.train import Distributed
-from tradewind_runtime.distributed import Rendezvous
+from tradewind_runtime.distributed import HOLD, Rendezvous
 from tradewind_runtime.launchers.exchange import ERROR, beside, leave, request_path
 from tradewind_runtime.launchers.lines import Line, claimed, heard
 from tradewind_runtime.launchers.team import Team
@@ -66,7 +68,7 @@ class _Watch:
     def __init__(self, team: Team, lines: Mapping[int, Line]) -> None:
         self._team, self._lines = team, dict(lines)
         self._lost: StepError | None = None
-        self._told, self._over = threading.Event(), threading.Event()
+        self._heard, self._told, self._over = threading.Event(), threading.Event(), threading.Event()
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._listen, name="ranks", daemon=True).start()
@@ -81,24 +83,38 @@ class _Watch:
         try:
             yield
         except Exception as error:
-            if not self._over.is_set():
-                self._told.wait(_SETTLE)
+            if not self._over.is_set() and self._heard.wait(_SETTLE):
+                self._told.wait()
             if self._lost is None:
                 self._over.set()
                 raise
             raise self._lost from error
 
     def _listen(self) -> None:
-        left = dict(self._lines)
-        while left and not self._over.is_set():
+        found = self._cause()
+        if found and not self._over.is_set():
+            self._give_up(_reason(self._team, *found))
+        self._told.set()
+
+    def _cause(self) -> tuple[int, dict[str, Any]] | None:
+        """The rank that the others fail for, and its word: one that is lost, else the first with an error.
+
+        An error may come of a loss that is heard later. One that does not makes nobody fail meanwhile, for its
+        worker stays in the meeting for as long as this waits.
+        """
+        left, first, until = dict(self._lines), None, math.inf
+        while left and not self._over.is_set() and time.monotonic() < until:
             said = heard(left.values(), _LOOK)
             for rank in [rank for rank, line in left.items() if line in said]:
-                word = _word(left[rank])
+                word = _word(left.pop(rank))
                 if word.get("done"):
-                    del left[rank]
-                elif not self._over.is_set():
-                    self._give_up(_reason(self._team, rank, word))
-                    return
+                    continue
+                self._heard.set()
+                if not word:
+                    return rank, word
+                if first is None:
+                    first, until = (rank, word), time.monotonic() + HOLD - _LOOK
+        return first
 
     def _give_up(self, reason: StepError) -> None:
         """The reason is left first of all: the framework may end this process in its own way."""
