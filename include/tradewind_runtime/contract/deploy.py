@@ -9,6 +9,9 @@ from pydantic import Field, field_validator
 
 from tradewind_runtime.contract.base import Duration, Frozen, Name
 
+#: The environment variable that holds the token which a model server wants, in it and in who asks it.
+SERVING_TOKEN = "TRADEWIND_SERVING_TOKEN"  # noqa: S105 - its name
+
 
 class Stage(Frozen):
     """When one stage of a canary ends."""

@@ -18,6 +18,8 @@ import threading
 import time
 import traceback
 
+from tradewind_runtime.contract.deploy import SERVING_TOKEN
+
 #: Bytes of a request's body.
 LIMIT = 16 * 2**20
 #: Seconds that requests may wait for the first look at the lake.
@@ -89,7 +91,7 @@ async def _serve(options: argparse.Namespace, sock: socket.socket) -> None:
         every=options.poll,
         segment=options.segment,
     )
-    token = os.environ.get("TRADEWIND_SERVING_TOKEN") or None
+    token = os.environ.get(SERVING_TOKEN) or None
     repository = Repository(upkeep)
     plane, extension = Plane(repository, upkeep), ReadOnly(repository)
     app = rest.application(upkeep, plane, extension, options.limit, token)

@@ -21,7 +21,7 @@ import pyarrow.types as pt
 
 from tradewind_runtime import endpoints
 from tradewind_runtime.context import StepContext
-from tradewind_runtime.contract.deploy import ReplayConfig
+from tradewind_runtime.contract.deploy import SERVING_TOKEN, ReplayConfig
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.request import StepOutcome
 from tradewind_runtime.endpoints import EndpointGeneration, ReplicaStatus
@@ -107,7 +107,7 @@ def _client(server: str | None) -> httpx.Client:
 
 
 def _headers() -> dict[str, str]:
-    token = os.environ.get("TRADEWIND_SERVING_TOKEN")
+    token = os.environ.get(SERVING_TOKEN)
     return {"x-tradewind-replay": "1"} | ({"authorization": f"Bearer {token}"} if token else {})
 
 
@@ -174,8 +174,8 @@ def _send(client: httpx.Client, url: str, name: str, piece: pa.Table, arm: _Arm)
         raise StepError(
             "TW569", f"the server wants a token that the replay does not have ({answer.status_code} from {url})",
             retryable=False,
-            fix="runners: {replay: kubernetes} with serving.own.token in the profile; or TRADEWIND_SERVING_TOKEN in "
-            "the environment of Airflow's workers",
+            fix="runners: {replay: kubernetes} with serving.own.token in the profile; or "
+            f"{SERVING_TOKEN} in the environment of Airflow's workers",
         )  # fmt: skip
     if answer.status_code != 200 or answer.json()["parameters"]["arm"] != name:
         arm.failed += piece.num_rows

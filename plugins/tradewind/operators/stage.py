@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk.exceptions import AirflowFailException
@@ -36,9 +37,9 @@ class StageTask(LeasedTask):
         with self.explained(context):
             return self._act(self.run_of(context), event, context)
 
+    @abstractmethod
     def replay(self, run: Run, context: Context) -> None:
         """Send recent captures through both arms, and come back, or wait for the end of that in deferral."""
-        raise NotImplementedError
 
     def _act(self, run: Run, event: dict[str, Any], context: Context) -> dict[str, Any]:
         state, reasons = event["state"], "; ".join(event["reasons"])

@@ -36,7 +36,7 @@ NODES = 30  # seconds that a list of nodes is good for
 #: for itself, and after the second the watch is begun anew.
 QUIET, _DEAD = 90, 120
 _PATIENCE = 10  # seconds until there is a client
-_AGAIN = 2  # seconds after the network or the API server was away
+AGAIN = 2  # seconds after the network or the API server was away
 _STEPS = "app.kubernetes.io/component=step"
 #: What is met when Kubernetes' API is away for a while.
 AWAY = (ApiException, ClientError, OSError)
@@ -127,7 +127,7 @@ class Informer:
                     if not isinstance(error, AWAY):
                         log.exception("pods cannot be watched; each is looked at by itself")
                     self._trouble = error
-                    await asyncio.sleep(_AGAIN)
+                    await asyncio.sleep(AGAIN)
                 self._heard = -math.inf
                 # Requests that are under way have until the next connection's end.
                 await before.aclose()

@@ -23,7 +23,7 @@ from kubernetes_asyncio.client import ApiException
 
 from tradewind.pods.capacity import lacking
 from tradewind.pods.ending import Ending, Object, ended, gone, stuck, unschedulable
-from tradewind.pods.informer import AWAY, EVERY, NODES, Waiter, waiting
+from tradewind.pods.informer import AGAIN, AWAY, EVERY, NODES, Waiter, waiting
 from tradewind_runtime.launchers.pod import CONTAINER
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:\d\d)")
@@ -73,7 +73,7 @@ class PodWatch(KubernetesPodTrigger):
                         fix = "is Kubernetes' API well? it is tried again"
                         return Ending(kind="gone", code="TW598", how=how, fix=fix)
                     self.log.warning("Kubernetes' API gives no answer, asking again: %s", error)
-                    await asyncio.sleep(2)
+                    await asyncio.sleep(AGAIN)
                 except Exception as error:  # a trigger that fails would leave the pod behind
                     self.log.exception("the pod cannot be watched")
                     return Ending(kind="gone", code="TW598", how=f"was lost from sight: {error!r}")

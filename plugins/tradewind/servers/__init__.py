@@ -6,7 +6,7 @@ Which generation is served is the lake's to say; these objects change only with 
 from collections.abc import Callable, Iterable, Mapping
 
 from tradewind.servers import deployment, kserve
-from tradewind.servers.parts import TOKEN, Object, Wanted
+from tradewind.servers.parts import Object, Wanted
 from tradewind.servers.settings import OwnServer, Replicas
 
 #: By kind: what is applied. One line for another kind.
@@ -18,4 +18,4 @@ KINDS: Mapping[str, Callable[[Wanted], Iterable[Object]]] = {
 #: What the server's container is called, by any kind.
 CONTAINERS = frozenset({deployment.CONTAINER, kserve.CONTAINER})
 
-__all__ = ["CONTAINERS", "KINDS", "TOKEN", "Object", "OwnServer", "Replicas", "Wanted"]
+__all__ = ["CONTAINERS", "KINDS", "Object", "OwnServer", "Replicas", "Wanted"]

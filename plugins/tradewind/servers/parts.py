@@ -8,11 +8,11 @@ from typing import Any
 
 from tradewind.servers.settings import OwnServer
 from tradewind_runtime.contract.base import digest
+from tradewind_runtime.contract.deploy import SERVING_TOKEN
 from tradewind_runtime.launchers.pod import LABEL, RESTRICTED, PodSettings, label_value, secret_env, security
 
 Object = dict[str, Any]
 PORT = 8085
-TOKEN = "TRADEWIND_SERVING_TOKEN"  # noqa: S105 - the variable that holds it, in servers and in who asks them
 COMPONENT = "server"
 _MOST = 40  # of an endpoint's name: KServe makes host names of it and of the namespace
 
@@ -97,7 +97,7 @@ class Wanted:
     def _container(self, name: str) -> Object:
         amount = {"cpu": f"{self.own.cpu:g}", "memory": self.own.memory}
         lake = [f"--lake-connection={self.connection}"] if self.connection else []
-        token = {TOKEN: self.own.token} if self.own.token else {}
+        token = {SERVING_TOKEN: self.own.token} if self.own.token else {}
         itself = {"POD_NAME": "metadata.name", "POD_IP": "status.podIP"}
         return {
             "name": name,

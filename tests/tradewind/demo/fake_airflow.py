@@ -51,7 +51,7 @@ def fake_airflow() -> Iterator[FakeAirflow]:
             self.end_headers()
             self.wfile.write(body)
 
-        do_POST = do_GET  # noqa: N815 - http.server's own name
+        do_POST = do_GET
 
         def log_message(self, *_: Any) -> None:
             pass

@@ -6,19 +6,17 @@ is tested is ours and Airflow's. What a cluster adds (admission, scheduling, ima
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from tests.servers.loopback import JsonHandler, served, write_kubeconfig
 
 NOW = "2026-01-01T00:00:00Z"
 _OBJECT = re.compile(r"/api/v1/(?:namespaces/[^/]+/)?(?P<kind>[a-z]+)/(?P<name>[^/]+)$")
@@ -106,7 +104,7 @@ def _status(phase: str, state: dict[str, Any]) -> dict[str, Any]:
             "conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": NOW}]}  # fmt: skip
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(JsonHandler):
     cluster: Cluster
 
     def do_GET(self) -> None:
@@ -114,76 +112,54 @@ class Handler(BaseHTTPRequestHandler):
         found = _PODS.match(url.path)
         if found is None and url.path.endswith("/nodes"):
             status = 403 if "nodes" in self.cluster.unseen else 200
-            self._say(status, {"kind": "NodeList", "apiVersion": "v1", "metadata": {}, "items": self.cluster.nodes})
+            self.say(status, {"kind": "NodeList", "apiVersion": "v1", "metadata": {}, "items": self.cluster.nodes})
         elif found is None and (one := _OBJECT.match(url.path)):
-            self._say(*self.cluster.look(one["kind"], one["name"]))
+            self.say(*self.cluster.look(one["kind"], one["name"]))
         elif found is None:  # events
-            self._say(200, {"kind": "EventList", "apiVersion": "v1", "metadata": {}, "items": []})
+            self.say(200, {"kind": "EventList", "apiVersion": "v1", "metadata": {}, "items": []})
         elif found[1] is None:
             items = self.cluster.find(parse_qs(url.query).get("labelSelector", [""])[0])
-            self._say(200, {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
+            self.say(200, {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
         elif found[1] not in self.cluster.pods:
             self._missing(found[1])
         elif found[2]:
-            self._say(200, self.cluster.logs.get(found[1], ""))
+            self.say(200, self.cluster.logs.get(found[1], ""))
         else:
-            self._say(200, self.cluster.pods[found[1]])
+            self.say(200, self.cluster.pods[found[1]])
 
     def do_POST(self) -> None:
         url = urlsplit(self.path)
         if url.path.startswith("/apis/"):
-            self._say(*self.cluster.review(self._body()))
+            self.say(*self.cluster.review(self.body()))
         elif "dryRun" in url.query:
-            self._say(*self.cluster.try_out(self._body()))
+            self.say(*self.cluster.try_out(self.body()))
         else:
-            self._say(*self.cluster.create(self._body()))
+            self.say(*self.cluster.create(self.body()))
 
     def do_PATCH(self) -> None:
         name = _PODS.match(urlsplit(self.path).path)[1]  # type: ignore[index]
-        self.cluster.pods[name]["metadata"]["labels"] |= self._body()["metadata"]["labels"]
-        self._say(200, self.cluster.pods[name])
+        self.cluster.pods[name]["metadata"]["labels"] |= self.body()["metadata"]["labels"]
+        self.say(200, self.cluster.pods[name])
 
     def do_DELETE(self) -> None:
         name = _PODS.match(urlsplit(self.path).path)[1]  # type: ignore[index]
         if "delete" in self.cluster.denied:
-            self._say(403, {"kind": "Status", "code": 403, "reason": "Forbidden", "message": "pods: not to be deleted"})
+            self.say(403, {"kind": "Status", "code": 403, "reason": "Forbidden", "message": "pods: not to be deleted"})
             return
         if name not in self.cluster.pods:
             self._missing(name)
             return
         self.cluster.deleted.append(name)
-        self._say(200, self.cluster.pods.pop(name))
-
-    def _body(self) -> dict[str, Any]:
-        return json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.say(200, self.cluster.pods.pop(name))
 
     def _missing(self, name: str) -> None:
-        self._say(404, {"kind": "Status", "code": 404, "reason": "NotFound", "message": f'pods "{name}" not found'})
-
-    def _say(self, code: int, body: Any) -> None:
-        content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
-        self.send_response(code)
-        self.send_header("Content-Type", "text/plain" if isinstance(body, str) else "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: Any) -> None:
-        return
+        self.say(404, {"kind": "Status", "code": 404, "reason": "NotFound", "message": f'pods "{name}" not found'})
 
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     """A cluster on a free port, and a kubeconfig that names it."""
     found = Cluster()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"cluster": found}))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_address[1]}"
-    (tmp_path / "kubeconfig").write_text(json.dumps({
-        "apiVersion": "v1", "kind": "Config", "current-context": "loopback", "users": [{"name": "u", "user": {}}],
-        "clusters": [{"name": "loopback", "cluster": {"server": address}}],
-        "contexts": [{"name": "loopback", "context": {"cluster": "loopback", "user": "u"}}],
-    }))  # fmt: skip
-    yield found
-    server.shutdown()
-    server.server_close()
+    with served(Handler, cluster=found) as address:
+        write_kubeconfig(tmp_path, address)
+        yield found

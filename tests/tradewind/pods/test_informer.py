@@ -142,7 +142,7 @@ async def news(waiter: Waiter, pod: Object) -> Object | None:
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(informer, "_AGAIN", 0.05)
+    monkeypatch.setattr(informer, "AGAIN", 0.05)
 
 
 def test_many_wait_by_one_watch_and_each_hears_of_its_own() -> None:

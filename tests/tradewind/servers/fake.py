@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from tests.servers.loopback import JsonHandler, served, write_kubeconfig
 
 Object = dict[str, Any]
 #: Plural → kind, by group and version.
@@ -106,41 +106,21 @@ def _status(code: int, message: str) -> tuple[int, Object]:
     return code, {"kind": "Status", "apiVersion": "v1", "code": code, "message": message}
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(JsonHandler):
     api: Api
 
     def do_GET(self) -> None:
-        self._say(*self.api.get(urlsplit(self.path).path))
+        self.say(*self.api.get(urlsplit(self.path).path))
 
     def do_PATCH(self) -> None:
         assert self.headers["Content-Type"] == "application/apply-patch+yaml"
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self._say(*self.api.patch(urlsplit(self.path).path, body))
-
-    def _say(self, code: int, body: Object) -> None:
-        content = json.dumps(body).encode()
-        self.send_response(code)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: Any) -> None:
-        return
+        self.say(*self.api.patch(urlsplit(self.path).path, self.body()))
 
 
 @contextmanager
 def opened(folder: Path) -> Iterator[Api]:
     """One on a free port, with a kubeconfig that names it."""
     found = Api(folder)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (_Handler,), {"api": found}))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_address[1]}"
-    (folder / "kubeconfig").write_text(json.dumps({
-        "apiVersion": "v1", "kind": "Config", "current-context": "loopback", "users": [{"name": "u", "user": {}}],
-        "clusters": [{"name": "loopback", "cluster": {"server": address}}],
-        "contexts": [{"name": "loopback", "context": {"cluster": "loopback", "user": "u"}}],
-    }))  # fmt: skip
-    yield found
-    server.shutdown()
-    server.server_close()
+    with served(_Handler, api=found) as address:
+        write_kubeconfig(folder, address)
+        yield found

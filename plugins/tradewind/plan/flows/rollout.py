@@ -8,7 +8,8 @@ from typing import Any
 
 from tradewind.plan.model import PlanStep
 from tradewind.plan.steps import StepBuilder
-from tradewind.servers import TOKEN, Wanted
+from tradewind.servers import Wanted
+from tradewind_runtime.contract.deploy import SERVING_TOKEN
 
 
 def steps(builder: StepBuilder) -> Iterator[PlanStep]:
@@ -59,4 +60,4 @@ def _reached(builder: StepBuilder) -> dict[str, Any]:
 def _token(builder: StepBuilder) -> dict[str, str]:
     """What the endpoint's own server asks for; a process has it from its worker's environment alone."""
     own = builder.profile.serving.own
-    return {TOKEN: own.token} if own and own.token else {}
+    return {SERVING_TOKEN: own.token} if own and own.token else {}
