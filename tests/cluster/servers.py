@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
@@ -60,12 +61,18 @@ class Place:
 
     def url(self, wanted: Wanted) -> str:
         """Of its service, which this machine reaches as pods do."""
-        service = self.cluster.get("service", wanted.name, "--namespace", NAMESPACE)
+        name = str(urlsplit(wanted.url).hostname).partition(".")[0]
+        service = self.cluster.get("service", name, "--namespace", NAMESPACE)
         return f"http://{service['spec']['clusterIP']}/v2/models/{wanted.endpoint}/infer"
 
-    def serves(self, generation: int, replicas: int = 2) -> bool:
+    def pods(self, wanted: Wanted) -> list[dict[str, Any]]:
+        """Of its server."""
+        chosen = f"tradewind.dev/endpoint={wanted.endpoint}"
+        return list(self.cluster.get("pods", "--namespace", NAMESPACE, "--selector", chosen)["items"])
+
+    def serves(self, generation: int, replicas: int = 2, endpoint: str = ENDPOINT) -> bool:
         """Whether so many replicas have it."""
-        found = endpoints.statuses(self.models.documents, ENDPOINT)
+        found = endpoints.statuses(self.models.documents, endpoint)
         return sum(one.generation == generation for one in found) >= replicas
 
 
@@ -78,7 +85,8 @@ async def _first(watch: ServerWatch) -> Any:
 @contextmanager
 def opened(cluster: Cluster, image: str, folder: Path) -> Iterator[Place]:
     """One, which goes with its namespace."""
-    with start(S3.at(folder / "s3", host=parts.MASTER)) as running, pytest.MonkeyPatch.context() as patch:
+    server = S3.at(folder / "s3", host=parts.MASTER)
+    with start(server) as running, pytest.MonkeyPatch.context() as patch, cluster.lent(NAMESPACE):
         buckets.make(running.server, "servers")
         text = running.server.connections()["s3_default"]
         lake = Lake(LAKE, Connection.parse("s3_lake", text))
@@ -86,10 +94,7 @@ def opened(cluster: Cluster, image: str, folder: Path) -> Iterator[Place]:
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET, "namespace": NAMESPACE}}
         cluster.apply(secret | {"stringData": {"s3_lake": text}})
         patch.setenv("AIRFLOW_CONN_CLUSTER", json.dumps({"conn_type": "kubernetes", "extra": _way(cluster)}))
-        try:
-            yield Place(cluster, image, Models(folder / "models", lake.documents))
-        finally:
-            cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+        yield Place(cluster, image, Models(folder / "models", lake.documents))
 
 
 def _namespace() -> dict[str, Any]:

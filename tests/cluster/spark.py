@@ -90,17 +90,14 @@ class Place:
 @contextmanager
 def opened(folder: Path, cluster: Cluster, image: str) -> Iterator[Place]:
     """Bring it up, and take it down again."""
-    with start(S3.at(folder, host=parts.MASTER)) as running:
+    with start(S3.at(folder, host=parts.MASTER)) as running, cluster.lent(NAMESPACE):
         server = running.server
         buckets.make(server, "lake")
         text = server.connections()["s3_default"]
         lake = Lake("s3://lake/a place", Connection.parse("s3_lake", text))
         cluster.apply(_namespace())
         cluster.apply(*_rights(), _secret(text))
-        try:
-            yield Place(cluster, image, lake, flights.fill(lake))
-        finally:
-            cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+        yield Place(cluster, image, lake, flights.fill(lake))
 
 
 def _rights() -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from tests.cluster import release as releases
 from tests.cluster.probes import Who, listening, pod, reached
 from tests.cluster.release import ENDPOINT, LABEL, NAME, NAMESPACE, TEAM, Release, question
 from tests.helm.chart import merged
-from tests.servers.kubernetes import parts, programs
+from tests.servers.kubernetes import extras, parts, programs
 from tests.servers.kubernetes.cluster import Cluster
 from tests.servers.kubernetes.images import Image
 
@@ -35,7 +35,7 @@ def release(cluster: Cluster, built: Callable[[str], Image]) -> Iterator[Release
     images = {name: built(name) for name in ("steps", "serving", "postgresql")}
     with tempfile.TemporaryDirectory(prefix="tw-chart-") as name:
         folder = Path(name)
-        policies = parts.Policies(
+        policies = extras.Policies(
             folder=folder / "policies", host=parts.MASTER, program=str(programs.program("policies")),
             kubeconfig=cluster.kubeconfig, selector=LABEL,
         )  # fmt: skip

@@ -111,9 +111,9 @@ def place(cluster: Cluster, steps: Image, tmp_path_factory: pytest.TempPathFacto
     }  # fmt: skip
     made = chart.rendered("small", {"teams": [team]})
     kinds = {"ServiceAccount", "Role", "RoleBinding"}
-    cluster.apply(*(one for one in made if one["kind"] == "Namespace"))
-    cluster.apply(*(d for d in made if d["kind"] in kinds and d["metadata"].get("namespace") == NAMESPACE))
-    with start(S3.at(tmp_path_factory.mktemp("s3"), host=parts.MASTER)) as running:
+    with start(S3.at(tmp_path_factory.mktemp("s3"), host=parts.MASTER)) as running, cluster.lent(NAMESPACE):
+        cluster.apply(*(one for one in made if one["kind"] == "Namespace"))
+        cluster.apply(*(d for d in made if d["kind"] in kinds and d["metadata"].get("namespace") == NAMESPACE))
         text = running.server.connections()[S3_ID]
         buckets.make(running.server, "companions")
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "connections", "namespace": NAMESPACE}}
@@ -121,7 +121,6 @@ def place(cluster: Cluster, steps: Image, tmp_path_factory: pytest.TempPathFacto
         os.environ[variable(S3_ID)] = text  # for what is done here
         yield Place(cluster, steps.name, Lake(LAKE, Connection.parse(S3_ID, text)))
         del os.environ[variable(S3_ID)]
-    cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
 
 @pytest.fixture(scope="module")

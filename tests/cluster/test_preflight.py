@@ -49,17 +49,17 @@ def named(kind: str, name: str, **body: Any) -> dict[str, Any]:
 def there(cluster: Cluster) -> Iterator[Cluster]:
     """A namespace under the restricted standard, with a launcher's account."""
     label = {"pod-security.kubernetes.io/enforce": "restricted"}
-    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": label}})
     binding = {
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
         "metadata": {"name": "launcher", "namespace": NAMESPACE},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "launcher"},
         "subjects": [{"kind": "ServiceAccount", "name": "airflow", "namespace": NAMESPACE}],
     }  # fmt: skip
-    cluster.apply(named("ServiceAccount", "airflow"), named("ServiceAccount", "tradewind-p"), ROLE, binding)
-    cluster.apply(named("Secret", "team", stringData={"mlflow": "http://mlflow"}))
-    yield cluster
-    cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+    with cluster.lent(NAMESPACE):
+        cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": label}})
+        cluster.apply(named("ServiceAccount", "airflow"), named("ServiceAccount", "tradewind-p"), ROLE, binding)
+        cluster.apply(named("Secret", "team", stringData={"mlflow": "http://mlflow"}))
+        yield cluster
 
 
 def client(cluster: Cluster, account: str | None = None) -> ApiClient:

@@ -5,31 +5,25 @@ The scheduler is left out: what the rollout's task applies and waits for is call
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import httpx
 import numpy as np
 import pytest
-import yaml
 from tests.cluster.servers import ENDPOINT, NAMESPACE, PIPELINE, SETTINGS, Place, body, load, opened, rows
-from tests.servers.kubernetes import parts
+from tests.servers.kubernetes import parts, programs
 from tests.servers.kubernetes.cluster import Cluster
+from tests.servers.kubernetes.extras import Metrics
 from tests.servers.kubernetes.images import Image
 
+from tradewind.dev.running import start
 from tradewind.servers import Wanted
 from tradewind.servers.apply import apply
-from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.endpoints import moves
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
-KSERVE = "github.com/kserve/kserve@v0.15.2"
 WHO = {"by": "test", "reason": "because"}
 
 
@@ -38,6 +32,18 @@ def place(cluster: Cluster, built: Callable[[str], Image], tmp_path_factory: pyt
     """With the image of servers."""
     with opened(cluster, built("serving").name, tmp_path_factory.mktemp("serving")) as found:
         yield found
+
+
+@pytest.fixture
+def metrics(cluster: Cluster, tmp_path: Path) -> Iterator[None]:
+    """It is there as long as the test."""
+    folder, program = tmp_path / "metrics", str(programs.program("metrics"))
+    server = Metrics.at(folder, host=parts.MASTER, program=program, kubeconfig=cluster.kubeconfig)
+    with start(server):
+        cluster.apply(*server.objects())
+        yield
+    for kind, name in (("apiservice", "v1beta1.metrics.k8s.io"), ("service", Metrics.name)):
+        cluster.kubectl("delete", kind, name, "--namespace", "kube-system")
 
 
 def test_a_server_is_made_and_answers_through_canary_rollback_and_a_lost_pod(place: Place) -> None:
@@ -53,7 +59,7 @@ def test_a_server_is_made_and_answers_through_canary_rollback_and_a_lost_pod(pla
     answer = httpx.post(url, json=body(x), trust_env=False).raise_for_status().json()
     assert np.abs(np.array(answer["outputs"][0]["data"]) - own(x)).max() <= 1e-12
 
-    before = {pod["metadata"]["uid"] for pod in pods(place, wanted)}
+    before = {pod["metadata"]["uid"] for pod in place.pods(wanted)}
     list(apply(wanted))
     with load(url) as asked:
         moves.promote(documents, ENDPOINT, new, expected=1, weight=30, version="2", **WHO)
@@ -67,9 +73,9 @@ def test_a_server_is_made_and_answers_through_canary_rollback_and_a_lost_pod(pla
         asked.forget()
         place.cluster.until(lambda: asked.digests.total() >= 50, "50 answers", seconds=60)
         assert set(asked.digests) == {old}
-        assert {pod["metadata"]["uid"] for pod in pods(place, wanted)} == before, "neither costs a pod"
+        assert {pod["metadata"]["uid"] for pod in place.pods(wanted)} == before, "neither costs a pod"
 
-        gone = pods(place, wanted)[0]["metadata"]["name"]
+        gone = place.pods(wanted)[0]["metadata"]["name"]
         place.cluster.kubectl("delete", "pod", gone, "--namespace", NAMESPACE, "--wait=false")
         place.cluster.until(lambda: gone not in names(place, wanted), "the pod's end", seconds=90)
         assert place.came(wanted, ready=True) == {"up": 2, "why": ""}
@@ -77,13 +83,8 @@ def test_a_server_is_made_and_answers_through_canary_rollback_and_a_lost_pod(pla
     assert not asked.failed
 
 
-def pods(place: Place, wanted: Wanted) -> list[dict[str, Any]]:
-    chosen = f"tradewind.dev/endpoint={wanted.endpoint}"
-    return list(place.cluster.get("pods", "--namespace", NAMESPACE, "--selector", chosen)["items"])
-
-
 def names(place: Place, wanted: Wanted) -> set[str]:
-    return {pod["metadata"]["name"] for pod in pods(place, wanted)}
+    return {pod["metadata"]["name"] for pod in place.pods(wanted)}
 
 
 def test_why_it_does_not_come_up_is_said(place: Place) -> None:
@@ -135,54 +136,22 @@ def _known(place: Place, quota: str) -> bool:
     return bool(found.get("status", {}).get("hard"))
 
 
-def test_kserve_takes_its_inference_service(place: Place, tmp_path: Path) -> None:
-    wanted = place.wanted("kserve", kind="kserve", replicas={"min": 0, "max": 3})
-    with pytest.raises(StepError, match=r"TW601.*no InferenceService"):
-        list(apply(wanted))
-    place.cluster.kubectl("apply", "--server-side", "--filename", str(crd(tmp_path)))
-    try:
-        place.cluster.until(lambda: applied(wanted), "the API has the new kind", seconds=30)
-        found = place.cluster.get("inferenceservice", wanted.name, "--namespace", NAMESPACE)
-        predictor = found["spec"]["predictor"]
-        assert (predictor["minReplicas"], predictor["maxReplicas"]) == (0, 3)
-        assert predictor["containers"][0]["args"] == wanted.pod("kserve-container")["containers"][0]["args"]
-        assert predictor["securityContext"] == wanted.pod("kserve-container")["securityContext"]
-        silent = replace(wanted, own=wanted.own.model_copy(update={"patience": 15}))
-        assert "does its controller run?" in place.came(silent, ready=True)["why"]
-        says(place, wanted, type="PredictorReady", status="False", reason="RevisionFailed", message="no right to")
-        why = place.came(wanted, ready=True)["why"]
-        assert why == "KServe says PredictorReady is false: RevisionFailed: no right to"
-        says(place, wanted, type="Ready", status="True")
-        assert place.came(wanted, ready=True) == {"up": 0, "why": ""}
-    finally:
-        place.cluster.kubectl("delete", "crd", "inferenceservices.serving.kserve.io")
+@pytest.mark.usefixtures("metrics")
+def test_a_replica_comes_with_the_load_and_goes_after_it(place: Place) -> None:
+    """By Kubernetes' own autoscaler and what metrics-server tells it."""
+    wanted = place.wanted("scales", replicas={"min": 1, "max": 2, "cpu": 60})
+    digest, _ = place.models.train(1)
+    list(apply(wanted))
+    moves.promote(place.models.documents, wanted.endpoint, digest, expected=0, version="1", **WHO)
+    assert place.came(wanted, ready=True) == {"up": 1, "why": ""}
+    with load(place.url(wanted)) as asked:
+        more = place.cluster.until(lambda: _replicas(place, wanted) == 2, "a second replica answers", seconds=180)
+    fewer = place.cluster.until(lambda: _replicas(place, wanted) == 1, "one replica is left", seconds=180)
+    print(f"a second replica answered after {more:.0f} s, one was left {fewer:.0f} s after the last request")
+    assert not asked.failed
 
 
-def says(place: Place, wanted: Wanted, **condition: str) -> None:
-    """In place of KServe's controller, which is not here."""
-    status = json.dumps({"status": {"conditions": [condition]}})
-    place.cluster.kubectl(
-        "patch", "inferenceservice", wanted.name, "--namespace", NAMESPACE, "--subresource", "status",
-        "--type", "merge", "--patch", status,
-    )  # fmt: skip
-
-
-def applied(wanted: Wanted) -> bool:
-    try:
-        return list(apply(wanted)) == [f"InferenceService {wanted.name}"]
-    except StepError:
-        return False
-
-
-def crd(folder: Path) -> Path:
-    """KServe's own, as its module has it."""
-    (folder / "go.mod").write_text("module crd\n")
-    command = ["go", "mod", "download", "-json", KSERVE]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
-    found = Path(json.loads(done.stdout)["Dir"]) / "config/crd/full/serving.kserve.io_inferenceservices.yaml"
-    kept = folder / "crd.yaml"
-    shutil.copy(found, kept)
-    body = yaml.safe_load(kept.read_text())
-    body["spec"].pop("conversion", None)  # by a webhook of its controller
-    kept.write_text(yaml.safe_dump(body))
-    return kept
+def _replicas(place: Place, wanted: Wanted) -> int:
+    """Of the deployment, that answer."""
+    found = place.cluster.get("deployment", wanted.name, "--namespace", NAMESPACE)
+    return int(found["status"].get("readyReplicas", 0))

@@ -23,7 +23,7 @@ from typing import Any
 
 import psutil
 from tests.servers.authority import Authority
-from tests.servers.kubernetes import parts, programs
+from tests.servers.kubernetes import extras, parts, programs
 from tests.servers.kubernetes.parts import NODES, Node
 
 from tradewind.dev import processes
@@ -66,6 +66,15 @@ class Cluster:
         """Make or change objects."""
         body = {"apiVersion": "v1", "kind": "List", "items": objects}
         self.kubectl("apply", "--filename", "-", input=json.dumps(body))
+
+    @contextmanager
+    def lent(self, namespace: str) -> Iterator[None]:
+        """A namespace's name: whatever had it before has gone, and what has it now goes."""
+        self.kubectl("delete", "namespace", namespace, "--ignore-not-found", "--timeout=180s")
+        try:
+            yield
+        finally:
+            self.kubectl("delete", "namespace", namespace, "--ignore-not-found", "--wait=false")
 
     def until(self, true: Callable[[], object], what: str, *, seconds: float = 60) -> float:
         """Seconds until it is so."""
@@ -214,7 +223,7 @@ def tidy() -> None:
         _end_containers(RUN / node.name)
         _ip("link", "delete", node.bridge, check=False)
     _ip("link", "delete", OWN, check=False)
-    parts.untie_policies()
+    extras.untie_policies()
     for family in ("ip", "ip6"):
         subprocess.run(["nft", "delete", "table", family, "kube-proxy"], check=False, capture_output=True)
     shutil.rmtree(RUN, ignore_errors=True)

@@ -25,6 +25,7 @@ API_SERVICE, DNS_SERVICE = "10.96.0.1", "10.96.0.10"
 DOMAIN = "cluster.local"
 API = f"https://{MASTER}:6443"
 REGISTRY = f"{MASTER}:5000"
+FRONT_PROXY = "front-proxy"
 PAUSE = "tradewind.dev/pause:1"
 
 
@@ -94,6 +95,7 @@ class ApiServer(Part):
         hosts = (MASTER, API_SERVICE, "127.0.0.1", "localhost", "kubernetes.default.svc", "kubernetes.default")
         self.pki.issue("apiserver", "kube-apiserver", hosts=hosts)
         self.pki.issue("apiserver-kubelet", "kube-apiserver-kubelet", ["system:masters"])
+        self.pki.issue("front-proxy", FRONT_PROXY)
         public_key(private_key(self.pki.folder / "sa.key"), self.pki.folder / "sa.pub")
 
     def command(self) -> list[str]:
@@ -109,6 +111,13 @@ class ApiServer(Part):
             "--kubelet-client-certificate", f"{at}/apiserver-kubelet.crt",
             "--kubelet-client-key", f"{at}/apiserver-kubelet.key",
             "--kubelet-preferred-address-types", "InternalIP", "--profiling=false",
+            # For APIs that others serve behind it.
+            "--requestheader-client-ca-file", str(self.pki.certificate),
+            "--requestheader-allowed-names", FRONT_PROXY, "--requestheader-username-headers", "X-Remote-User",
+            "--requestheader-group-headers", "X-Remote-Group",
+            "--requestheader-extra-headers-prefix", "X-Remote-Extra-",
+            "--proxy-client-cert-file", f"{at}/front-proxy.crt", "--proxy-client-key-file", f"{at}/front-proxy.key",
+            "--enable-aggregator-routing",
         ]  # fmt: skip
 
     def healthy(self) -> bool:
@@ -117,7 +126,7 @@ class ApiServer(Part):
 
 @dataclass(frozen=True, kw_only=True)
 class Manager(Part):
-    """The controllers; a node that is silent for 16 seconds is lost."""
+    """The controllers; a node that is silent for 16 seconds is lost, and the autoscaler is quicker than by default."""
 
     name: ClassVar[str] = "kube-controller-manager"
 
@@ -130,6 +139,9 @@ class Manager(Part):
             "--root-ca-file", str(self.pki.certificate), "--service-account-private-key-file", f"{at}/sa.key",
             "--use-service-account-credentials", "--leader-elect=false", "--node-monitor-grace-period", "16s",
             "--node-monitor-period", "2s", "--profiling=false",
+            "--horizontal-pod-autoscaler-sync-period", "5s",
+            "--horizontal-pod-autoscaler-cpu-initialization-period", "15s",
+            "--horizontal-pod-autoscaler-downscale-stabilization", "20s",
         ]  # fmt: skip
 
     def healthy(self) -> bool:
@@ -321,45 +333,6 @@ class Dns(Part):
 
     def healthy(self) -> bool:
         return ports.answers(53, self.host)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Policies(Server):
-    """Network policies, enforced: by kube-router's controller, since a bridge does not.
-
-    A part that a test starts: on a cluster that is shared it can be told to leave others' policies alone.
-    """
-
-    name: ClassVar[str] = "policies"
-    wants: ClassVar[Mapping[str, int | None]] = {}
-    grace: ClassVar[float] = 20  # to take its rules away
-
-    program: str
-    kubeconfig: Path
-    selector: str = ""  # labels of the policies that are enforced; empty: all
-
-    def command(self) -> list[str]:
-        return [
-            self.program, "--kubeconfig", str(self.kubeconfig), "--node", NODES[0].name, "--services", SERVICES,
-            "--selector", self.selector,
-        ]  # fmt: skip
-
-    def healthy(self) -> bool:
-        """Its first rules are there: the last of them accepts what complies."""
-        done = subprocess.run(
-            ["iptables", "--list-rules", "KUBE-ROUTER-FORWARD"], capture_output=True, text=True, check=False
-        )
-        return "--mark 0x20000/0x20000 -j ACCEPT" in done.stdout
-
-    def tidy(self) -> None:
-        """What it has left where it was killed: rules for addresses that other pods get."""
-        untie_policies()
-
-
-def untie_policies() -> None:
-    """Nothing asks the rules of network policies any more."""
-    for chain in ("INPUT", "FORWARD", "OUTPUT"):
-        subprocess.run(["iptables", "--flush", f"KUBE-ROUTER-{chain}"], check=False, capture_output=True)
 
 
 _REGISTRY = """\

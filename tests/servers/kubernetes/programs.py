@@ -35,7 +35,11 @@ PARTS = (
 
 
 #: Programs that are others' as they are: their folders name but the version.
-TOOLS = {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}
+TOOLS = {
+    "kwok": "sigs.k8s.io/kwok/cmd/kwok",
+    "kserve": "github.com/kserve/kserve/cmd/manager",
+    "metrics": "sigs.k8s.io/metrics-server/cmd/metrics-server",
+}
 
 
 def install() -> None:
@@ -52,7 +56,7 @@ def install() -> None:
 
 
 def program(name: str) -> Path:
-    """The binary of a folder here (`node`, `pause`, `policies`, `kwok`), built once for each state of its source."""
+    """The binary of a folder here, e.g. `node` or `kserve`, built once for each state of its source."""
     source = HERE / name
     read = [_LINK.encode(), *(path.read_bytes() for path in sorted(source.iterdir()))]
     state = hashlib.sha256(b"".join(read)).hexdigest()[:16]
