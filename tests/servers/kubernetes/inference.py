@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import json
 import ssl
-import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -114,9 +113,7 @@ class KServe(Server):
 
 def source() -> Path:
     """Of the version that is built."""
-    command = ["go", "mod", "download", "-json", MODULE]
-    done = subprocess.run(command, cwd=programs.HERE / "kserve", capture_output=True, text=True, check=True)
-    return Path(json.loads(done.stdout)["Dir"])
+    return programs.source(MODULE, folder=programs.HERE / "kserve")
 
 
 def kserve(folder: Path, kubeconfig: Path) -> KServe:

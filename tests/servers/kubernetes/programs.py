@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -68,6 +69,13 @@ def program(name: str) -> Path:
             command = ["go", "build", "-trimpath", "-ldflags", _LINK, "-o", str(new), TOOLS.get(name, ".")]
             subprocess.run(command, check=True, cwd=source, env={**os.environ, "CGO_ENABLED": "0"})
     return made
+
+
+def source(module: str, *, folder: Path | None = None) -> Path:
+    """A Go module's files: of PATH@VERSION, or of PATH in the version that a folder with a `go.mod` names."""
+    command = ["go", "mod", "download", "-json", module]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    return Path(json.loads(done.stdout)["Dir"])
 
 
 def helm() -> Path:
