@@ -70,6 +70,7 @@ class Metrics(Server):
             "--authorization-kubeconfig", config, "--bind-address", self.host, "--secure-port",
             str(self.ports["https"]), "--cert-dir", str(self.folder / "pki"), "--kubelet-insecure-tls",
             "--kubelet-preferred-address-types", "InternalIP", "--metric-resolution", "10s",
+            "--kubelet-request-timeout", "5s",
         ]  # fmt: skip
 
     def healthy(self) -> bool:
