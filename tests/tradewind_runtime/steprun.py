@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from typing import Any
 
 from tradewind_runtime.contract.pins import IngestConfig
@@ -67,3 +69,11 @@ def start(request: StepRequest, name: str, **environment: str) -> subprocess.Pop
 
 def rows(lake: str, table: str = "flights_raw") -> list[dict[str, Any]]:
     return Lake(lake).table(f"demo/{table}").snapshot().to_arrow().to_pylist()
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 200) -> None:
+    """Until it is so."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)

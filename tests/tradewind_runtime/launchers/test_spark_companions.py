@@ -14,7 +14,7 @@ import psutil
 import pyspark
 import pytest
 from tests.tradewind_runtime.learnable import archive, request, rows, store, train_config
-from tests.tradewind_runtime.steprun import start
+from tests.tradewind_runtime.steprun import start, wait_for
 
 from tradewind.dev import ports
 from tradewind_runtime import java
@@ -70,13 +70,6 @@ def standalone(tmp_path: Path) -> Iterator[str]:
             given = ("--cores", "1", "--memory", "600m", "--webui-port", "0", "--work-dir", str(folder / "work"))
             stack.enter_context(process(folder, "worker.Worker", *given, f"spark://127.0.0.1:{port}"))
         yield f"spark://127.0.0.1:{port}"
-
-
-def wait_for(condition, seconds: float = 200) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.05)
 
 
 @pytest.mark.server

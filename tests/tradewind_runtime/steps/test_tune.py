@@ -4,13 +4,12 @@ import os
 import random
 import signal
 import subprocess
-import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from tests.tradewind_runtime.learnable import archive, request, rows, store, train_config
-from tests.tradewind_runtime.steprun import start
+from tests.tradewind_runtime.steprun import start, wait_for
 
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.request import StepResult
@@ -93,13 +92,6 @@ def slow(tmp_path: Path, name: str, tuner: str = "hyperopt", **more):
     ref = store(root, rows(300))
     body = train_config(function="slow:train", params={"folder": str(folder)}) | {"tune": spec(tuner, **more)}
     return request(root, "tune", body, inputs={"features": ref}, code=archive(root, slow=SLOW)), folder
-
-
-def wait_for(condition, seconds=60):
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 @pytest.mark.server

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from tests.tradewind_runtime.learnable import archive, request, rows, store, train_config
-from tests.tradewind_runtime.steprun import start
+from tests.tradewind_runtime.steprun import start, wait_for
 
 from tradewind.dev import ports
 from tradewind_runtime.contract.request import StepResult
@@ -68,13 +68,6 @@ def sweep(tmp_path, name, workers="ray", **ray):
         settings={"ray": ray},
     )  # fmt: skip
     return body, folder
-
-
-def wait_for(condition, seconds=120):
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.05)
 
 
 def alive(process):
