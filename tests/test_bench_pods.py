@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from bench.pods.plane import ENDS_AT, node, stages
 from bench.pods.scale import bodies
 from bench.pods.seen import CREATED, ENDED, NODE, RUNNING, SUCCEEDED, reached
 from bench.pods.traffic import Traffic, kind
+from bench.pods.watcher import end_of
 
 
 def test_a_spread_is_of_what_was_measured():
@@ -96,3 +98,13 @@ def test_a_simulated_pod_ends_by_its_annotation():
     ends = next(stage for stage in stages() if stage["metadata"]["name"] == "ends")
     assert ENDS_AT in ends["spec"]["delay"]["durationFrom"]["expressionFrom"]
     assert "terminated" in ends["spec"]["next"]["statusTemplate"]
+
+
+@pytest.mark.parametrize(
+    ("message", "end"),
+    [("2026-11-27T01:42:03.13818Z", 1795743723.13818), ("2026-11-27T01:42:03Z", 1795743723.0), ("", 0)],
+)
+def test_the_end_of_a_simulated_pod_is_by_its_own_clock(message, end):
+    ended = {"terminated": {"message": message}}
+    trigger = SimpleNamespace(_last={"status": {"containerStatuses": [{"state": ended}]}})
+    assert end_of(trigger) == end

@@ -85,10 +85,18 @@ def one(plane: Plane, count: int, *, trigger: str, seconds: float, ends: bool) -
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             found = pool.submit(watch, work).result()
     finally:
-        CoreV1Api(client).delete_collection_namespaced_pod(NAMESPACE, grace_period_seconds=0)
+        _clear(client)
     late = found.pop("late")
     told = {"trigger": trigger, "made": made, "all_started_after": round(started, 1), "watched": found}
     return told | {"noticed_after": spread(late) | {"raw": late} if late else None}
+
+
+def _clear(client: ApiClient) -> None:
+    """Nothing of it is there for the next one, which would start late."""
+    core = CoreV1Api(client)
+    core.delete_collection_namespaced_pod(NAMESPACE, grace_period_seconds=0)
+    while core.list_namespaced_pod(NAMESPACE, limit=1).items:
+        time.sleep(0.5)
 
 
 def measure(plane: Plane, counts: Sequence[int]) -> list[dict[str, Any]]:

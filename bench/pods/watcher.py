@@ -131,5 +131,5 @@ def end_of(trigger: KubernetesPodTrigger) -> float:
     last = getattr(trigger, "_last", None) or {}
     for status in (last.get("status") or {}).get("containerStatuses") or ():
         if message := (status["state"].get("terminated") or {}).get("message"):
-            return datetime.fromisoformat(message[:26] + "+00:00").timestamp()
+            return datetime.fromisoformat(message).timestamp()
     return 0
