@@ -91,10 +91,12 @@ class _Watch:
             raise self._lost from error
 
     def _listen(self) -> None:
-        found = self._cause()
-        if found and not self._over.is_set():
-            self._give_up(_reason(self._team, *found))
-        self._told.set()
+        try:
+            found = self._cause()
+            if found and not self._over.is_set():
+                self._give_up(_reason(self._team, *found))
+        finally:
+            self._told.set()
 
     def _cause(self) -> tuple[int, dict[str, Any]] | None:
         """The rank that the others fail for, and its word: one that is lost, else the first with an error.
@@ -118,9 +120,9 @@ class _Watch:
 
     def _give_up(self, reason: StepError) -> None:
         """The reason is left first of all: the framework may end this process in its own way."""
+        self._lost = reason
         request, documents = self._team.request, self._team.documents
         leave(documents, beside(request_path(request), ERROR), reason.problems, retryable=reason.retryable)
-        self._lost = reason
         self._told.set()
         if self._over.wait(_GRACE):
             return

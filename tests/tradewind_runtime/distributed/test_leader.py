@@ -58,3 +58,15 @@ def test_an_error_that_no_worker_explains_is_ones_own(workers):
     watch, _ = workers
     with pytest.raises(RuntimeError, match="likely closed"), watch.explained():
         raise RuntimeError("the other end is likely closed")
+
+
+def test_a_lake_that_is_away_hides_no_reason(workers, monkeypatch):
+    watch, there = workers
+
+    def away(*_args, **_more):
+        raise OSError("the lake is away")
+
+    monkeypatch.setattr("tradewind_runtime.distributed.leader.leave", away)
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    there[1].close()
+    assert "rank 1 of 3 workers was lost" in explained(watch)
