@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 from tests.cluster import house as houses
+from tests.cluster import servers
 from tests.cluster.house import ClusterHouse
+from tests.cluster.servers import Place
 from tests.servers.kubernetes.cluster import Cluster, joined, opened
 from tests.servers.kubernetes.images import Image, builder
 
@@ -52,4 +54,11 @@ def steps(built: Callable[[str], Image]) -> Image:
 def house(cluster: Cluster, steps: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterHouse]:
     """A project in a folder with a space, whose steps run in pods."""
     with houses.opened(tmp_path_factory.mktemp("cluster") / "a project", cluster, steps) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def place(cluster: Cluster, built: Callable[[str], Image], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """Where endpoints' own servers are made; modules about other things have a place of their own."""
+    with servers.opened(cluster, built("serving").name, tmp_path_factory.mktemp("serving")) as found:
         yield found

@@ -36,6 +36,7 @@ from tradewind_runtime.launchers.pod import PodSettings
 NAMESPACE, ENDPOINT, PIPELINE = "servers", "flights", "flight-delays"
 LAKE, SECRET = "s3://servers/a lake", "connections"
 SETTINGS = PodSettings(connection="cluster", namespace=NAMESPACE, secrets={"s3_lake": f"{SECRET}/s3_lake"})
+WHO = {"by": "test", "reason": "because"}
 CALLERS = 8
 
 

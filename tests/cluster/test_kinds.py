@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
 
 import pytest
 import yaml
@@ -14,6 +12,7 @@ from tests.servers.kubernetes import programs
 from tests.servers.kubernetes.cluster import Cluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+STRICTLY = ("--server-side", "--dry-run=server", "--validate=strict")
 #: A Go module → the files of it that have kinds which the chart may ask for.
 KINDS = {
     "github.com/prometheus-operator/prometheus-operator@v0.85.0": (
@@ -36,15 +35,10 @@ def operators(cluster: Cluster) -> Iterator[None]:
         for file in files
     ]
     names = [f"crd/{one['metadata']['name']}" for one in found]
-    _apply(cluster, found)
+    cluster.apply(*found, options=["--server-side"])
     cluster.kubectl("wait", "--for=condition=established", "--timeout=60s", *names)
     yield
     cluster.kubectl("delete", "--wait=false", *names)
-
-
-def _apply(cluster: Cluster, objects: list[dict[str, Any]], *more: str) -> str:
-    body = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
-    return cluster.kubectl("apply", "--server-side", "--filename", "-", *more, input=body)
 
 
 @pytest.mark.usefixtures("operators")
@@ -56,8 +50,8 @@ def test_each_object_is_taken(cluster: Cluster, user: str) -> None:
         for place in sorted(places):
             stack.enter_context(cluster.lent(place))
             cluster.kubectl("create", "namespace", place)
-        _apply(cluster, [one for one in documents if one["kind"] == "ServiceAccount"])  # pods are refused without
-        said = _apply(cluster, documents, "--dry-run=server", "--validate=strict", "--force-conflicts")
+        cluster.apply(*(one for one in documents if one["kind"] == "ServiceAccount"))  # pods are refused without
+        said = cluster.apply(*documents, options=[*STRICTLY, "--force-conflicts"])
     assert said.count("serverside-applied") == len(documents)
 
 
@@ -68,4 +62,4 @@ def test_one_with_a_field_that_there_is_not_is_refused(cluster: Cluster) -> None
     monitor["metadata"]["namespace"] = "default"
     monitor["spec"]["endpoints"][0]["intervall"] = "30s"
     with pytest.raises(AssertionError, match="intervall"):
-        _apply(cluster, [monitor], "--dry-run=server", "--validate=strict")
+        cluster.apply(monitor, options=STRICTLY)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import httpx
 import numpy as np
 import pytest
-from tests.cluster.servers import NAMESPACE, Place, body, load, opened, rows
+from tests.cluster.servers import NAMESPACE, WHO, Place, body, load, rows
 from tests.servers.kubernetes import inference, parts
 from tests.servers.kubernetes.cluster import Cluster
-from tests.servers.kubernetes.images import Image
 from tests.servers.kubernetes.inference import KServe
 
 from tradewind.dev.running import start
@@ -22,13 +20,6 @@ from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.endpoints import moves
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
-WHO = {"by": "test", "reason": "because"}
-
-
-@pytest.fixture(scope="module")
-def place(cluster: Cluster, built: Callable[[str], Image], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with opened(cluster, built("serving").name, tmp_path_factory.mktemp("serving")) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
@@ -36,36 +27,50 @@ def kserve(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """Built; its kinds are not there yet, and are not there afterwards."""
     found = inference.kserve(tmp_path_factory.mktemp("kserve"), cluster.kubeconfig)
     yield found
-    removed = [*found.webhooks(), *found.kinds()]
-    cluster.kubectl("delete", "--ignore-not-found", "--wait=false", "--filename", "-", input=_listed(removed))
+    removed = {"apiVersion": "v1", "kind": "List", "items": [*found.webhooks(), *found.kinds()]}
+    cluster.kubectl("delete", "--ignore-not-found", "--wait=false", "--filename", "-", input=json.dumps(removed))
 
 
 @pytest.fixture(scope="module")
 def running(place: Place, kserve: KServe) -> Iterator[None]:
     """It does its work, and is asked about each InferenceService."""
     with start(kserve):
-        _apply(place.cluster, kserve.webhooks())
+        place.cluster.apply(*kserve.webhooks(), options=["--server-side"])
         yield
-
-
-def _apply(cluster: Cluster, objects: Iterator[dict[str, Any]]) -> None:
-    """By the server: a kind of KServe's is larger than what is noted of it otherwise."""
-    cluster.kubectl("apply", "--server-side", "--filename", "-", input=_listed(list(objects)))
-
-
-def _listed(objects: list[dict[str, Any]]) -> str:
-    return json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
 
 
 def test_what_is_missing_of_it_is_told(place: Place, kserve: KServe) -> None:
     """Its kinds, and then its controller."""
-    wanted = place.wanted("silent", kind="kserve", patience=15)
+    wanted = place.wanted("silent", kind="kserve", replicas={"min": 0, "max": 3}, patience=15)
     with pytest.raises(StepError, match=r"TW601.*no InferenceService"):
         list(apply(wanted))
-    _apply(place.cluster, kserve.kinds())
+    # By the server: such a kind is larger than what is noted of it otherwise.
+    place.cluster.apply(*kserve.kinds(), options=["--server-side"])
     place.cluster.until(lambda: applied(wanted), "the API has the new kind", seconds=30)
+    predictor = place.cluster.get("inferenceservice", wanted.name, "--namespace", NAMESPACE)["spec"]["predictor"]
+    assert (predictor["minReplicas"], predictor["maxReplicas"]) == (0, 3)
+    assert predictor["containers"][0]["args"] == wanted.pod("kserve-container")["containers"][0]["args"]
+    assert predictor["securityContext"] == wanted.pod("kserve-container")["securityContext"]
     assert "does its controller run?" in place.came(wanted, ready=True)["why"]
+
+
+def test_what_it_says_where_there_can_be_no_pod_is_told(place: Place) -> None:
+    """Before its controller runs, so that another says it: with Knative, which is not here, it would."""
+    wanted = place.wanted("silent", kind="kserve", replicas={"min": 0, "max": 3})
+    says(place, wanted, type="PredictorReady", status="False", reason="RevisionFailed", message="no right to")
+    why = place.came(wanted, ready=True)["why"]
+    assert why == "KServe says PredictorReady is false: RevisionFailed: no right to"
+    says(place, wanted, type="Ready", status="True")
+    assert place.came(wanted, ready=True) == {"up": 0, "why": ""}
     place.cluster.kubectl("delete", "inferenceservice", wanted.name, "--namespace", NAMESPACE)
+
+
+def says(place: Place, wanted: Wanted, **condition: str) -> None:
+    status = json.dumps({"status": {"conditions": [condition]}})
+    place.cluster.kubectl(
+        "patch", "inferenceservice", wanted.name, "--namespace", NAMESPACE, "--subresource", "status",
+        "--type", "merge", "--patch", status,
+    )  # fmt: skip
 
 
 def applied(wanted: Wanted) -> bool:

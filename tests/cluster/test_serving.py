@@ -6,17 +6,16 @@ The scheduler is left out: what the rollout's task applies and waits for is call
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
-from tests.cluster.servers import ENDPOINT, NAMESPACE, PIPELINE, SETTINGS, Place, body, load, opened, rows
+from tests.cluster.servers import ENDPOINT, NAMESPACE, PIPELINE, SETTINGS, WHO, Place, body, load, rows
 from tests.servers.kubernetes import parts, programs
 from tests.servers.kubernetes.cluster import Cluster
 from tests.servers.kubernetes.extras import Metrics
-from tests.servers.kubernetes.images import Image
 
 from tradewind.dev.running import start
 from tradewind.servers import Wanted
@@ -24,14 +23,6 @@ from tradewind.servers.apply import apply
 from tradewind_runtime.endpoints import moves
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
-WHO = {"by": "test", "reason": "because"}
-
-
-@pytest.fixture(scope="module")
-def place(cluster: Cluster, built: Callable[[str], Image], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """With the image of servers."""
-    with opened(cluster, built("serving").name, tmp_path_factory.mktemp("serving")) as found:
-        yield found
 
 
 @pytest.fixture

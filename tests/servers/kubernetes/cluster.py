@@ -14,7 +14,7 @@ import subprocess
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -62,10 +62,10 @@ class Cluster:
         """Objects as JSON."""
         return dict(json.loads(self.kubectl("get", *arguments, "--output", "json")))
 
-    def apply(self, *objects: dict[str, Any]) -> None:
-        """Make or change objects."""
+    def apply(self, *objects: dict[str, Any], options: Iterable[str] = ()) -> str:
+        """Make or change objects; what is printed."""
         body = {"apiVersion": "v1", "kind": "List", "items": objects}
-        self.kubectl("apply", "--filename", "-", input=json.dumps(body))
+        return self.kubectl("apply", "--filename", "-", *options, input=json.dumps(body))
 
     @contextmanager
     def lent(self, namespace: str) -> Iterator[None]:
