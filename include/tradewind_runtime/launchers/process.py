@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import selectors
 import signal
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from tradewind_runtime.documents import Documents
 from tradewind_runtime.launchers.exchange import Exchange, arguments
 
 FINAL = 4
+LOOK = 0.2  # seconds; only where something outlives the step
 GRACE = 3.0  # seconds between SIGTERM and SIGKILL; Airflow itself waits about 5
 
 
@@ -87,9 +89,8 @@ class Launch:
         )
         self._process = process
         try:
-            assert process.stdout is not None
-            for line in process.stdout:
-                self.on_line(line.decode(errors="replace").rstrip("\n"))
+            for line in _lines(process):
+                self.on_line(line.decode(errors="replace"))
             return process.wait()
         finally:
             self.stop()
@@ -105,6 +106,25 @@ class Launch:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         fix = "look for the kernel's out-of-memory message, or who killed it" if code == -9 else "see the log above"
         return self.exchange.reason(how, fix=fix)
+
+
+def _lines(process: subprocess.Popen[bytes]) -> Iterator[bytes]:
+    """Each that it prints, to its end: a process that it has started may hold the same pipe for longer."""
+    assert process.stdout is not None
+    rest = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while True:
+            ended = process.poll() is not None  # asked first: by now it has printed all that it will
+            if selector.select(0 if ended else LOOK):
+                if not (read := os.read(process.stdout.fileno(), 1 << 16)):
+                    break
+                *lines, rest = (rest + read).split(b"\n")
+                yield from lines
+            elif ended:
+                break
+    if rest:
+        yield rest
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:
