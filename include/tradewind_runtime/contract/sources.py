@@ -16,18 +16,61 @@ PROVENANCE = ("_source", "_position", "_ingested", "_timestamp")
 Columns = Annotated[dict[Name, ColumnType], Field(min_length=1)]
 
 
+#: Each has a module of the same name in tradewind_runtime.sources.messages.
+MessageFormat = Literal["json", "avro", "protobuf", "csv", "raw"]
+#: What a message has besides its value.
+KeptPart = Literal["key", "headers", "timestamp", "partition", "offset"]
+SchemaFile = Annotated[str, Field(pattern=r"^[A-Za-z0-9_./-]+\.(avsc|proto)$")]
+
+
 class KafkaSource(Frozen):
     """A Kafka topic, read by offset, exactly once."""
 
     connection: ConnectionId = Field("kafka_default", description="Airflow's Kafka connection.")
     topic: str = Field(pattern=r"^[A-Za-z0-9._-]+$", max_length=249, description="The topic's name.")
-    format: Literal["json"] = Field("json", description="How a message's value is written.")
+    format: MessageFormat = Field("json", description="How a message's value is written.")
+    registry: ConnectionId | None = Field(
+        None, description="Avro, protobuf: the connection of the Schema Registry whose numbers the messages bear."
+    )
+    schema_file: SchemaFile | None = Field(
+        None, description="Avro, protobuf without a registry: the schema of all messages, a file of include/schemas."
+    )
+    message: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$",
+        description="Protobuf with a file: the message; its first by default.",
+    )
+    delimiter: str = Field(",", min_length=1, max_length=1, description="CSV: what stands between two values.")
+    nulls: tuple[str, ...] = Field(("", "NA"), description="CSV: texts that stand for a null.")
+    keep: dict[KeptPart, Name] = Field(
+        default_factory=dict, description="Parts of a message that become columns: part → the column's name."
+    )
     start: Literal["earliest", "latest"] = Field(
         "earliest", description="Where the first run begins; later runs go on where the last ended."
     )
     isolation: Literal["read_committed", "read_uncommitted"] = Field(
         "read_committed", description="Whether messages of open and aborted transactions are read."
     )
+
+    @model_validator(mode="after")
+    def _one_schema(self) -> KafkaSource:
+        given = [name for name in ("registry", "schema_file") if getattr(self, name)]
+        if self.format in ("avro", "protobuf"):
+            if len(given) != 1:
+                msg = f"{self.format} needs the writers' schema: either registry or schema_file"
+                raise ValueError(msg)
+        elif given:
+            msg = f"a message of {self.format} has no schema: leave out {given[0]}"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _columns_of_their_own(self) -> KafkaSource:
+        names = list(self.keep.values())
+        if taken := {name for name in names if name in PROVENANCE or names.count(name) > 1}:
+            msg = f"a column of its own for each part that is kept; taken: {', '.join(sorted(taken))}"
+            raise ValueError(msg)
+        return self
 
 
 class ObjectsSource(Frozen):
@@ -72,6 +115,19 @@ class Source(Frozen):
         kinds = [name for name in SOURCE_KINDS if getattr(self, name) is not None]
         if len(kinds) != 1:
             msg = f"a source has exactly one kind of {', '.join(SOURCE_KINDS)}; got {kinds or 'none'}"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _columns_of_its_format(self) -> Source:
+        if self.kafka is None or self.kafka.format not in ("csv", "raw"):
+            return self
+        own = [name for name in self.columns or () if name not in self.kafka.keep.values()]
+        if self.kafka.format == "csv" and not own:
+            msg = "a message of csv has no header: name its columns, in their order"
+            raise ValueError(msg)
+        if self.kafka.format == "raw" and len(own) > 1:
+            msg = f"a raw message is one column; got {', '.join(own)}"
             raise ValueError(msg)
         return self
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from tradewind_runtime.connections import Connection
+from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import Window
 from tradewind_runtime.contract.sources import Source
 
@@ -32,7 +33,19 @@ class Access:
     project: Path | None = None  # paths with no scheme are below it
     window: Window | None = None
     scratch: Path | None = None  # empty, of this attempt only
+    registry: Connection | None = None  # of schemas
+    schemas: Path | None = None  # the user's folder of schema files
     chunk_rows: int = 500_000  # about how many rows a commit takes
+
+    def schema_folder(self) -> Path:
+        """Where the user's schema files are.
+
+        Raises:
+            StepError: TW530 where the step was given none.
+        """
+        if self.schemas is None:
+            raise StepError("TW530", "include/schemas is not in this run's user code", retryable=False)
+        return self.schemas
 
 
 @dataclass(frozen=True)

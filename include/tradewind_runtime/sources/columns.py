@@ -46,7 +46,8 @@ def declared(source: Source) -> pa.Schema | None:
     if taken := RESERVED & set(source.columns):
         fix = "leave it out of columns"
         raise StepError("TW527", "ingestion gives a column of that name", retryable=False, got=sorted(taken), fix=fix)
-    if source.time and source.columns.get(source.time) not in ("timestamp", "date"):
+    kept = source.kafka.keep.get("timestamp") if source.kafka else None
+    if source.time and source.time != kept and source.columns.get(source.time) not in ("timestamp", "date"):
         raise StepError(
             "TW527",
             f"the column of event time, {source.time!r}, is not one of time",

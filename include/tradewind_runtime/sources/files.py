@@ -20,7 +20,7 @@ from tradewind_runtime.contract.sources import Source
 from tradewind_runtime.lake import Table
 from tradewind_runtime.quarantine import Bad
 from tradewind_runtime.sources.columns import PROVENANCE, RESERVED, TIMESTAMP, conform, known, plain
-from tradewind_runtime.sources.jsonlines import Decoder
+from tradewind_runtime.sources.messages.json import Decoder
 
 FORMATS = {".csv": "csv", ".parquet": "parquet", ".json": "json", ".jsonl": "json", ".ndjson": "json"}
 _COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}

@@ -20,8 +20,10 @@ from tradewind_runtime.contract.sources import KafkaSource, Source
 from tradewind_runtime.lake import Advance, Table
 from tradewind_runtime.quarantine import Bad
 from tradewind_runtime.sources import Access, Chunk
-from tradewind_runtime.sources.columns import KAFKA_TIMESTAMP, PROVENANCE, TIMESTAMP, known
-from tradewind_runtime.sources.jsonlines import Decoder
+from tradewind_runtime.sources.columns import KAFKA_TIMESTAMP, PROVENANCE, TIMESTAMP, conform, known
+from tradewind_runtime.sources.kept import Headers, Kept, Parts
+from tradewind_runtime.sources.messages import decoder
+from tradewind_runtime.sources.messages.base import Decoder
 
 CHUNK_BYTES = 128 * 1024 * 1024
 BATCH = 10_000  # messages that are decoded at once
@@ -55,13 +57,14 @@ def read(source: Source, access: Access, end: Mapping[str, int], table: Table) -
         if not progress.moves():
             return
         schema = known(source, table.snapshot().schema if table.exists() else None)
-        decoder = Decoder(schema, infer=source.columns is None)
+        kept = Kept.of(source)
+        decodes = decoder(source, kept.without(schema), access)
         consumer.assign([TopicPartition(kafka.topic, p, progress.next[p]) for p in progress.open])
         while progress.moves():
-            yield _chunk(_batches(consumer, progress), decoder, progress)
+            yield _chunk(_batches(consumer, progress), decodes, kept, progress)
             progress.committed()
-        if decoder.left_out:
-            log.info("%s: left out, since no table can hold them: %s", kafka.topic, ", ".join(sorted(decoder.left_out)))
+        if decodes.left_out:
+            log.info("%s: left out, since no table can hold them: %s", kafka.topic, ", ".join(sorted(decodes.left_out)))
 
 
 @dataclass
@@ -137,6 +140,7 @@ class _Batch:
     partitions: list[int] = field(default_factory=list)
     offsets: list[int] = field(default_factory=list)
     times: list[int | None] = field(default_factory=list)  # milliseconds
+    parts: Parts = field(default_factory=Parts)
 
 
 def _batches(consumer: Consumer, progress: _Progress) -> Iterator[_Batch]:
@@ -171,6 +175,7 @@ def _batches(consumer: Consumer, progress: _Progress) -> Iterator[_Batch]:
 def _sorted(found: list[Message], progress: _Progress) -> _Batch:
     """The messages that belong to the run; how far each partition has come is noted."""
     batch, ends, reached = _Batch(), progress.end, dict[int, int]()
+    keeps_key, keeps_headers = "key" in progress.kafka.keep, "headers" in progress.kafka.keep
     for message in found:
         partition, offset = message.partition(), message.offset()
         if message.error() is not None:
@@ -185,9 +190,18 @@ def _sorted(found: list[Message], progress: _Progress) -> _Batch:
             batch.partitions.append(partition)
             batch.offsets.append(offset)
             batch.times.append(None if kind == _NO_TIMESTAMP else stamp)
+            if keeps_key:
+                batch.parts.keys.append(message.key())
+            if keeps_headers:
+                batch.parts.headers.append(_headers(message))
     for partition, offset in reached.items():
         progress.seen(partition, offset)
     return batch
+
+
+def _headers(message: Message) -> Headers | None:
+    found = message.headers()
+    return list(found.items()) if isinstance(found, dict) else found
 
 
 def _event(message: Message, progress: _Progress) -> None:
@@ -215,18 +229,20 @@ def _event(message: Message, progress: _Progress) -> None:
     raise StepError("TW525", f"Kafka: {error.str()}", got=error.name(), fix="see the connection and the broker's log")
 
 
-def _chunk(batches: Iterator[_Batch], decoder: Decoder, progress: _Progress) -> Chunk:
+def _chunk(batches: Iterator[_Batch], decodes: Decoder, kept: Kept, progress: _Progress) -> Chunk:
     tables: list[pa.Table] = []
     bad: list[Bad] = []
     now = datetime.now(UTC)
     for batch in batches:
-        rows, kept, refused = decoder.decode(batch.values)
+        rows, indexes, refused = decodes.decode(batch.values)
+        if kept.columns:
+            rows, indexes = _with_kept(rows, indexes, refused, batch, kept)
         for index, reason in sorted(refused.items()):
             partition, offset = batch.partitions[index], batch.offsets[index]
             origin = f"{progress.kafka.topic}-{partition}"
             bad.append(Bad(origin, offset, reason, batch.values[index], progress.names[partition], offset))
-        tables.append(_with_provenance(rows, batch, kept, progress.kafka.topic, now))
-    schema = pa.schema([*decoder.schema, *PROVENANCE, KAFKA_TIMESTAMP])
+        tables.append(_with_provenance(rows, batch, indexes, progress.kafka.topic, now))
+    schema = pa.schema([*decodes.schema, *kept.schema, *PROVENANCE, KAFKA_TIMESTAMP])
     whole = pa.concat_tables([schema.empty_table(), *tables], promote_options="default").combine_chunks()
     moves = progress.moves()
     return Chunk(
@@ -236,6 +252,20 @@ def _chunk(batches: Iterator[_Batch], decoder: Decoder, progress: _Progress) -> 
         positions={progress.names[p]: move for p, move in moves.items()},
         marks={progress.names[p]: move.after for p, move in moves.items()},
     )
+
+
+def _with_kept(
+    rows: pa.Table, indexes: np.ndarray, refused: dict[int, str], batch: _Batch, kept: Kept
+) -> tuple[pa.Table, np.ndarray]:
+    """The rows with the parts that are kept; those whose key is not of its type are refused."""
+    parts = kept.table(batch.parts, batch.times, batch.partitions, batch.offsets).take(pa.array(indexes))
+    good = conform(parts, kept.schema)
+    refused |= {int(indexes[row]): reason for row, reason in good.refused.items()}
+    if good.refused:
+        rows = rows.take(pa.array(good.kept))
+    for name in kept.schema.names:
+        rows = rows.append_column(name, good.rows[name])
+    return rows, indexes[good.kept]
 
 
 def _with_provenance(rows: pa.Table, batch: _Batch, kept: np.ndarray, topic: str, now: datetime) -> pa.Table:

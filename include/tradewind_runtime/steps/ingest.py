@@ -92,6 +92,8 @@ def access(context: StepContext, use: str = "source") -> sources.Access:
     return sources.Access(
         lake=context.lake,
         connection=context.connection(use) if use in context.request.connections else None,
+        registry=context.connection("schemas") if "schemas" in context.request.connections else None,
+        schemas=context.code / "include/schemas" if context.code else None,
         project=Path(project) if project else None,
         window=context.request.window,
         scratch=context.scratch,

@@ -1,71 +1,46 @@
-"""JSON texts to typed columns, quickly, and each text that cannot be read singled out.
+"""JSON texts, one object each.
 
 All texts are parsed at once by Arrow, each wrapped as `{"v": …}` on a line of its own, so that a
 broken one can neither join nor split its neighbours unseen: there must be as many rows as texts.
-Where that fails, the texts are halved until the broken ones stand alone.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
-from tradewind_runtime.sources.columns import NAME, RESERVED, conform, plain, word
+from tradewind_runtime.contract.sources import Source
+from tradewind_runtime.sources import Access
+from tradewind_runtime.sources.columns import word
+from tradewind_runtime.sources.messages import base
+from tradewind_runtime.sources.messages.base import Group, UnreadableError
 
 
-@dataclass
-class Decoder:
-    """Decodes JSON texts into columns; with `infer`, columns that it meets are added as it goes."""
+def decoder(source: Source, schema: pa.Schema, access: Access) -> Decoder:
+    """It needs to know nothing else."""
+    del access
+    return Decoder(schema, infer=source.columns is None)
 
-    schema: pa.Schema
-    infer: bool = False
-    left_out: set[str] = field(default_factory=set)  # inferred columns that a table cannot have
 
-    def decode(self, texts: Sequence[bytes | None]) -> tuple[pa.Table, np.ndarray, dict[int, str]]:
-        """Rows, their indexes among the texts, and a reason for each of the others."""
-        refused: dict[int, str] = {}
-        candidates = _utf8(texts, refused)
-        parts: list[tuple[pa.Table, np.ndarray]] = []
-        self._parse([texts[i] or b"" for i in candidates], np.array(candidates, dtype=np.int64), parts, refused)
-        tables, kept = [], []
-        for table, indexes in parts:
-            good = conform(table, self.schema)
-            refused |= {int(indexes[row]): reason for row, reason in good.refused.items()}
-            tables.append(good.rows)
-            kept.append(indexes[good.kept])
-        rows = pa.concat_tables(tables) if tables else self.schema.empty_table()
-        order = np.concatenate(kept) if kept else np.array([], dtype=np.int64)
-        return rows, order, refused
+class Decoder(base.Decoder):
+    """Decodes JSON objects."""
 
-    def _parse(
-        self,
-        texts: list[bytes],
-        indexes: np.ndarray,
-        parts: list[tuple[pa.Table, np.ndarray]],
-        refused: dict[int, str],
-    ) -> None:
-        if not texts:
-            return
+    def _parts(self, messages: Sequence[bytes | None], refused: dict[int, str]) -> Iterator[base.Part]:
+        good = _utf8(messages, refused)
+        group = Group([messages[i] or b"" for i in good], base.numbers(good))
+        yield from base.halved(group, self._read, lambda text, error: _reason(text, self.schema, error), refused)
+
+    def _read(self, texts: list[bytes]) -> pa.Table:
         try:
-            values = self._read(texts)
-            values = self._checked(values)
+            return _checked(self._rows(texts))
         except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-            if len(texts) == 1:
-                refused[int(indexes[0])] = _reason(texts[0], self.schema, error)
-                return
-            half = len(texts) // 2
-            self._parse(texts[:half], indexes[:half], parts, refused)
-            self._parse(texts[half:], indexes[half:], parts, refused)
-            return
-        parts.append((values, indexes))
+            raise UnreadableError(str(error)) from error
 
-    def _read(self, texts: list[bytes]) -> pa.StructArray:
+    def _rows(self, texts: list[bytes]) -> pa.StructArray:
         blob = b'{"v":' + b'}\n{"v":'.join(texts) + b"}"
         wanted = pa.struct([pa.field(f.name, _written(f.type)) for f in self.schema])
         table = pj.read_json(
@@ -81,27 +56,16 @@ class Decoder:
         values = table.column("v").combine_chunks()
         return values.chunk(0) if isinstance(values, pa.ChunkedArray) else values
 
-    def _checked(self, values: pa.StructArray) -> pa.Table:
-        """Refuse what the parser lets through: null for an object, NaN and infinity; learn new columns."""
-        if values.null_count:
-            raise pa.ArrowInvalid("null where an object is expected")
-        table = pa.Table.from_arrays(values.flatten(), names=[f.name for f in values.type])
-        for column in table.columns:
-            if pa.types.is_floating(column.type) and pc.all(pc.is_finite(column)).as_py() is False:
-                raise pa.ArrowInvalid("NaN or infinity, which JSON has not")
-        if self.infer:
-            self._learn(table.schema)
-        return table
 
-    def _learn(self, found: pa.Schema) -> None:
-        for column in found:
-            if column.name in self.schema.names:
-                continue
-            kind = plain(column.type)
-            if kind is not None and NAME.fullmatch(column.name) and column.name not in RESERVED:
-                self.schema = self.schema.append(pa.field(column.name, kind))
-            elif not pa.types.is_null(column.type):
-                self.left_out.add(column.name)
+def _checked(values: pa.StructArray) -> pa.Table:
+    """Refuse what the parser lets through: null for an object, NaN and infinity."""
+    if values.null_count:
+        raise pa.ArrowInvalid("null where an object is expected")
+    table = pa.Table.from_arrays(values.flatten(), names=[f.name for f in values.type])
+    for column in table.columns:
+        if pa.types.is_floating(column.type) and pc.all(pc.is_finite(column)).as_py() is False:
+            raise pa.ArrowInvalid("NaN or infinity, which JSON has not")
+    return table
 
 
 def _utf8(texts: Sequence[bytes | None], refused: dict[int, str]) -> list[int]:
@@ -116,7 +80,7 @@ def _utf8(texts: Sequence[bytes | None], refused: dict[int, str]) -> list[int]:
     good = []
     for index, text in enumerate(texts):
         if text is None:
-            refused[index] = "no content (a tombstone)"
+            refused[index] = base.TOMBSTONE
             continue
         try:
             text.decode()

@@ -1,0 +1,79 @@
+"""Parts of a Kafka message that the YAML keeps as columns: key, headers, timestamp, partition, offset."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from tradewind_runtime.contract.sources import KeptPart, Source
+from tradewind_runtime.sources.columns import TIMESTAMP, TYPES
+
+Headers = Sequence[tuple[str, bytes | str | None]]
+#: A key has the type that `columns` gives its column, else bytes; headers are JSON.
+_USUAL: Mapping[KeptPart, pa.DataType] = {
+    "key": pa.binary(), "headers": pa.string(), "timestamp": TIMESTAMP, "partition": pa.int32(), "offset": pa.int64(),
+}  # fmt: skip
+
+
+@dataclass
+class Parts:
+    """Of many messages; only those are filled that are kept."""
+
+    keys: list[bytes | None] = field(default_factory=list)
+    headers: list[Headers | None] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a source keeps."""
+
+    columns: Mapping[KeptPart, str]
+    schema: pa.Schema
+
+    @classmethod
+    def of(cls, source: Source) -> Kept:
+        """As the YAML says."""
+        assert source.kafka is not None
+        columns, named = source.kafka.keep, source.columns or {}
+        types = {
+            name: TYPES[named[name]] if part == "key" and name in named else _USUAL[part]
+            for part, name in columns.items()
+        }
+        return cls(columns, pa.schema(list(types.items())))
+
+    def without(self, schema: pa.Schema) -> pa.Schema:
+        """The columns that come from the messages' values."""
+        return pa.schema([one for one in schema if one.name not in self.schema.names])
+
+    def table(
+        self, parts: Parts, times: Sequence[int | None], partitions: Sequence[int], offsets: Sequence[int]
+    ) -> pa.Table:
+        """One row a message; a key is not converted yet."""
+        arrays = {
+            "key": lambda: pa.array(parts.keys, pa.binary()),
+            "headers": lambda: pa.array(map(_json, parts.headers), pa.string()),
+            "timestamp": lambda: pa.array(times, pa.timestamp("ms", "UTC")),
+            "partition": lambda: pa.array(partitions, pa.int32()),
+            "offset": lambda: pa.array(offsets, pa.int64()),
+        }
+        return pa.table({name: arrays[part]() for part, name in self.columns.items()})
+
+
+def _json(headers: Headers | None) -> str | None:
+    """[[name, value], …], for a name may be there twice; a value that is no text as {"base64": …}."""
+    if headers is None:
+        return None
+    return json.dumps([[name, _text(value)] for name, value in headers], ensure_ascii=False)
+
+
+def _text(value: bytes | str | None) -> str | dict[str, str] | None:
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(value).decode()}

@@ -1,0 +1,110 @@
+"""Messages decoded many at once, into typed columns; those that cannot be read singled out, with a reason each."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from tradewind_runtime.sources.columns import NAME, RESERVED, conform, plain
+
+Part = tuple[pa.Table, np.ndarray]  # rows, and the indexes of their messages
+TOMBSTONE = "no content (a tombstone)"
+
+
+class UnreadableError(Exception):
+    """At least one of these messages is not of the format."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Messages, and their indexes among all that were given."""
+
+    contents: list[bytes]
+    indexes: np.ndarray
+
+
+@dataclass
+class Decoder(ABC):
+    """Decodes messages into columns; with `infer`, columns that it meets are added as it goes."""
+
+    schema: pa.Schema
+    infer: bool = False
+    left_out: set[str] = field(default_factory=set)  # inferred columns that a table cannot have
+
+    def decode(self, messages: Sequence[bytes | None]) -> tuple[pa.Table, np.ndarray, dict[int, str]]:
+        """Rows, their indexes among the messages, and a reason for each of the others."""
+        refused: dict[int, str] = {}
+        parts: list[Part] = []
+        for table, indexes in self._parts(messages, refused):
+            if self.infer:
+                self._learn(table.schema)
+            parts.append((table, indexes))
+        tables, kept = [], []
+        for table, indexes in parts:
+            good = conform(table, self.schema)
+            refused |= {int(indexes[row]): reason for row, reason in good.refused.items()}
+            tables.append(good.rows)
+            kept.append(indexes[good.kept])
+        rows = pa.concat_tables(tables) if tables else self.schema.empty_table()
+        order = np.concatenate(kept) if kept else np.array([], dtype=np.int64)
+        return rows, order, refused
+
+    @abstractmethod
+    def _parts(self, messages: Sequence[bytes | None], refused: dict[int, str]) -> Iterator[Part]:
+        """Rows of any types, and their messages' indexes; the others' reasons go to `refused`."""
+
+    def _learn(self, found: pa.Schema) -> None:
+        for column in found:
+            if column.name in self.schema.names:
+                continue
+            kind = plain(column.type)
+            if kind is not None and NAME.fullmatch(column.name) and column.name not in RESERVED:
+                self.schema = self.schema.append(pa.field(column.name, kind))
+            elif not pa.types.is_null(column.type):
+                self.left_out.add(column.name)
+
+
+def halved(
+    group: Group,
+    read: Callable[[list[bytes]], pa.Table],
+    reason: Callable[[bytes, UnreadableError], str],
+    refused: dict[int, str],
+) -> Iterator[Part]:
+    """What a parser reads that refuses all where one is broken: they are halved until the broken ones stand alone.
+
+    Args:
+        group: messages that may be readable.
+        read: gives one row a message, or raises UnreadableError.
+        reason: why one message was refused, in words for people; the decision has been taken already.
+        refused: is given the reasons, by index.
+    """
+    if not group.contents:
+        return
+    try:
+        table = read(group.contents)
+    except UnreadableError as error:
+        if len(group.contents) == 1:
+            refused[int(group.indexes[0])] = reason(group.contents[0], error)
+            return
+        half = len(group.contents) // 2
+        for part in (slice(half), slice(half, None)):
+            yield from halved(Group(group.contents[part], group.indexes[part]), read, reason, refused)
+        return
+    yield table, group.indexes
+
+
+def present(messages: Sequence[bytes | None], refused: dict[int, str]) -> Group:
+    """All that have a content."""
+    indexes = [index for index, message in enumerate(messages) if message is not None]
+    if len(indexes) < len(messages):
+        refused |= {index: TOMBSTONE for index, message in enumerate(messages) if message is None}
+    return Group([messages[index] or b"" for index in indexes], numbers(indexes))
+
+
+def numbers(indexes: Sequence[int]) -> np.ndarray:
+    """As arrays have them."""
+    return np.array(indexes, dtype=np.int64)

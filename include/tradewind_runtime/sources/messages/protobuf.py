@@ -1,0 +1,224 @@
+"""Protobuf messages, by the schema with which each was written: from a registry, or the one of a file.
+
+A schema is a text, compiled by protoc when it is first met.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import protarrow
+import pyarrow as pa
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import DecodeError, Message
+
+from tradewind_runtime.contract.errors import StepError
+from tradewind_runtime.contract.sources import Source
+from tradewind_runtime.sources import Access
+from tradewind_runtime.sources.messages import base, wire
+from tradewind_runtime.sources.messages.base import Group
+from tradewind_runtime.sources.schema_registry import Schema, SchemaRegistry
+
+_CONFIG = protarrow.ProtarrowConfig(enum_type=pa.string())
+_OWN = "schema.proto"  # how a registry's text is called, which has no name
+
+
+def decoder(source: Source, schema: pa.Schema, access: Access) -> Decoder:
+    """By the registry that the source names, else by its file.
+
+    Raises:
+        StepError: TW527 where the file cannot be compiled, or has no such message.
+    """
+    infer = source.columns is None
+    if access.registry is not None:
+        return Decoder(schema, infer, registry=SchemaRegistry(access.registry))
+    assert source.kafka is not None
+    assert source.kafka.schema_file is not None
+    folder = access.schema_folder()
+    try:
+        compiled = Compiled.of({}, source.kafka.schema_file, folder)
+        return Decoder(schema, infer, fixed=compiled.named(source.kafka.message))
+    except ValueError as error:
+        raise StepError("TW527", f"the schema file cannot be used: {error}", retryable=False) from error
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A schema's text, as descriptors."""
+
+    pool: descriptor_pool.DescriptorPool
+    file: str
+
+    @classmethod
+    def of(cls, texts: Mapping[str, str], file: str, folder: Path | None = None) -> Compiled:
+        """Compile a file and those that it imports.
+
+        Args:
+            texts: files by their names.
+            file: the one that is meant.
+            folder: where more files are.
+
+        Raises:
+            ValueError: what protoc says.
+        """
+        with tempfile.TemporaryDirectory() as made:
+            for name, text in texts.items():
+                path = Path(made) / name
+                if not path.resolve().is_relative_to(Path(made).resolve()):
+                    msg = f"a schema's name leads out of its folder: {name}"
+                    raise ValueError(msg)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text)
+            out = Path(made) / "descriptors"
+            folders = [f"--proto_path={one}" for one in (folder, made, _well_known()) if one is not None]
+            done = subprocess.run(
+                [sys.executable, "-m", "grpc_tools.protoc", *folders, f"--descriptor_set_out={out}",
+                 "--include_imports", file],
+                capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            if done.returncode:
+                raise ValueError(done.stderr.replace(made, "")[:500].strip())
+            files = descriptor_pb2.FileDescriptorSet.FromString(out.read_bytes())
+        pool = descriptor_pool.DescriptorPool()
+        for one in files.file:
+            pool.Add(one)
+        return cls(pool, file)
+
+    def named(self, name: str | None) -> type[Message]:
+        """A message by its name, with or without its package; the file's first by default.
+
+        Raises:
+            ValueError: where there is none.
+        """
+        found = self.pool.FindFileByName(self.file)
+        messages: dict[str, Descriptor] = found.message_types_by_name
+        if name is None and messages:
+            return _class(next(iter(messages.values())))
+        short = (name or "").removeprefix(f"{found.package}.")
+        if short not in messages:
+            msg = f"{self.file} has no message {name or 'at all'}; it has {', '.join(messages) or 'none'}"
+            raise ValueError(msg)
+        return _class(messages[short])
+
+    def at(self, path: Sequence[int]) -> type[Message] | None:
+        """A message by its place among the file's, and among those within it."""
+        types: Sequence[Descriptor] = list(self.pool.FindFileByName(self.file).message_types_by_name.values())
+        found: Descriptor | None = None
+        for index in path:
+            if not 0 <= index < len(types):
+                return None
+            found = types[index]
+            types = found.nested_types
+        return None if found is None else _class(found)
+
+
+def _class(of: Descriptor) -> type[Message]:
+    found: type[Message] = message_factory.GetMessageClass(of)
+    return found
+
+
+class Decoder(base.Decoder):
+    """Decodes messages."""
+
+    def __init__(
+        self,
+        schema: pa.Schema,
+        infer: bool,
+        *,
+        registry: SchemaRegistry | None = None,
+        fixed: type[Message] | None = None,
+    ) -> None:
+        super().__init__(schema, infer)
+        self._registry, self._fixed = registry, fixed
+        self._compiled: dict[int, Compiled | str] = {}
+
+    def _parts(self, messages: Sequence[bytes | None], refused: dict[int, str]) -> Iterator[base.Part]:
+        if self._registry is not None:
+            for compiled, group in wire.groups(messages, refused, self._writer):
+                for kind, members in _by_message(compiled, group, refused):
+                    yield _read(members, kind, refused)
+        elif self._fixed is not None:
+            yield _read(base.present(messages, refused), self._fixed, refused)
+
+    def _writer(self, number: int) -> Compiled | str:
+        if number not in self._compiled:
+            assert self._registry is not None
+            self._compiled[number] = _compiled(number, self._registry.schema(number))
+        return self._compiled[number]
+
+
+def _by_message(compiled: Compiled, group: Group, refused: dict[int, str]) -> Iterator[tuple[type[Message], Group]]:
+    """A schema has many messages; each content begins with the place of its own."""
+    places: dict[tuple[int, ...], list[tuple[int, bytes]]] = {}
+    for index, content in zip(group.indexes, group.contents, strict=True):
+        try:
+            place, rest = _place(content)
+        except IndexError:
+            refused[int(index)] = "ends within the place of its message"
+            continue
+        places.setdefault(place, []).append((int(index), rest))
+    for place, members in places.items():
+        kind = compiled.at(place)
+        indexes = [index for index, _ in members]
+        if kind is None:
+            refused |= dict.fromkeys(indexes, f"its schema has no message at {list(place)}")
+        else:
+            yield kind, Group([rest for _, rest in members], base.numbers(indexes))
+
+
+def _read(group: Group, kind: type[Message], refused: dict[int, str]) -> base.Part:
+    found, kept = [], []
+    for index, content in zip(group.indexes, group.contents, strict=True):
+        try:
+            found.append(kind.FromString(content))
+            kept.append(int(index))
+        except DecodeError as error:
+            refused[int(index)] = f"not a Protobuf message {kind.DESCRIPTOR.full_name}: {error}"
+    return protarrow.messages_to_table(found, kind, _CONFIG), base.numbers(kept)
+
+
+def _compiled(number: int, schema: Schema | None) -> Compiled | str:
+    if schema is None:
+        return f"the registry has no schema {number}"
+    if schema.kind != "PROTOBUF":
+        return f"its schema {number} is not of Protobuf but {schema.kind}"
+    try:
+        return Compiled.of({**schema.references, _OWN: schema.text}, _OWN)
+    except ValueError as error:
+        return f"its schema {number} cannot be used: {error}"
+
+
+def _place(content: bytes) -> tuple[tuple[int, ...], bytes]:
+    """Confluent's message indexes: how many, and each, as zigzag numbers; a single zero is the first message."""
+    count, at = _number(content, 0)
+    if count == 0:
+        return (0,), content[at:]
+    place = []
+    for _ in range(count):
+        index, at = _number(content, at)
+        place.append(index)
+    return tuple(place), content[at:]
+
+
+def _number(content: bytes, at: int) -> tuple[int, int]:
+    raw = shift = 0
+    while True:
+        byte = content[at]
+        at += 1
+        raw |= (byte & 0x7F) << shift
+        shift += 7
+        if not byte & 0x80:
+            return (raw >> 1) ^ -(raw & 1), at
+
+
+def _well_known() -> Path:
+    """Google's own files, such as google/protobuf/timestamp.proto."""
+    import grpc_tools
+
+    return Path(str(grpc_tools.__file__)).parent / "_proto"

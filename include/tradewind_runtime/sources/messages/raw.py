@@ -1,0 +1,26 @@
+"""Contents as they are: one column, `value`, of bytes or of the type that the YAML gives the one column it names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+
+from tradewind_runtime.contract.sources import Source
+from tradewind_runtime.sources import Access
+from tradewind_runtime.sources.messages import base
+
+
+def decoder(source: Source, schema: pa.Schema, access: Access) -> Decoder:
+    """Its column is the first that is known, if any is."""
+    del access
+    return Decoder(schema, infer=source.columns is None)
+
+
+class Decoder(base.Decoder):
+    """Decodes nothing."""
+
+    def _parts(self, messages: Sequence[bytes | None], refused: dict[int, str]) -> Iterator[base.Part]:
+        group = base.present(messages, refused)
+        name = self.schema.names[0] if len(self.schema) else "value"
+        yield pa.table({name: pa.array(group.contents, pa.binary())}), group.indexes

@@ -1,0 +1,163 @@
+"""Avro records: what fastavro writes is read by both ways alike, and a broken one harms no other."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import UTC, date, datetime
+from typing import Any
+
+import fastavro
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tradewind_runtime.sources.messages.avro import Decoder, Written, _columns, _one, _together
+
+FIRST, LAST = datetime(1900, 1, 1), datetime(2200, 1, 1)  # noqa: DTZ001 - hypothesis adds the zone
+MOMENTS = st.datetimes(FIRST, LAST, timezones=st.just(UTC))
+WHOLE = MOMENTS.map(lambda moment: moment.replace(microsecond=0))
+#: Types in Avro, and their values.
+TYPES: dict[str, tuple[Any, st.SearchStrategy[Any]]] = {
+    "long": ("long", st.integers(-(2**63), 2**63 - 1)),
+    "int": ("int", st.integers(-(2**31), 2**31 - 1)),
+    "double": ("double", st.floats(allow_nan=False)),
+    "float": ("float", st.floats(width=32, allow_nan=False)),
+    "text": ("string", st.text()),
+    "bytes": ("bytes", st.binary()),
+    "flag": ("boolean", st.booleans()),
+    "maybe": (["null", "long"], st.none() | st.integers(-5, 5)),
+    "maybe_text": (["string", "null"], st.none() | st.text(max_size=3)),
+    "kind": ({"type": "enum", "name": "Kind", "symbols": ["A", "B"]}, st.sampled_from("AB")),
+    "fixed": ({"type": "fixed", "name": "Four", "size": 4}, st.binary(min_size=4, max_size=4)),
+    "day": ({"type": "int", "logicalType": "date"}, st.dates(date(1900, 1, 1), date(2200, 1, 1))),
+    "millis": ({"type": "long", "logicalType": "timestamp-millis"}, WHOLE),
+    "micros": ({"type": "long", "logicalType": "timestamp-micros"}, MOMENTS),
+    "money": (
+        {"type": "bytes", "logicalType": "decimal", "precision": 10, "scale": 2},
+        st.decimals(-1000, 1000, places=2),
+    ),
+    "uuid": ({"type": "string", "logicalType": "uuid"}, st.uuids().map(str)),
+}  # fmt: skip
+NESTED = {
+    "many": {"type": "array", "items": "string"},
+    "map": {"type": "map", "values": {"type": "map", "values": "long"}},
+    "within": {"type": "record", "name": "Within", "fields": [{"name": "a", "type": "int"}]},
+}
+NESTED_VALUES = {"many": ["x", "y"], "map": {"a": {"b": 1}}, "within": {"a": 3}}
+
+
+def schema(*fields: tuple[str, Any]) -> dict[str, Any]:
+    return {"type": "record", "name": "R", "namespace": "n", "fields": [{"name": n, "type": t} for n, t in fields]}
+
+
+def written(body: dict[str, Any], *rows: dict[str, Any]) -> list[bytes]:
+    parsed, found = fastavro.parse_schema(json.loads(json.dumps(body))), []
+    for row in rows:
+        out = io.BytesIO()
+        fastavro.schemaless_writer(out, parsed, row)
+        found.append(out.getvalue())
+    return found
+
+
+def decoder(body: dict[str, Any], columns: pa.Schema | None = None) -> Decoder:
+    return Decoder(columns or pa.schema([]), columns is None, fixed=Written.parse(json.dumps(body), {}))
+
+
+@st.composite
+def records(draw: st.DrawFn) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    names = draw(st.lists(st.sampled_from(sorted(TYPES)), min_size=1, unique=True))
+    rows = draw(st.lists(st.fixed_dictionaries({name: TYPES[name][1] for name in names}), min_size=1, max_size=20))
+    return schema(*((name, TYPES[name][0]) for name in names)), rows
+
+
+@settings(max_examples=60, deadline=None)
+@given(records())
+def test_what_was_written_is_read(made):
+    body, rows = made
+    found, kept, refused = decoder(body).decode(written(body, *rows))
+    assert refused == {}
+    assert kept.tolist() == list(range(len(rows)))
+    assert found.to_pylist() == rows
+
+
+@settings(max_examples=40, deadline=None)
+@given(records())
+def test_both_ways_read_the_same(made):
+    body, rows = made
+    contents, kind = written(body, *rows), Written.parse(json.dumps(body), {})
+    assert kind.quick
+    quick, slow = _together(contents, kind), _columns([_one(content, kind) for content in contents], kind)
+    assert quick.to_pylist() == slow.to_pylist()
+
+
+@settings(max_examples=60, deadline=None)
+@given(records(), st.data())
+def test_a_broken_record_harms_no_other(made, data):
+    body, rows = made
+    contents: list[bytes | None] = [*written(body, *rows)]
+    broken = data.draw(st.sets(st.integers(0, len(rows) - 1)))
+    for index in broken:
+        content = contents[index] or b""
+        how = data.draw(st.sampled_from(["short", "long", "gone"]))
+        contents[index] = {"short": content[:-1], "long": content + data.draw(st.binary(min_size=1)), "gone": None}[how]
+    found, kept, refused = decoder(body).decode(contents)
+    assert set(refused) == broken
+    whole = kept.tolist()
+    assert whole == [index for index in range(len(rows)) if index not in broken]
+    assert found.to_pylist() == [rows[index] for index in whole]
+
+
+def test_what_no_table_holds_is_left_out_and_told():
+    body = schema(("n", "long"), *NESTED.items())
+    reads = decoder(body)
+    found, _, refused = reads.decode(written(body, {"n": 1, **NESTED_VALUES}))
+    assert refused == {}
+    assert found.to_pylist() == [{"n": 1}]
+    assert reads.left_out == set(NESTED)
+
+
+LINK = {"type": "record", "name": "Link", "fields": [{"name": "next", "type": ["null", "Link"]}]}
+
+
+@pytest.mark.parametrize("kind", [["null", "string", "long"], ["null", LINK]], ids=["union", "recursive"])
+def test_a_schema_that_polars_cannot_read_is_read_one_by_one(kind):
+    body = schema(("n", "long"), ("odd", kind), ("when", TYPES["micros"][0]))
+    now = datetime(2013, 1, 1, 5, tzinfo=UTC)
+    rows = [{"n": n, "odd": None, "when": now} for n in range(3)]
+    first, second, third = written(body, *rows)
+    reads = decoder(body)
+    found, kept, refused = reads.decode([first, second[:-1], third + b"x"])
+    assert found.to_pylist() == [{"n": 0, "when": now}]
+    assert kept.tolist() == [0]
+    assert "1 bytes are left after it" in refused[2]
+    assert "not an Avro record" in refused[1]
+
+
+def test_columns_of_the_yaml_decide_and_what_does_not_fit_is_refused():
+    body = schema(("n", "long"), ("text", "string"))
+    columns = pa.schema([("n", pa.int32()), ("text", pa.int64()), ("more", pa.string())])
+    contents = written(body, {"n": 1, "text": "5"}, {"n": 2**40, "text": "6"}, {"n": 3, "text": "seven"})
+    found, kept, refused = decoder(body, columns).decode(contents)
+    assert found.to_pylist() == [{"n": 1, "text": 5, "more": None}]
+    assert kept.tolist() == [0]
+    assert "column n" in refused[1]
+    assert "column text: 'seven' is not of type long" in refused[2]
+
+
+@pytest.mark.parametrize("text", ["{", '"string"', '{"type": "record", "name": "R"}', '{"type": "enum", "name": "E"}'])
+def test_a_schema_that_is_none_of_a_record_is_told(text):
+    with pytest.raises(ValueError, match=r"\w"):
+        Written.parse(text, {})
+
+
+def test_references_are_found():
+    price = {"type": "record", "name": "n.Price", "fields": [{"name": "amount", "type": "long"}]}
+    body = schema(("n", "long"), ("price", "n.Price"), ("again", ["null", "n.Price"]))
+    kind = Written.parse(json.dumps(body), {"n.Price": json.dumps(price)})
+    parsed = fastavro.parse_schema(json.loads(json.dumps(body)), named_schemas={"n.Price": price})
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, parsed, {"n": 7, "price": {"amount": 5}, "again": {"amount": 6}})
+    assert _together([out.getvalue()], kind)["n"].to_pylist() == [7]
+    assert _columns([_one(out.getvalue(), kind)], kind)["n"].to_pylist() == [7]
