@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 
 from tradewind_runtime.contract.sources import Source
 from tradewind_runtime.sources import Access
 from tradewind_runtime.sources.messages import base
 from tradewind_runtime.sources.messages.base import UnreadableError
+
+MARK = "__tradewind_mark"
+ONE = "more than one line, or a quote that is not closed"
 
 
 def decoder(source: Source, schema: pa.Schema, access: Access) -> Decoder:
@@ -21,15 +26,17 @@ def decoder(source: Source, schema: pa.Schema, access: Access) -> Decoder:
 
 
 class Decoder(base.Decoder):
-    """Decodes one line a message."""
+    """Decodes one line a message; a mark behind each tells whether its last quote was closed."""
 
     def __init__(self, schema: pa.Schema, *, delimiter: str, nulls: Sequence[str]) -> None:
         super().__init__(schema)
+        names = [*schema.names, MARK]
+        self._end = f"{delimiter}{MARK}\n".encode()
         self._options = {
-            "read_options": pcsv.ReadOptions(column_names=schema.names, use_threads=False, block_size=1 << 30),
+            "read_options": pcsv.ReadOptions(column_names=names, use_threads=False, block_size=1 << 30),
             "parse_options": pcsv.ParseOptions(delimiter=delimiter, newlines_in_values=True, ignore_empty_lines=False),
             "convert_options": pcsv.ConvertOptions(
-                column_types={name: pa.string() for name in schema.names}, null_values=list(nulls),
+                column_types=dict.fromkeys(names, pa.string()), null_values=list(nulls),
                 strings_can_be_null=True, quoted_strings_can_be_null=False,
             ),
         }  # fmt: skip
@@ -38,15 +45,17 @@ class Decoder(base.Decoder):
         yield from base.halved(base.present(messages, refused), self._read, self._reason, refused)
 
     def _read(self, lines: list[bytes]) -> pa.Table:
-        blob = b"\n".join(line.rstrip(b"\r\n") for line in lines) + b"\n"
+        blob = b"".join(line.rstrip(b"\r\n") + self._end for line in lines)
         try:
             table = pcsv.read_csv(pa.BufferReader(blob), **self._options)
         except pa.ArrowInvalid as error:
             raise UnreadableError(str(error)) from error
-        if table.num_rows != len(lines):
-            raise UnreadableError("more or less than one line")
-        return table
+        if table.num_rows != len(lines) or not pc.all(pc.equal(table[MARK], MARK)).as_py():
+            raise UnreadableError(ONE)
+        return table.drop_columns([MARK])
 
     def _reason(self, line: bytes, error: UnreadableError) -> str:
-        del line
-        return f"not a line of {len(self.schema)} values: {str(error)[:200]}"
+        found = re.search(r"got (\d+)", str(error))  # with the mark
+        if found and b"\n" not in line.rstrip() and line.count(b'"') % 2 == 0:
+            return f"not a line of {len(self.schema)} values: it has {int(found[1]) - 1}"
+        return f"not a line of {len(self.schema)} values: {ONE if found else str(error)[:200]}"

@@ -5,17 +5,19 @@ A schema is a text, compiled by protoc when it is first met.
 
 from __future__ import annotations
 
+import operator
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import protarrow
 import pyarrow as pa
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
 from tradewind_runtime.contract.errors import StepError
@@ -25,7 +27,6 @@ from tradewind_runtime.sources.messages import base, wire
 from tradewind_runtime.sources.messages.base import Group
 from tradewind_runtime.sources.schema_registry import Schema, SchemaRegistry
 
-_CONFIG = protarrow.ProtarrowConfig(enum_type=pa.string())
 _OWN = "schema.proto"  # how a registry's text is called, which has no name
 
 
@@ -180,7 +181,49 @@ def _read(group: Group, kind: type[Message], refused: dict[int, str]) -> base.Pa
             kept.append(int(index))
         except DecodeError as error:
             refused[int(index)] = f"not a Protobuf message {kind.DESCRIPTOR.full_name}: {error}"
-    return protarrow.messages_to_table(found, kind, _CONFIG), base.numbers(kept)
+    return _columns(found, kind.DESCRIPTOR), base.numbers(kept)
+
+
+_TYPES = {
+    FieldDescriptor.CPPTYPE_INT32: pa.int32(), FieldDescriptor.CPPTYPE_INT64: pa.int64(),
+    FieldDescriptor.CPPTYPE_UINT32: pa.uint32(), FieldDescriptor.CPPTYPE_UINT64: pa.uint64(),
+    FieldDescriptor.CPPTYPE_DOUBLE: pa.float64(), FieldDescriptor.CPPTYPE_FLOAT: pa.float32(),
+    FieldDescriptor.CPPTYPE_BOOL: pa.bool_(), FieldDescriptor.CPPTYPE_ENUM: pa.string(),
+}  # fmt: skip
+_TIMESTAMP, _WRAPPERS = "google.protobuf.Timestamp", re.compile(r"google\.protobuf\.\w+Value")
+
+
+def _columns(found: Sequence[Any], of: Descriptor) -> pa.Table:
+    """Numbers, texts, bytes, names of an enum's values, times; of the others no more than their name."""
+    columns = {}
+    for one in of.fields:
+        kind, value = _field(one)
+        if kind is None:
+            columns[one.name] = pa.array([None] * len(found), pa.list_(pa.null()))
+        elif one.has_presence:
+            columns[one.name] = pa.array([value(m) if m.HasField(one.name) else None for m in found], kind)
+        else:
+            columns[one.name] = pa.array(map(value, found), kind)
+    return pa.table(columns)
+
+
+def _field(one: FieldDescriptor) -> tuple[pa.DataType | None, Callable[[Any], Any]]:
+    """Arrow's type of a field that a table can hold, and how its value is had of a message."""
+    get = operator.attrgetter(one.name)
+    if one.is_repeated:
+        return None, get
+    if (inner := one.message_type) is not None:
+        if inner.full_name == _TIMESTAMP:
+            return pa.timestamp("us", "UTC"), lambda m: get(m).seconds * 1_000_000 + get(m).nanos // 1000
+        if _WRAPPERS.fullmatch(inner.full_name) and "value" in inner.fields_by_name:
+            return _field(inner.fields_by_name["value"])[0], operator.attrgetter(f"{one.name}.value")
+        return None, get
+    if one.enum_type is not None:
+        names = {value.number: value.name for value in one.enum_type.values}
+        return pa.string(), lambda m: names.get(get(m), str(get(m)))
+    if one.cpp_type == FieldDescriptor.CPPTYPE_STRING:  # bytes too
+        return pa.binary() if one.type == FieldDescriptor.TYPE_BYTES else pa.string(), get
+    return _TYPES[one.cpp_type], get
 
 
 def _compiled(number: int, schema: Schema | None) -> Compiled | str:
