@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.cluster.policies import enforced, reached_by_a_step, ways_out
 from tests.helm import chart
 from tests.servers import buckets
 from tests.servers.kubernetes import parts
@@ -66,7 +65,6 @@ class Place:
     cluster: Cluster
     image: str
     lake: Lake
-    lake_port: int
 
     def start(self, request: StepRequest, attempt: int = 1) -> str:
         """Its pod, as Airflow would start it; the pod's name."""
@@ -106,19 +104,14 @@ class Place:
 
 @pytest.fixture(scope="module")
 def place(cluster: Cluster, steps: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """It goes with the tests; the cluster holds to the chart's policies."""
+    """It goes with the tests."""
     team = {
         "name": "companions", "namespace": NAMESPACE, "create": True,
         "pipelines": [{"name": "p", "companions": True}, {"name": "q"}],
     }  # fmt: skip
-    kinds = {"ServiceAccount", "Role", "RoleBinding", "NetworkPolicy"}
-    with (
-        start(S3.at(tmp_path_factory.mktemp("s3"), host=parts.MASTER)) as running,
-        cluster.lent(NAMESPACE),
-        enforced(cluster, tmp_path_factory.mktemp("policies"), NAMESPACE),
-    ):
-        given = {"teams": [team], "networkPolicy": ways_out(running.server.ports["s3"])}
-        made = chart.rendered("small", given, release=NAMESPACE)
+    made = chart.rendered("small", {"teams": [team]})
+    kinds = {"ServiceAccount", "Role", "RoleBinding"}
+    with start(S3.at(tmp_path_factory.mktemp("s3"), host=parts.MASTER)) as running, cluster.lent(NAMESPACE):
         cluster.apply(*(one for one in made if one["kind"] == "Namespace"))
         cluster.apply(*(d for d in made if d["kind"] in kinds and d["metadata"].get("namespace") == NAMESPACE))
         text = running.server.connections()[S3_ID]
@@ -126,8 +119,7 @@ def place(cluster: Cluster, steps: Image, tmp_path_factory: pytest.TempPathFacto
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "connections", "namespace": NAMESPACE}}
         cluster.apply(secret | {"stringData": {"s3": text}})
         os.environ[variable(S3_ID)] = text  # for what is done here
-        lake = Lake(LAKE, Connection.parse(S3_ID, text))
-        yield Place(cluster, steps.name, lake, running.server.ports["s3"])
+        yield Place(cluster, steps.name, Lake(LAKE, Connection.parse(S3_ID, text)))
         del os.environ[variable(S3_ID)]
 
 
@@ -158,10 +150,6 @@ def training(place: Place, features: DatasetRef, *, workers: int = 3, seed: int 
     distributed = {"workers": workers, "framework": "xgboost"} if workers > 1 else None
     train = {"params": params, "seed": seed} | ({"distributed": distributed} if distributed else {})
     return request(place, "train", features, "train", {"train": train})
-
-
-def test_its_policies_hold(place: Place) -> None:
-    assert reached_by_a_step(place.cluster, NAMESPACE, place.image, place.lake_port) == {"lake"}
 
 
 def test_three_pods_learn_what_one_process_does(place: Place, features: DatasetRef) -> None:

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.cluster import flights
-from tests.cluster.policies import reached_by_a_step
-from tests.cluster.spark import LOCAL, NAMESPACE, PODS, Place, opened
+from tests.cluster.spark import LOCAL, PODS, Place, opened
 from tests.restricted import assert_restricted
 from tests.servers.kubernetes.cluster import Cluster
 from tests.servers.kubernetes.images import Image
@@ -54,10 +53,6 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, str]:
 
 def slow() -> str:
     return SLOW.format(job=(flights.ROOT / flights.JOB).read_text().replace("from __future__ import annotations", ""))
-
-
-def test_its_policies_hold(place: Place) -> None:
-    assert reached_by_a_step(place.cluster, NAMESPACE, place.image, place.lake_port) == {"lake"}
 
 
 def test_one_pod_gives_the_rows_that_a_process_gives(place: Place, here: tuple[int, str]) -> None:
