@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import yaml
+from tests.cluster import spark
 from tests.e2e.house import ROOT, House, dev
 from tests.helm import chart
 from tests.servers import buckets
@@ -31,6 +32,7 @@ from tradewind_runtime.connections import Connection
 #: Those that have a service account.
 PIPELINES = ("flight-delays", "breast-cancer", "no-gpu", "no-image", "no-quota", "no-secret", "no-memory", "no-disk",
              "waits", "kills-a", "kills-b", "together", "own-server")  # fmt: skip
+MAY_START_PODS = {"together": {"companions": True}, "flight-delays": {"executors": True}}
 HEAVY = ("check", "transform")
 IN_PODS = ("ingest", "check", "transform", "train", "evaluate", "register", "score", "monitor")
 SMALL = {"cpu": 0.5, "memory": "1Gi"}
@@ -59,8 +61,14 @@ class ClusterHouse(House):
     def pods(self, **labels: str) -> list[dict[str, Any]]:
         """Of steps, now."""
         chosen = ",".join(f"tradewind.dev/{name}={value}" for name, value in labels.items())
-        named = ["--selector", chosen or "app.kubernetes.io/component=step"]
-        return list(self.cluster.get("pods", "--namespace", NAMESPACE, *named)["items"])
+        return self._pods(chosen or "app.kubernetes.io/component=step")
+
+    def executors(self) -> list[dict[str, Any]]:
+        """Spark's pods, now."""
+        return self._pods("app.kubernetes.io/component=executor")
+
+    def _pods(self, chosen: str) -> list[dict[str, Any]]:
+        return list(self.cluster.get("pods", "--namespace", NAMESPACE, "--selector", chosen)["items"])
 
 
 @contextmanager
@@ -105,7 +113,7 @@ def values(steps: Image, settings: dict[str, Any]) -> dict[str, Any]:
     return {
         "images": {"steps": {"repository": repository, "digest": digest}},
         "launchers": [{"name": LAUNCHER, "namespace": NAMESPACE}],
-        "pipelines": [{"name": name, "companions": name == "together"} for name in PIPELINES],
+        "pipelines": [{"name": name, **MAY_START_PODS.get(name, {})} for name in PIPELINES],
         "lake": {"uri": f"s3://{LAKE}/cluster", "connection": "s3_default"},
         "connections": {"s3_lake": ""}
         | {id: f"{SECRET}/{id}" for id in ("s3_default", "kafka_default", "mlflow_default")},
@@ -115,7 +123,7 @@ def values(steps: Image, settings: dict[str, Any]) -> dict[str, Any]:
         "serving": {"enabled": False},
         "profile": {
             "host": parts.MASTER,
-            "settings": {"threads": 1, "spark": {"master": "local[2]", "driver_memory": "1500m"}},
+            "settings": {"threads": 1, "spark": spark.PODS},
             "stack": ["airflow", "kafka", "s3", "mlflow", "serving", "slack"],
             "environments": {
                 "steps": {"python": sys.executable},

@@ -18,6 +18,7 @@ import httpx
 import numpy as np
 import xgboost
 import yaml
+from tests.cluster.policies import ways_out
 from tests.helm.chart import CHART
 from tests.servers import buckets
 from tests.servers.kubernetes import parts, programs
@@ -152,7 +153,6 @@ def beside(folder: Path, cluster: Cluster, images: dict[str, Image]) -> Iterator
 
 def values(images: dict[str, Image], s3: int) -> Values:
     """As a small platform team would give them: PostgreSQL for MLflow, a team with its own namespace, few ways out."""
-    here = [{"ipBlock": {"cidr": f"{parts.MASTER}/32"}}]
     small = {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}}
     return {
         "airflow": {"enabled": False},
@@ -172,9 +172,7 @@ def values(images: dict[str, Image], s3: int) -> Values:
         ],
         "serving": {"resources": small},
         "mlflow": {"resources": small, "postgresql": {"enabled": True}, "storage": {"size": "1Gi"}},
-        "networkPolicy": {
-            "egress": [{"to": here, "ports": [{"port": s3}]}], "apiServer": here, "dns": here,
-        },
+        "networkPolicy": ways_out(s3),
     }  # fmt: skip
 
 

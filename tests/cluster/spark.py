@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster import flights
+from tests.cluster.policies import enforced, ways_out
 from tests.helm import chart
 from tests.servers import buckets
 from tests.servers.kubernetes import parts
@@ -40,6 +41,7 @@ class Place:
     cluster: Cluster
     image: str
     lake: Lake
+    lake_port: int
     tables: flights.Tables
 
     def start(self, run: str, spark: dict[str, Any], job: str | None = None) -> tuple[StepRequest, str]:
@@ -89,21 +91,25 @@ class Place:
 
 @contextmanager
 def opened(folder: Path, cluster: Cluster, image: str) -> Iterator[Place]:
-    """Bring it up, and take it down again."""
-    with start(S3.at(folder, host=parts.MASTER)) as running, cluster.lent(NAMESPACE):
+    """Bring it up, on a cluster that holds to the chart's policies, and take it down again."""
+    with (
+        start(S3.at(folder / "s3", host=parts.MASTER)) as running,
+        cluster.lent(NAMESPACE),
+        enforced(cluster, folder / "policies", NAMESPACE),
+    ):
         server = running.server
         buckets.make(server, "lake")
         text = server.connections()["s3_default"]
         lake = Lake("s3://lake/a place", Connection.parse("s3_lake", text))
         cluster.apply(_namespace())
-        cluster.apply(*_rights(), _secret(text))
-        yield Place(cluster, image, lake, flights.fill(lake))
+        cluster.apply(*_rights(server.ports["s3"]), _secret(text))
+        yield Place(cluster, image, lake, server.ports["s3"], flights.fill(lake))
 
 
-def _rights() -> list[dict[str, Any]]:
-    """Of the chart, where a pipeline's Spark may start pods."""
+def _rights(s3: int) -> list[dict[str, Any]]:
+    """Of the chart, where a pipeline's Spark may start pods, and reach the lake."""
     team = {"name": "spark", "namespace": NAMESPACE, "pipelines": [{"name": flights.PIPELINE, "executors": True}]}
-    found = chart.rendered("small", {"teams": [team]})
+    found = chart.rendered("small", {"teams": [team], "networkPolicy": ways_out(s3)}, release=NAMESPACE)
     kinds = {"ServiceAccount", "Role", "RoleBinding", "NetworkPolicy"}
     return [one for one in found if one["kind"] in kinds and one["metadata"].get("namespace") == NAMESPACE]
 

@@ -14,18 +14,17 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.cluster import databases
 from tests.cluster import release as releases
+from tests.cluster.policies import STEP, enforced
 from tests.cluster.probes import Who, listening, pod, reached
 from tests.cluster.release import ENDPOINT, LABEL, NAME, NAMESPACE, TEAM, Release, question
 from tests.helm.chart import merged
-from tests.servers.kubernetes import extras, parts, programs
+from tests.servers.kubernetes import parts
 from tests.servers.kubernetes.cluster import Cluster
 from tests.servers.kubernetes.images import Image
 
-from tradewind.dev.running import start
-
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]  # the first has all images built
-STEP = {"app.kubernetes.io/managed-by": "tradewind", "app.kubernetes.io/component": "step"}
 COMPANION = 40000  # a port on which a step is asked by its companions
 
 
@@ -35,11 +34,7 @@ def release(cluster: Cluster, built: Callable[[str], Image]) -> Iterator[Release
     images = {name: built(name) for name in ("steps", "serving", "postgresql")}
     with tempfile.TemporaryDirectory(prefix="tw-chart-") as name:
         folder = Path(name)
-        policies = extras.Policies(
-            folder=folder / "policies", host=parts.MASTER, program=str(programs.program("policies")),
-            kubeconfig=cluster.kubeconfig, selector=LABEL,
-        )  # fmt: skip
-        with start(policies), releases.beside(folder, cluster, images) as found:
+        with enforced(cluster, folder / "policies", NAME), releases.beside(folder, cluster, images) as found:
             found.install()
             yield found
 
@@ -112,6 +107,22 @@ def test_mlflow_goes_over_to_sqlite_and_back(release: Release) -> None:
     assert logged(release, second) == second
     # Not by `helm rollback`, which refuses what is kept and was left out in between.
     release.upgrade(release.values)
+    assert logged(release, first) == first
+
+
+def test_mlflow_takes_a_database_that_is_there(release: Release) -> None:
+    """Elsewhere, and reached because `egress` names it."""
+    first = logged(release)
+    with databases.another(release) as (held, egress):
+        policy = release.values["networkPolicy"]
+        found = {"mlflow": {"database": held, "postgresql": {"enabled": False}}}
+        release.upgrade(merged(release.values, found | {"networkPolicy": {"egress": [*policy["egress"], egress]}}))
+        assert release.pods("mlflow-postgresql") == []
+        second = logged(release)
+        release.kubectl("rollout", "restart", f"deployment/{NAME}-mlflow")
+        release.kubectl("rollout", "status", f"deployment/{NAME}-mlflow", "--timeout=300s")
+        assert logged(release, second) == second
+        release.upgrade(release.values)
     assert logged(release, first) == first
 
 

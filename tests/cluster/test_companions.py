@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.cluster.policies import enforced, reached_by_a_step, ways_out
 from tests.helm import chart
 from tests.servers import buckets
 from tests.servers.kubernetes import parts
@@ -65,6 +66,7 @@ class Place:
     cluster: Cluster
     image: str
     lake: Lake
+    lake_port: int
 
     def start(self, request: StepRequest, attempt: int = 1) -> str:
         """Its pod, as Airflow would start it; the pod's name."""
@@ -104,14 +106,19 @@ class Place:
 
 @pytest.fixture(scope="module")
 def place(cluster: Cluster, steps: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """It goes with the tests."""
+    """It goes with the tests; the cluster holds to the chart's policies."""
     team = {
         "name": "companions", "namespace": NAMESPACE, "create": True,
         "pipelines": [{"name": "p", "companions": True}, {"name": "q"}],
     }  # fmt: skip
-    made = chart.rendered("small", {"teams": [team]})
-    kinds = {"ServiceAccount", "Role", "RoleBinding"}
-    with start(S3.at(tmp_path_factory.mktemp("s3"), host=parts.MASTER)) as running, cluster.lent(NAMESPACE):
+    kinds = {"ServiceAccount", "Role", "RoleBinding", "NetworkPolicy"}
+    with (
+        start(S3.at(tmp_path_factory.mktemp("s3"), host=parts.MASTER)) as running,
+        cluster.lent(NAMESPACE),
+        enforced(cluster, tmp_path_factory.mktemp("policies"), NAMESPACE),
+    ):
+        given = {"teams": [team], "networkPolicy": ways_out(running.server.ports["s3"])}
+        made = chart.rendered("small", given, release=NAMESPACE)
         cluster.apply(*(one for one in made if one["kind"] == "Namespace"))
         cluster.apply(*(d for d in made if d["kind"] in kinds and d["metadata"].get("namespace") == NAMESPACE))
         text = running.server.connections()[S3_ID]
@@ -119,7 +126,8 @@ def place(cluster: Cluster, steps: Image, tmp_path_factory: pytest.TempPathFacto
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "connections", "namespace": NAMESPACE}}
         cluster.apply(secret | {"stringData": {"s3": text}})
         os.environ[variable(S3_ID)] = text  # for what is done here
-        yield Place(cluster, steps.name, Lake(LAKE, Connection.parse(S3_ID, text)))
+        lake = Lake(LAKE, Connection.parse(S3_ID, text))
+        yield Place(cluster, steps.name, lake, running.server.ports["s3"])
         del os.environ[variable(S3_ID)]
 
 
@@ -150,6 +158,10 @@ def training(place: Place, features: DatasetRef, *, workers: int = 3, seed: int 
     distributed = {"workers": workers, "framework": "xgboost"} if workers > 1 else None
     train = {"params": params, "seed": seed} | ({"distributed": distributed} if distributed else {})
     return request(place, "train", features, "train", {"train": train})
+
+
+def test_its_policies_hold(place: Place) -> None:
+    assert reached_by_a_step(place.cluster, NAMESPACE, place.image, place.lake_port) == {"lake"}
 
 
 def test_three_pods_learn_what_one_process_does(place: Place, features: DatasetRef) -> None:
@@ -222,12 +234,25 @@ def test_cancelling_leaves_no_pod(place: Place, features: DatasetRef) -> None:
     print(f"nothing left after {place.nothing_left():.1f} s")
 
 
-def test_a_pipeline_that_did_not_ask_may_not(place: Place, features: DatasetRef) -> None:
+def test_a_pipeline_that_did_not_ask_has_no_way_to_kubernetes(place: Place, features: DatasetRef) -> None:
+    """As when Kubernetes itself is away: no one can know that a try later is in vain."""
     wanted = training(place, features, rounds=2).model_copy(update={"pipeline": "q"})
     place.ended(place.start(wanted))
     error = place.error(wanted)
-    print(error)
     assert error.problems[0].code == "TW589"
+    assert "Kubernetes cannot be reached at https://" in str(error)
+    assert "companions: true" in str(error)
+    assert error.retryable
+
+
+def test_one_without_the_right_is_told(place: Place, features: DatasetRef) -> None:
+    """The last of them: the right does not come back."""
+    place.cluster.kubectl("delete", "rolebinding", f"{NAMESPACE}-companions", "--namespace", NAMESPACE)
+    wanted = training(place, features, rounds=2)
+    place.ended(place.start(wanted))
+    error = place.error(wanted)
+    assert error.problems[0].code == "TW589"
+    assert "is forbidden" in str(error)
     assert "companions: true" in str(error)
     assert not error.retryable
 

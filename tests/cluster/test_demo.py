@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from tests.cluster.house import LAKE, ClusterHouse
 
@@ -58,6 +59,14 @@ def test_every_row_that_was_given_is_in_the_lake_once(demo: tuple[ClusterHouse, 
         assert sum(line.rows for line in found) == given.rows > 0, source
 
 
+def test_its_transform_had_executors(demo: tuple[ClusterHouse, Lake]) -> None:
+    """As Spark's own log of its events tells."""
+    _, lake = demo
+    logs = [lake.documents.get(path) for path in lake.documents.names("spark-events") if "/events_" in path]
+    events = b"".join(pa.input_stream(pa.py_buffer(log), compression="zstd").read() for log in logs if log)
+    assert events.count(b'"SparkListenerExecutorAdded"') >= 1
+
+
 def test_the_model_answers(demo: tuple[ClusterHouse, Lake]) -> None:
     house, lake = demo
     house.cluster.until(lambda: _rolled_out(house), "the rollout's end", seconds=240)
@@ -76,4 +85,4 @@ def _rolled_out(house: ClusterHouse) -> bool:
 
 def test_no_pod_is_left(demo: tuple[ClusterHouse, Lake]) -> None:
     house, _ = demo
-    house.cluster.until(lambda: not house.pods(), "the end of all pods")
+    house.cluster.until(lambda: not [*house.pods(), *house.executors()], "the end of all pods")

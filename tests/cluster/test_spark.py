@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 from tests.cluster import flights
-from tests.cluster.spark import LOCAL, PODS, Place, opened
+from tests.cluster.policies import reached_by_a_step
+from tests.cluster.spark import LOCAL, NAMESPACE, PODS, Place, opened
 from tests.restricted import assert_restricted
 from tests.servers.kubernetes.cluster import Cluster
 from tests.servers.kubernetes.images import Image
@@ -53,6 +54,10 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, str]:
 
 def slow() -> str:
     return SLOW.format(job=(flights.ROOT / flights.JOB).read_text().replace("from __future__ import annotations", ""))
+
+
+def test_its_policies_hold(place: Place) -> None:
+    assert reached_by_a_step(place.cluster, NAMESPACE, place.image, place.lake_port) == {"lake"}
 
 
 def test_one_pod_gives_the_rows_that_a_process_gives(place: Place, here: tuple[int, str]) -> None:
@@ -104,7 +109,7 @@ def test_a_driver_dies_and_its_next_try_does_it(place: Place, here: tuple[int, s
 
 
 def test_who_may_not_start_pods_is_told(place: Place) -> None:
-    place.kubectl("delete", "rolebinding", "ml-executors")
+    place.kubectl("delete", "rolebinding", f"{NAMESPACE}-executors")
     asked, name = place.start("refused", PODS)
     place.cluster.until(lambda: place.phase(name) == "Failed", "the step's end", seconds=300)
     reason = Exchange(asked, place.lake.documents).reason("ended")

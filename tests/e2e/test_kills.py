@@ -50,7 +50,8 @@ def test_the_scheduler_during_training(slow: House) -> None:
     with training(slow, "scheduler", 13) as chain:
         slow.kill("scheduler")
         psutil.wait_procs(chain[:1], timeout=20)
-    assert roll_out(slow, "scheduler") == "success"
+    with traffic(slow):  # or each of its stages waits for requests as long as it may
+        assert roll_out(slow, "scheduler") == "success"
     runs = [run["dag_run_id"] for run in slow.airflow.runs("slow")]
     versions = [slow.airflow.told("slow", run, "register").get("facts", {}).get("version") for run in runs]
     assert len(set(versions)) == len(runs)  # each registered one, once

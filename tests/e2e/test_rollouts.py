@@ -12,13 +12,19 @@ pytestmark = [pytest.mark.e2e, pytest.mark.server, pytest.mark.timeout(900)]
 @pytest.fixture(scope="module")
 def judged(slow: House) -> House:
     """The house with a version that is served, and a pipeline that judges the next one quickly and by its answers."""
+    quick = yaml(slow).replace("min_time: 20s", "min_time: 1s")
+    committed(slow, quick, "quick")
     assert slow.run("slow", "good", rounds=41, seconds=0)[0] == "success"
     with traffic(slow):
         assert roll_out(slow, "good") == "success"
-    strict = yaml(slow).replace("min_time: 20s", "min_time: 1s").replace("shift: 1}", "shift: 0.25}")
-    slow.write("slow.yaml", strict + "description: strict\n")
-    slow.until(lambda: (slow.dag("slow") or {}).get("description") == "strict", "the changed DAG")
+    committed(slow, quick.replace("shift: 1}", "shift: 0.25}"), "strict")
     return slow
+
+
+def committed(house: House, text: str, name: str) -> None:
+    """Change the pipeline, and tell the new one by its description."""
+    house.write("slow.yaml", text + f"description: {name}\n")
+    house.until(lambda: (house.dag("slow") or {}).get("description") == name, "the changed DAG")
 
 
 def test_a_canary_that_answers_differently_goes_back_by_itself(judged: House) -> None:
