@@ -71,12 +71,14 @@ def request(
 
 
 def _code(lake: Lake, text: str) -> CodeRef:
-    """User code that travels."""
+    """User code that travels: the job, and a module beside it, which Spark's workers must be able to import."""
+    files = {JOB: text, "spark_jobs/beside.py": ""}
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        entry = tarfile.TarInfo(JOB)
-        entry.size = len(text.encode())
-        archive.addfile(entry, io.BytesIO(text.encode()))
+        for path, content in files.items():
+            entry = tarfile.TarInfo(path)
+            entry.size = len(content.encode())
+            archive.addfile(entry, io.BytesIO(content.encode()))
     name = hashlib.sha256(buffer.getvalue()).hexdigest()
     lake.documents.create(f"code/{name}.tar.gz", buffer.getvalue())
     return CodeRef(archive=name, closure=hashlib.sha256(text.encode()).hexdigest())

@@ -21,7 +21,7 @@ def ways_out(*allowed: int) -> dict[str, Any]:
     """The chart's `networkPolicy`: names, Kubernetes, and these ports of the servers beside the cluster."""
     here = [{"ipBlock": {"cidr": f"{parts.MASTER}/32"}}]
     ports = [{"port": port} for port in allowed]
-    return {"egress": [{"to": here, "ports": ports}], "apiServer": here, "dns": here}
+    return {"enabled": True, "egress": [{"to": here, "ports": ports}], "apiServer": here, "dns": here}
 
 
 @contextmanager

@@ -234,12 +234,25 @@ def test_cancelling_leaves_no_pod(place: Place, features: DatasetRef) -> None:
     print(f"nothing left after {place.nothing_left():.1f} s")
 
 
-def test_a_pipeline_that_did_not_ask_may_not(place: Place, features: DatasetRef) -> None:
+def test_a_pipeline_that_did_not_ask_has_no_way_to_kubernetes(place: Place, features: DatasetRef) -> None:
+    """As when Kubernetes itself is away: no one can know that a try later is in vain."""
     wanted = training(place, features, rounds=2).model_copy(update={"pipeline": "q"})
     place.ended(place.start(wanted))
     error = place.error(wanted)
-    print(error)
     assert error.problems[0].code == "TW589"
+    assert "Kubernetes cannot be reached at https://" in str(error)
+    assert "companions: true" in str(error)
+    assert error.retryable
+
+
+def test_one_without_the_right_is_told(place: Place, features: DatasetRef) -> None:
+    """The last of them: the right does not come back."""
+    place.cluster.kubectl("delete", "rolebinding", f"{NAMESPACE}-companions", "--namespace", NAMESPACE)
+    wanted = training(place, features, rounds=2)
+    place.ended(place.start(wanted))
+    error = place.error(wanted)
+    assert error.problems[0].code == "TW589"
+    assert "is forbidden" in str(error)
     assert "companions: true" in str(error)
     assert not error.retryable
 

@@ -12,6 +12,7 @@ from tests.servers.kubernetes import programs
 from tests.servers.kubernetes.cluster import Cluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+NAMESPACE = "kinds"
 STRICTLY = ("--server-side", "--dry-run=server", "--validate=strict")
 #: A Go module → the files of it that have kinds which the chart may ask for.
 KINDS = {
@@ -44,7 +45,7 @@ def operators(cluster: Cluster) -> Iterator[None]:
 @pytest.mark.usefixtures("operators")
 @pytest.mark.parametrize("user", USERS)
 def test_each_object_is_taken(cluster: Cluster, user: str) -> None:
-    documents = rendered(user)
+    documents = rendered(user, namespace=NAMESPACE)
     places = {one["metadata"]["namespace"] for one in documents if "namespace" in one["metadata"]}
     with ExitStack() as stack:
         for place in sorted(places):

@@ -131,7 +131,7 @@ def _known(place: Place, quota: str) -> bool:
 def test_a_replica_comes_with_the_load_and_goes_after_it(place: Place) -> None:
     """By Kubernetes' own autoscaler and what metrics-server tells it."""
     wanted = place.wanted("scales", replicas={"min": 1, "max": 2, "cpu": 60})
-    digest, _ = place.models.train(1)
+    digest, _ = place.models.train(3)
     list(apply(wanted))
     moves.promote(place.models.documents, wanted.endpoint, digest, expected=0, version="1", **WHO)
     assert place.came(wanted, ready=True) == {"up": 1, "why": ""}

@@ -109,7 +109,7 @@ def test_a_driver_dies_and_its_next_try_does_it(place: Place, here: tuple[int, s
 
 
 def test_who_may_not_start_pods_is_told(place: Place) -> None:
-    place.kubectl("delete", "rolebinding", "ml-executors")
+    place.kubectl("delete", "rolebinding", f"{NAMESPACE}-executors")
     asked, name = place.start("refused", PODS)
     place.cluster.until(lambda: place.phase(name) == "Failed", "the step's end", seconds=300)
     reason = Exchange(asked, place.lake.documents).reason("ended")

@@ -41,17 +41,24 @@ def values(user: str) -> Document:
     return found
 
 
-def rendered(user: str, more: Document | None = None, release: str = RELEASE) -> list[Document]:
+def rendered(
+    user: str, more: Document | None = None, *, release: str = RELEASE, namespace: str = NAMESPACE
+) -> list[Document]:
     """Kubernetes' objects."""
     return [
-        document for text in texts(user, more, release).values() for document in yaml.safe_load_all(text) if document
+        document
+        for text in texts(user, more, release, namespace).values()
+        for document in yaml.safe_load_all(text)
+        if document
     ]
 
 
-def texts(user: str, more: Document | None = None, release: str = RELEASE) -> dict[str, str]:
+def texts(
+    user: str, more: Document | None = None, release: str = RELEASE, namespace: str = NAMESPACE
+) -> dict[str, str]:
     """Template → what it renders; without the notes."""
     with helm_python.Chart.load(CHART) as chart:
-        found = chart.render(merged(values(user), more or {}), name=release, namespace=NAMESPACE)
+        found = chart.render(merged(values(user), more or {}), name=release, namespace=namespace)
     return {name: text for name, text in found.items() if name.endswith(".yaml")}
 
 

@@ -227,14 +227,20 @@ def _waiting(pod: dict[str, Any]) -> str:
 
 
 def _refused(error: httpx.HTTPError) -> StepError:
-    said, final = str(error) or type(error).__name__, False
     if isinstance(error, httpx.HTTPStatusError):
-        code = error.response.status_code
-        said = error.response.json().get("message", said) if "json" in error.response.headers["content-type"] else said
-        final = code in (httpx.codes.FORBIDDEN, httpx.codes.UNPROCESSABLE_ENTITY, httpx.codes.UNAUTHORIZED)
+        answer = error.response
+        said = answer.json().get("message", str(error)) if "json" in answer.headers["content-type"] else str(error)
+        final = answer.status_code in (
+            httpx.codes.FORBIDDEN,
+            httpx.codes.UNPROCESSABLE_ENTITY,
+            httpx.codes.UNAUTHORIZED,
+        )
         final = final and "exceeded quota" not in said
+    else:
+        said, final = f"Kubernetes cannot be reached at {_address()}: {str(error) or type(error).__name__}", False
     return StepError(
         "TW589", "the step may not start its companions", retryable=not final, got=said,
-        fix="`companions: true` for this pipeline in the chart's values gives its service account the right",
+        fix="`companions: true` for this pipeline in the chart's values gives its service account the right, and its "
+        "pods the way to Kubernetes where a network policy is between them",
         docs="guides/cluster.md",
     )  # fmt: skip

@@ -19,7 +19,7 @@ from tradewind_runtime.documents import Documents
 from tradewind_runtime.launchers.exchange import Exchange, arguments
 
 FINAL = 4
-LOOK = 0.2  # seconds; only where something outlives the step
+LOOK = 0.2  # seconds between two looks whether the step has ended, where it prints nothing
 GRACE = 3.0  # seconds between SIGTERM and SIGKILL; Airflow itself waits about 5
 
 

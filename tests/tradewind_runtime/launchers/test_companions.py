@@ -215,6 +215,16 @@ def test_a_refusal_says_what_gives_the_right(code, said, retryable):
     assert caught.value.retryable is retryable
 
 
+def test_where_there_is_no_way_to_kubernetes_its_address_is_told(monkeypatch):
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    away = httpx.ConnectError("[Errno 111] Connection refused")
+    said = r"TW589(.|\n)*cannot be reached at https://10.96.0.1:443: (.|\n)*refused(.|\n)*network policy"
+    with pytest.raises(StepError, match=said) as caught:
+        JobCompanions(Answers(away), "tw", "h").start([], 2)
+    assert caught.value.retryable
+
+
 def test_whoever_was_never_started_is_stopped_quickly():
     began = time.monotonic()
     there = JobCompanions(Answers(httpx.ConnectError("no")), "tw", "h")

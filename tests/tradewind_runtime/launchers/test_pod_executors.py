@@ -68,7 +68,9 @@ def test_an_executor_is_its_driver_without_secrets_token_and_claims() -> None:
     assert container["command"] == ["python", "-m", "tradewind_runtime.spark_executor"]
 
 
-def test_its_disk_is_sparks() -> None:
+def test_its_disk_is_sparks_and_where_it_works() -> None:
+    """All else is read-only, and user code is put where it works."""
+    assert executor()["spec"]["containers"][0]["workingDir"] == "/scratch"
     mounts = {one["name"]: one["mountPath"] for one in executor()["spec"]["containers"][0]["volumeMounts"]}
     assert mounts == {"tmp": "/tmp", "spark-local-dir-1": "/scratch"}
 

@@ -39,6 +39,7 @@ def template(request: StepRequest, settings: PodSettings, spec: dict[str, Any]) 
         "name": CONTAINER,
         "command": ["python", "-m", "tradewind_runtime.spark_executor"],
         "args": [],
+        "workingDir": SCRATCH,  # where it puts the files that its driver adds, as the user's code
         "env": [one for one in container["env"] if "value" in one],
         "resources": {},
         "volumeMounts": [_disk(one) for one in container["volumeMounts"] if one["name"] in kept],
