@@ -72,7 +72,7 @@ class SchemaRegistry(Server):
 
     def command(self) -> list[str]:
         options = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
-        return [str(JAVA), *options, f"-Dquarkus.config.locations={self._settings}", "-jar", str(program())]
+        return [str(JAVA), *options, f"-Dquarkus.config.locations={self._settings.as_uri()}", "-jar", str(program())]
 
     def healthy(self) -> bool:
         """It knows its user."""
@@ -83,8 +83,8 @@ class SchemaRegistry(Server):
 
     def connections(self) -> dict[str, str]:
         text = {
-            "conn_type": "http", "host": "http://" + self.host, "port": self.ports["http"], "login": USER,
-            "password": PASSWORD, "extra": {"path": "/apis/ccompat/v7"},
+            "conn_type": "http", "login": USER, "password": PASSWORD,
+            "extra": {"uri": f"{self.address}/apis/ccompat/v7"},
         }  # fmt: skip
         return {"schemas": json.dumps(text)}
 
@@ -92,7 +92,9 @@ class SchemaRegistry(Server):
         """A schema's number; references are its names of other subjects' first versions."""
         others = [{"name": name, "subject": other, "version": 1} for name, other in (references or {}).items()]
         body = {"schema": text, "schemaType": kind, "references": others}
-        return int(self._ask("POST", f"/subjects/{subject}/versions", body).raise_for_status().json()["id"])
+        answer = self._ask("POST", f"/subjects/{subject}/versions", body)
+        assert answer.is_success, answer.text
+        return int(answer.json()["id"])
 
     def _ask(self, method: str, path: str, body: object = None) -> httpx.Response:
         url = f"{self.address}/apis/ccompat/v7{path}"

@@ -11,7 +11,7 @@ from typing import Any
 
 from tradewind_runtime.contract.pins import IngestConfig
 from tradewind_runtime.contract.refs import Window
-from tradewind_runtime.contract.request import StepRequest, StepResult
+from tradewind_runtime.contract.request import CodeRef, StepRequest, StepResult
 from tradewind_runtime.contract.sources import Source
 from tradewind_runtime.documents import Documents
 from tradewind_runtime.execute import execute
@@ -29,6 +29,7 @@ def ingest_request(
     connection: str | None = None,
     project: str | None = None,
     chunk: int | None = None,
+    code: CodeRef | None = None,
 ) -> StepRequest:
     return StepRequest(
         step="ingest",
@@ -41,7 +42,8 @@ def ingest_request(
         config=IngestConfig(name="flights", source=source).model_dump(mode="json"),
         pins={"end": end},
         settings={name: value for name, value in (("project", project), ("chunk_rows", chunk)) if value},
-        connections={"source": connection} if connection else {},
+        connections=source.connections if connection else {},
+        code=code,
     )
 
 

@@ -20,7 +20,9 @@ Columns = Annotated[dict[Name, ColumnType], Field(min_length=1)]
 MessageFormat = Literal["json", "avro", "protobuf", "csv", "raw"]
 #: What a message has besides its value.
 KeptPart = Literal["key", "headers", "timestamp", "partition", "offset"]
-SchemaFile = Annotated[str, Field(pattern=r"^[A-Za-z0-9_./-]+\.(avsc|proto)$")]
+#: Below include/schemas.
+SCHEMA_FILE = r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*\.(avsc|proto)$"
+_SUFFIXES = {"avro": ".avsc", "protobuf": ".proto"}
 
 
 class KafkaSource(Frozen):
@@ -32,8 +34,10 @@ class KafkaSource(Frozen):
     registry: ConnectionId | None = Field(
         None, description="Avro, protobuf: the connection of the Schema Registry whose numbers the messages bear."
     )
-    schema_file: SchemaFile | None = Field(
-        None, description="Avro, protobuf without a registry: the schema of all messages, a file of include/schemas."
+    schema_file: str | None = Field(
+        None,
+        pattern=SCHEMA_FILE,
+        description="Avro, protobuf without a registry: the schema of all messages, a file of include/schemas.",
     )
     message: str | None = Field(
         None,
@@ -58,6 +62,9 @@ class KafkaSource(Frozen):
         if self.format in ("avro", "protobuf"):
             if len(given) != 1:
                 msg = f"{self.format} needs the writers' schema: either registry or schema_file"
+                raise ValueError(msg)
+            if self.schema_file and not self.schema_file.endswith(_SUFFIXES[self.format]):
+                msg = f"a schema of {self.format} is a file that ends in {_SUFFIXES[self.format]}"
                 raise ValueError(msg)
         elif given:
             msg = f"a message of {self.format} has no schema: leave out {given[0]}"
@@ -140,6 +147,13 @@ class Source(Frozen):
     def connection(self) -> str | None:
         """The connection it needs, if any."""
         return getattr(getattr(self, self.kind), "connection", None)
+
+    @property
+    def connections(self) -> dict[str, str]:
+        """All that reading it needs: use → connection."""
+        registry = self.kafka.registry if self.kafka else None
+        named = {"source": self.connection, "schemas": registry}
+        return {use: one for use, one in named.items() if one}
 
 
 #: Each has a module of the same name in tradewind_runtime.sources.

@@ -6,6 +6,7 @@ import ast
 import gzip
 import hashlib
 import io
+import re
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,10 @@ from pathlib import Path
 
 from tradewind_runtime.contract.base import digest
 
-ROOTS = ("include/models", "spark_jobs")
+ROOTS = ("include/models", "spark_jobs", "include/schemas")
+
+#: What a Protobuf schema takes in.
+_IMPORT = re.compile(rb'^\s*import\s+(?:public\s+|weak\s+)?"([^"]+)"', re.MULTILINE)
 
 #: 2 January 1980: one time for every file, and not before what a zip of them can hold in any time zone.
 ZIP_EPOCH = 315_619_200
@@ -22,7 +26,7 @@ ZIP_EPOCH = 315_619_200
 
 @dataclass(frozen=True)
 class UserCode:
-    """`include/models` and `spark_jobs` of one version of the project."""
+    """`include/models`, `spark_jobs` and `include/schemas` of one version of the project."""
 
     files: Mapping[str, bytes] = field(repr=False)  # path in the project → content, all read at one time
 
@@ -60,7 +64,8 @@ class UserCode:
         """The digest of a file and of all user files that it imports, directly or not.
 
         Args:
-            entry: a path in the project, such as spark_jobs/flight_features.py, or MODULE:FUNCTION of include/models.
+            entry: a path in the project, such as spark_jobs/flight_features.py or include/schemas/flights.avsc, or
+                MODULE:FUNCTION of include/models.
 
         Raises:
             FileNotFoundError: where there is no such file.
@@ -79,6 +84,9 @@ class UserCode:
         return digest(seen)
 
     def _imports(self, name: str) -> Iterator[str]:
+        if name.startswith(ROOTS[2]):
+            yield from (f"{ROOTS[2]}/{one.decode()}" for one in _IMPORT.findall(self.files[name]))
+            return
         top = next(root for root in ROOTS if name.startswith(root))
         here = Path(name).parent.as_posix()
         try:

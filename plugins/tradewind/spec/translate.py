@@ -15,6 +15,7 @@ from tradewind.spec.places import Place, find, shown
 from tradewind.spec.schedule import ASSET
 from tradewind.spec.shape import keys_at, models_at
 from tradewind_runtime.contract.resources import HELD, IMAGE, LABEL_KEY, LABEL_VALUE, MIG, OBJECT, SIZE
+from tradewind_runtime.contract.sources import SCHEMA_FILE
 
 _TYPES = {
     "string_type": "a text",
@@ -49,6 +50,8 @@ _PATTERNS = {
     r"^[A-Za-z0-9._-]+$": "letters, digits, ., _ and -",
     r"^[a-z_][a-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$": "MODULE:FUNCTION of include/models, such as flight_delays:train",
     r"^spark_jobs/[A-Za-z0-9_/]+\.py$": "a file of spark_jobs/, such as spark_jobs/flight_features.py",
+    SCHEMA_FILE: "a file of include/schemas, such as flights.avsc or flights.proto",
+    r"^[A-Za-z_][A-Za-z0-9_.]*$": "a message of the schema, with or without its package",
     r"^expect_[a-z0-9_]+$": "an expectation of Great Expectations, such as expect_column_values_to_not_be_null",
     SIZE: "an amount such as 512Mi or 4Gi",
     MIG: "a part of a GPU as NVIDIA names it, such as 1g.10gb",

@@ -11,6 +11,7 @@ from tradewind.spec.places import Place
 
 MODELS = "include/models"
 JOBS = "spark_jobs"
+SCHEMAS = "include/schemas"
 
 
 def function_problem(root: Path, reference: str, place: Place) -> Iterator[Problem]:
@@ -48,8 +49,24 @@ def job_problem(root: Path, job: str, place: Place) -> Iterator[Problem]:
     yield from _defines(file, root, "transform", place)
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(one for one in folder.rglob("*.py") if "__pycache__" not in one.parts and one.name != "__init__.py")
+def schema_problem(root: Path, file: str, place: Place) -> Iterator[Problem]:
+    """What is wrong with a file of include/schemas; its content is judged by the step."""
+    if not (root / SCHEMAS / file).is_file():
+        folder = root / SCHEMAS
+        known = [one.relative_to(folder).as_posix() for kind in ("avsc", "proto") for one in _files(folder, kind)]
+        yield place.problem(
+            "TW140",
+            f"there is no {SCHEMAS}/{file}",
+            got=file,
+            expected=", ".join(known[:10]) or f"a file in {SCHEMAS}/",
+            suggestion=nearest(file, known),
+        )
+
+
+def _files(folder: Path, kind: str = "py") -> list[Path]:
+    return sorted(
+        one for one in folder.rglob(f"*.{kind}") if "__pycache__" not in one.parts and one.name != "__init__.py"
+    )
 
 
 def _defines(file: Path, root: Path, function: str, place: Place, prefix: str = "") -> Iterator[Problem]:

@@ -77,3 +77,19 @@ def test_an_edit_elsewhere_retrains_nothing(project: Path) -> None:
 def test_a_file_that_does_not_parse_still_has_a_closure(project: Path) -> None:
     (project / "include" / "models" / "flights.py").write_text("def (:\n")
     assert UserCode.of(project).closure("flights:train")
+
+
+@pytest.mark.parametrize(
+    ("edited", "changes"), [("flights.proto", True), ("shared/places.proto", True), ("a.avsc", False)]
+)
+def test_a_schema_takes_in_those_that_it_imports(project: Path, edited: str, changes: bool) -> None:
+    schemas = project / "include" / "schemas"
+    (schemas / "shared").mkdir(parents=True)
+    (schemas / "flights.proto").write_text(
+        'syntax = "proto3";\nimport public "shared/places.proto";\nimport "google/protobuf/timestamp.proto";\n'
+    )
+    (schemas / "shared/places.proto").write_text('syntax = "proto3";\n')
+    (schemas / "a.avsc").write_text("{}")
+    before = UserCode.of(project).closure("include/schemas/flights.proto")
+    (schemas / edited).write_text((schemas / edited).read_text() + "\n")
+    assert (UserCode.of(project).closure("include/schemas/flights.proto") != before) == changes

@@ -16,6 +16,7 @@ FILES = sorted(WRONG.glob("*.yaml"))
 USER_CODE = {
     "include/models/model.py": "def train(ctx):\n    return ctx\n",
     "include/models/broken.py": "def train(ctx:\n",
+    "include/schemas/flights.avsc": "{}",
     "spark_jobs/features.py": "def transform(spark, tables, context):\n    return tables\n",
     "spark_jobs/no_transform.py": "def features(spark, tables, context):\n    return tables\n",
 }

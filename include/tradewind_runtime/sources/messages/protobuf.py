@@ -5,19 +5,22 @@ A schema is a text, compiled by protoc when it is first met.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import operator
 import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from google.protobuf.message import DecodeError, Message
 
 from tradewind_runtime.contract.errors import StepError
@@ -28,6 +31,7 @@ from tradewind_runtime.sources.messages.base import Group
 from tradewind_runtime.sources.schema_registry import Schema, SchemaRegistry
 
 _OWN = "schema.proto"  # how a registry's text is called, which has no name
+_NOISE = re.compile(r"WARNING: All log messages|[WI]\d{4} ")  # of the compiler's own log
 
 
 def decoder(source: Source, schema: pa.Schema, access: Access) -> Decoder:
@@ -76,19 +80,23 @@ class Compiled:
                     raise ValueError(msg)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text)
-            out = Path(made) / "descriptors"
-            folders = [f"--proto_path={one}" for one in (folder, made, _well_known()) if one is not None]
-            done = subprocess.run(
-                [sys.executable, "-m", "grpc_tools.protoc", *folders, f"--descriptor_set_out={out}",
-                 "--include_imports", file],
-                capture_output=True, text=True, check=False,
-            )  # fmt: skip
-            if done.returncode:
-                raise ValueError(done.stderr.replace(made, "")[:500].strip())
-            files = descriptor_pb2.FileDescriptorSet.FromString(out.read_bytes())
+            folders = [Path(made)] if folder is None else [folder, Path(made)]
+            return cls.made(_protoc(folders, [file]), file)
+
+    @classmethod
+    def made(cls, files: Iterable[FileDescriptorProto], file: str) -> Compiled:
+        """Of descriptors, each after those that it imports.
+
+        Raises:
+            ValueError: where they do not fit each other.
+        """
         pool = descriptor_pool.DescriptorPool()
-        for one in files.file:
-            pool.Add(one)
+        try:
+            for one in files:
+                pool.Add(one)
+            pool.FindFileByName(file)
+        except (TypeError, KeyError) as error:
+            raise ValueError(str(error)[:500]) from error
         return cls(pool, file)
 
     def named(self, name: str | None) -> type[Message]:
@@ -231,10 +239,49 @@ def _compiled(number: int, schema: Schema | None) -> Compiled | str:
         return f"the registry has no schema {number}"
     if schema.kind != "PROTOBUF":
         return f"its schema {number} is not of Protobuf but {schema.kind}"
+    texts = {**schema.references, _OWN: schema.text}
     try:
-        return Compiled.of({**schema.references, _OWN: schema.text}, _OWN)
+        written = [one for text in texts.values() if (one := _descriptor(text)) is not None]
+        if len(written) < len(texts):
+            return Compiled.of(texts, _OWN)
+        return Compiled.made([*_imported(written), *written], written[-1].name)
     except ValueError as error:
         return f"its schema {number} cannot be used: {error}"
+
+
+def _descriptor(text: str) -> FileDescriptorProto | None:
+    """What some languages' serializers register in place of a schema's text: its descriptor, as base64."""
+    try:
+        return FileDescriptorProto.FromString(base64.b64decode(text, validate=True))
+    except (binascii.Error, DecodeError):
+        return None
+
+
+def _imported(files: Sequence[FileDescriptorProto]) -> Sequence[FileDescriptorProto]:
+    """Of Google's own files those that they import, each after those that it imports."""
+    named = {name for one in files for name in one.dependency if name.startswith("google/protobuf/")}
+    return _protoc([], sorted(named)) if named else []
+
+
+def _protoc(folders: Sequence[Path], files: Sequence[str]) -> Sequence[FileDescriptorProto]:
+    """The descriptors of files of these folders, or of Google's own, each after those that it imports.
+
+    Raises:
+        ValueError: what the compiler says.
+    """
+    with tempfile.TemporaryDirectory() as made:
+        out = Path(made) / "descriptors"
+        done = subprocess.run(
+            [sys.executable, "-m", "grpc_tools.protoc", *(f"--proto_path={one}" for one in (*folders, _well_known())),
+             f"--descriptor_set_out={out}", "--include_imports", *files],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            said = done.stderr
+            for folder in folders:
+                said = said.replace(f"{folder}/", "")
+            raise ValueError("; ".join(line for line in said.splitlines() if not _NOISE.match(line))[:500])
+        return list(FileDescriptorSet.FromString(out.read_bytes()).file)
 
 
 def _place(content: bytes) -> tuple[tuple[int, ...], bytes]:

@@ -52,7 +52,8 @@ def _table(builder: StepBuilder, name: str, source: Source) -> Iterator[PlanStep
         upstream=("pin",),
         pins={"end": f"sources.{name}"},
         windowed=windowed,
-        connections={"source": source.connection} if source.connection else {},
+        connections=source.connections,
+        entry=f"include/schemas/{source.kafka.schema_file}" if source.kafka and source.kafka.schema_file else None,
     )
     yield builder.step(
         "check",

@@ -10,7 +10,7 @@ from tradewind.spec.nodes import scalars
 from tradewind.spec.places import Place
 from tradewind.spec.rules.view import View, rule
 from tradewind.spec.schedule import checked_cron
-from tradewind.spec.usercode import function_problem, job_problem
+from tradewind.spec.usercode import function_problem, job_problem, schema_problem
 
 #: What stands in braces in a text, such as {params.max_rounds}.
 _WORD = re.compile(r"\{([A-Za-z_]+)\.([A-Za-z0-9_.-]+)\}")
@@ -129,7 +129,7 @@ def defaults_of_params(view: View) -> Iterator[Problem]:
 
 @rule
 def user_code(view: View) -> Iterator[Problem]:
-    """Functions and jobs are there. Their files are read, never imported."""
+    """Functions, jobs and schemas are there. Their files are read, never imported."""
     if view.root is None:
         return
     draft = view.draft
@@ -145,3 +145,8 @@ def user_code(view: View) -> Iterator[Problem]:
             yield from function_problem(view.root, function, view.at(*path))
     if draft.transform and draft.transform.spark:
         yield from job_problem(view.root, draft.transform.spark.job, view.at("transform", "spark", "job"))
+    for name, source in draft.sources.items():
+        if source.kafka and source.kafka.schema_file:
+            yield from schema_problem(
+                view.root, source.kafka.schema_file, view.at("sources", name, "kafka", "schema_file")
+            )
