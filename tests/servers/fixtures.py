@@ -48,6 +48,7 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def schema_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator["SchemaRegistry"]:  # noqa: F821, UP037
     """A Schema Registry: `register`, and its `connections()`."""
     from tests.servers.schema_registry import SchemaRegistry
+
     from tradewind.dev.running import start
 
     with start(SchemaRegistry.at(tmp_path_factory.mktemp("schema registry"))) as running:
