@@ -18,6 +18,8 @@ Columns = Annotated[dict[Name, ColumnType], Field(min_length=1)]
 
 #: Each has a module of the same name in tradewind_runtime.sources.messages.
 MessageFormat = Literal["json", "avro", "protobuf", "csv", "raw"]
+#: What becomes of a column that the table has not.
+NewColumns = Literal["add", "ignore", "quarantine", "strict"]
 #: What a message has besides its value.
 KeptPart = Literal["key", "headers", "timestamp", "partition", "offset"]
 #: Below include/schemas.
@@ -112,6 +114,11 @@ class Source(Frozen):
     columns: Columns | None = Field(
         None, description="Names and types of the columns; inferred from the first rows if not given."
     )
+    new_columns: NewColumns | None = Field(
+        None,
+        description="What becomes of a column that the table has not: add it, ignore it, put its rows into quarantine, "
+        "or stop the run (strict). By default ignore with `columns:`, else add.",
+    )
     time: Name | None = Field(None, description="The column of event time.")
     max_bad: float = Field(
         0.05, ge=0, description="Stop when more rows cannot be read: a share if below 1, else a count."
@@ -137,6 +144,11 @@ class Source(Frozen):
             msg = f"a raw message is one column; got {', '.join(own)}"
             raise ValueError(msg)
         return self
+
+    @property
+    def on_new_columns(self) -> NewColumns:
+        """The policy that holds."""
+        return self.new_columns or ("add" if self.columns is None else "ignore")
 
     @property
     def kind(self) -> str:

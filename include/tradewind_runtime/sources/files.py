@@ -19,8 +19,9 @@ from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import Source
 from tradewind_runtime.lake import Table
 from tradewind_runtime.quarantine import Bad
-from tradewind_runtime.sources.columns import PROVENANCE, RESERVED, TIMESTAMP, conform, known, plain
+from tradewind_runtime.sources.columns import PROVENANCE, TIMESTAMP, conform, known
 from tradewind_runtime.sources.messages.json import Decoder
+from tradewind_runtime.sources.newcolumns import Columns, NewColumnError
 
 FORMATS = {".csv": "csv", ".parquet": "parquet", ".json": "json", ".jsonl": "json", ".ndjson": "json"}
 _COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
@@ -43,18 +44,23 @@ class Origin:
 class FileRows:
     """The rows of one file; reading `batches` fills `bad`."""
 
-    schema: pa.Schema
+    columns: Columns
     origin: Origin
     raw: Blocks
     contents: str  # how a refused row is kept: csv or json
     bad: list[Bad] = field(default_factory=list)
 
+    @property
+    def schema(self) -> pa.Schema:
+        """Of the rows, with their provenance."""
+        return pa.schema([*self.columns.schema, *PROVENANCE])
+
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Typed rows, with their provenance."""
         now = datetime.now(UTC)
-        columns = pa.schema([f for f in self.schema if f.name not in PROVENANCE.names])
-        for table, numbers in self.raw:
-            good = conform(table, columns)
+        for found in self.raw:
+            table, numbers = self._known(*found)
+            good = conform(table, self.columns.schema)
             for row, reason in sorted(good.refused.items()):
                 self.refuse(int(numbers[row]), reason, _content(table, row, self.contents))
             rows = (
@@ -63,6 +69,23 @@ class FileRows:
                 .append_column("_ingested", pa.repeat(pa.scalar(now, TIMESTAMP), good.rows.num_rows))
             )
             yield from rows.combine_chunks().to_batches()
+
+    def _known(self, table: pa.Table, numbers: np.ndarray) -> tuple[pa.Table, np.ndarray]:
+        """Without the rows that have columns which they must not."""
+        try:
+            wrong = self.columns.meet(table)
+        except NewColumnError as error:
+            raise self.told(error, numbers) from None
+        for row, reason in sorted(wrong.items()):
+            self.refuse(int(numbers[row]), reason, _content(table, row, self.contents))
+        if not wrong:
+            return table, numbers
+        kept = np.delete(np.arange(len(numbers)), sorted(wrong))
+        return table.take(pa.array(kept)), numbers[kept]
+
+    def told(self, error: NewColumnError, numbers: np.ndarray) -> StepError:
+        """For people, with the row."""
+        return error.told(f"{self.origin.key} at {numbers[error.row]}")
 
     def refuse(self, number: int, reason: str, content: bytes) -> None:
         """Note a row that cannot be read."""
@@ -75,20 +98,18 @@ def open_rows(path: Path, kind: str, source: Source, *, nulls: Sequence[str], or
     Raises:
         StepError: TW527 where the file as a whole cannot be read.
     """
-    fixed = known(source, table.snapshot().schema if table.exists() else None)
-    infer = source.columns is None
-    rows = FileRows(pa.schema([]), origin, iter(()), "csv" if kind == "csv" else "json")
+    columns = Columns.of(source, known(source, table.snapshot().schema if table.exists() else None))
+    rows = FileRows(columns, origin, iter(()), "csv" if kind == "csv" else "json")
     try:
         if kind == "csv":
-            found = _csv(path, nulls, fixed, infer, rows)
+            found = _csv(path, nulls, rows)
         elif kind == "parquet":
-            found = _parquet(path, fixed, infer, rows)
+            found = _parquet(path, rows)
         else:
-            found = _json(path, fixed, infer, rows)
+            found = _json(path, rows)
     except (pa.ArrowException, OSError, UnicodeDecodeError, csv.Error) as error:
         raise _unreadable(origin, error) from error
     rows.raw = _guarded(found, origin)
-    rows.schema = pa.schema([*rows.schema, *PROVENANCE])
     return rows
 
 
@@ -108,16 +129,6 @@ def _unreadable(origin: Origin, error: Exception) -> StepError:
     )
 
 
-def _merged(fixed: pa.Schema, found: pa.Schema, infer: bool) -> pa.Schema:
-    """The wanted columns; where they are inferred, with those that the file has besides."""
-    fields = list(fixed)
-    for column in found if infer else ():
-        kind = pa.string() if pa.types.is_null(column.type) else plain(column.type)
-        if column.name not in fixed.names and column.name not in RESERVED and kind is not None:
-            fields.append(pa.field(column.name, kind))
-    return pa.schema(fields)
-
-
 def _stream(path: Path) -> pa.NativeFile:
     return pa.input_stream(str(path), compression=_COMPRESSED.get(path.suffix.lower()))
 
@@ -132,7 +143,7 @@ def _safe(name: str) -> str:
 # CSV -----------------------------------------------------------------------------------------
 
 
-def _csv(path: Path, nulls: Sequence[str], fixed: pa.Schema, infer: bool, rows: FileRows) -> Blocks:
+def _csv(path: Path, nulls: Sequence[str], rows: FileRows) -> Blocks:
     """Every field is read as bytes and typed by us, so that one bad field costs one row."""
     with _stream(path) as stream:
         head = stream.read(1024 * 1024).decode("utf-8-sig", "replace")
@@ -141,10 +152,10 @@ def _csv(path: Path, nulls: Sequence[str], fixed: pa.Schema, infer: bool, rows: 
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise StepError("TW527", f"{rows.origin.key} has a column twice", retryable=False, got=twice)
     empty = not header or not head.partition("\n")[2].strip()
-    found = pa.schema([(name, pa.string()) for name in names])
-    if infer and not empty:
-        found = _inferred(path, names, nulls)
-    rows.schema = _merged(fixed, found, infer)
+    if rows.columns.grows:
+        rows.columns.settle(
+            pa.schema([(name, pa.string()) for name in names]) if empty else _inferred(path, names, nulls)
+        )
     return iter(()) if empty else _csv_blocks(path, names, nulls, rows)
 
 
@@ -205,11 +216,11 @@ def _content(table: pa.Table, row: int, kind: str) -> bytes:
 # Parquet -------------------------------------------------------------------------------------
 
 
-def _parquet(path: Path, fixed: pa.Schema, infer: bool, rows: FileRows) -> Blocks:
+def _parquet(path: Path, rows: FileRows) -> Blocks:
     file = pq.ParquetFile(path)
     names = [_safe(name) for name in file.schema_arrow.names]
     found = pa.schema([pa.field(name, f.type) for name, f in zip(names, file.schema_arrow, strict=True)])
-    rows.schema = _merged(fixed, found, infer)
+    rows.columns.settle(found)
     return _parquet_blocks(file, names)
 
 
@@ -223,20 +234,22 @@ def _parquet_blocks(file: pq.ParquetFile, names: list[str]) -> Blocks:
 # JSON lines ----------------------------------------------------------------------------------
 
 
-def _json(path: Path, fixed: pa.Schema, infer: bool, rows: FileRows) -> Blocks:
-    decoder = Decoder(fixed, infer=infer)
-    if infer:  # the first lines say which columns there are
+def _json(path: Path, rows: FileRows) -> Blocks:
+    decoder = Decoder(rows.columns)
+    if rows.columns.grows:  # the first lines say which columns there are
         for lines, _ in _lines(path):
             decoder.decode(lines)
             break
-        decoder.infer = False
-    rows.schema = decoder.schema
+        rows.columns.settle(pa.schema([]))
     return _json_blocks(path, decoder, rows)
 
 
 def _json_blocks(path: Path, decoder: Decoder, rows: FileRows) -> Blocks:
     for lines, start in _lines(path):
-        table, kept, refused = decoder.decode(lines)
+        try:
+            table, kept, refused = decoder.decode(lines)
+        except NewColumnError as error:
+            raise rows.told(error, np.arange(start, start + len(lines))) from None
         for index, reason in sorted(refused.items()):
             rows.refuse(start + index, reason, lines[index])
         yield table, kept + start

@@ -24,6 +24,7 @@ from tradewind_runtime.sources.columns import KAFKA_TIMESTAMP, PROVENANCE, TIMES
 from tradewind_runtime.sources.kept import Headers, Kept, Parts
 from tradewind_runtime.sources.messages import decoder
 from tradewind_runtime.sources.messages.base import Decoder
+from tradewind_runtime.sources.newcolumns import Columns, NewColumnError
 
 CHUNK_BYTES = 128 * 1024 * 1024
 BATCH = 10_000  # messages that are decoded at once
@@ -58,13 +59,14 @@ def read(source: Source, access: Access, end: Mapping[str, int], table: Table) -
             return
         schema = known(source, table.snapshot().schema if table.exists() else None)
         kept = Kept.of(source)
-        decodes = decoder(source, kept.without(schema), access)
+        columns = Columns.of(source, kept.without(schema), kept.schema.names)
+        decodes = decoder(source, columns, access)
         consumer.assign([TopicPartition(kafka.topic, p, progress.next[p]) for p in progress.open])
         while progress.moves():
             yield _chunk(_batches(consumer, progress), decodes, kept, progress)
             progress.committed()
-        if decodes.left_out:
-            log.info("%s: left out, since no table can hold them: %s", kafka.topic, ", ".join(sorted(decodes.left_out)))
+        if columns.left_out:
+            log.info("%s: left out, since no table can hold them: %s", kafka.topic, ", ".join(sorted(columns.left_out)))
 
 
 @dataclass
@@ -234,7 +236,11 @@ def _chunk(batches: Iterator[_Batch], decodes: Decoder, kept: Kept, progress: _P
     bad: list[Bad] = []
     now = datetime.now(UTC)
     for batch in batches:
-        rows, indexes, refused = decodes.decode(batch.values)
+        try:
+            rows, indexes, refused = decodes.decode(batch.values)
+        except NewColumnError as error:
+            place = f"{progress.kafka.topic}-{batch.partitions[error.row]} at {batch.offsets[error.row]}"
+            raise error.told(place) from None
         if kept.columns:
             rows, indexes = _with_kept(rows, indexes, refused, batch, kept)
         for index, reason in sorted(refused.items()):

@@ -27,6 +27,7 @@ from tradewind_runtime.contract.sources import Source
 from tradewind_runtime.sources import Access
 from tradewind_runtime.sources.messages import base, wire
 from tradewind_runtime.sources.messages.base import Group, UnreadableError
+from tradewind_runtime.sources.newcolumns import Columns
 from tradewind_runtime.sources.schema_registry import SchemaRegistry
 
 MARK = "__tradewind_mark"
@@ -34,20 +35,19 @@ _MARK_VALUE = 0x6A09E667F3BCC908  # any that no message ends with by chance
 _SYNC = b"tradewind's sync"
 
 
-def decoder(source: Source, schema: pa.Schema, access: Access) -> Decoder:
+def decoder(source: Source, columns: Columns, access: Access) -> Decoder:
     """By the registry that the source names, else by its file.
 
     Raises:
         StepError: TW527 where the file holds no schema of a record.
     """
-    infer = source.columns is None
     if access.registry is not None:
-        return Decoder(schema, infer, registry=SchemaRegistry(access.registry))
+        return Decoder(columns, registry=SchemaRegistry(access.registry))
     assert source.kafka is not None
     assert source.kafka.schema_file is not None
     try:
         text = (access.schema_folder() / source.kafka.schema_file).read_text()
-        return Decoder(schema, infer, fixed=Written.parse(text, {}))
+        return Decoder(columns, fixed=Written.parse(text, {}))
     except ValueError as error:
         raise StepError("TW527", f"the schema file is not of Avro: {error}", retryable=False) from error
 
@@ -109,9 +109,9 @@ class Decoder(base.Decoder):
     """Decodes records."""
 
     def __init__(
-        self, schema: pa.Schema, infer: bool, *, registry: SchemaRegistry | None = None, fixed: Written | None = None
+        self, columns: Columns, *, registry: SchemaRegistry | None = None, fixed: Written | None = None
     ) -> None:
-        super().__init__(schema, infer)
+        super().__init__(columns)
         self._registry, self._fixed = registry, fixed
         self._written: dict[int, Written | str] = {}
 

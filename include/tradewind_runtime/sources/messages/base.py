@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from tradewind_runtime.sources.columns import NAME, RESERVED, conform, plain
+from tradewind_runtime.sources.columns import conform
+from tradewind_runtime.sources.newcolumns import Columns, NewColumnError
 
 Part = tuple[pa.Table, np.ndarray]  # rows, and the indexes of their messages
 TOMBSTONE = "no content (a tombstone)"
@@ -29,20 +30,24 @@ class Group:
 
 @dataclass
 class Decoder(ABC):
-    """Decodes messages into columns; with `infer`, columns that it meets are added as it goes."""
+    """Decodes messages into columns, which it may add to as it goes."""
 
-    schema: pa.Schema
-    infer: bool = False
-    left_out: set[str] = field(default_factory=set)  # inferred columns that a table cannot have
+    columns: Columns
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns as they are by now."""
+        return self.columns.schema
 
     def decode(self, messages: Sequence[bytes | None]) -> tuple[pa.Table, np.ndarray, dict[int, str]]:
-        """Rows, their indexes among the messages, and a reason for each of the others."""
+        """Rows, their indexes among the messages, and a reason for each of the others.
+
+        Raises:
+            NewColumnError: with the index of the first message that has a column which it must not.
+        """
         refused: dict[int, str] = {}
-        parts: list[Part] = []
-        for table, indexes in self._parts(messages, refused):
-            if self.infer:
-                self._learn(table.schema)
-            parts.append((table, indexes))
+        parts = [self._known(part, refused) for part in self._parts(messages, refused)]
+        self.columns.first = self.columns.first and not any(len(indexes) for _, indexes in parts)
         tables, kept = [], []
         for table, indexes in parts:
             good = conform(table, self.schema)
@@ -57,15 +62,18 @@ class Decoder(ABC):
     def _parts(self, messages: Sequence[bytes | None], refused: dict[int, str]) -> Iterator[Part]:
         """Rows of any types, and their messages' indexes; the others' reasons go to `refused`."""
 
-    def _learn(self, found: pa.Schema) -> None:
-        for column in found:
-            if column.name in self.schema.names:
-                continue
-            kind = plain(column.type)
-            if kind is not None and NAME.fullmatch(column.name) and column.name not in RESERVED:
-                self.schema = self.schema.append(pa.field(column.name, kind))
-            elif not pa.types.is_null(column.type):
-                self.left_out.add(column.name)
+    def _known(self, part: Part, refused: dict[int, str]) -> Part:
+        """Without the rows that have columns which they must not."""
+        table, indexes = part
+        try:
+            wrong = self.columns.meet(table)
+        except NewColumnError as error:
+            raise NewColumnError(int(indexes[error.row]), error.column) from None
+        if not wrong:
+            return part
+        refused |= {int(indexes[row]): reason for row, reason in wrong.items()}
+        kept = np.delete(np.arange(len(indexes)), sorted(wrong))
+        return table.take(pa.array(kept)), indexes[kept]
 
 
 def halved(

@@ -13,24 +13,25 @@ from tradewind_runtime.contract.sources import Source
 from tradewind_runtime.sources import Access
 from tradewind_runtime.sources.messages import base
 from tradewind_runtime.sources.messages.base import UnreadableError
+from tradewind_runtime.sources.newcolumns import Columns
 
 MARK = "__tradewind_mark"
 ONE = "more than one line, or a quote that is not closed"
 
 
-def decoder(source: Source, schema: pa.Schema, access: Access) -> Decoder:
+def decoder(source: Source, columns: Columns, access: Access) -> Decoder:
     """Of the columns that the YAML names."""
     del access
     assert source.kafka is not None
-    return Decoder(schema, delimiter=source.kafka.delimiter, nulls=source.kafka.nulls)
+    return Decoder(columns, delimiter=source.kafka.delimiter, nulls=source.kafka.nulls)
 
 
 class Decoder(base.Decoder):
     """Decodes one line a message; a mark behind each tells whether its last quote was closed."""
 
-    def __init__(self, schema: pa.Schema, *, delimiter: str, nulls: Sequence[str]) -> None:
-        super().__init__(schema)
-        names = [*schema.names, MARK]
+    def __init__(self, columns: Columns, *, delimiter: str, nulls: Sequence[str]) -> None:
+        super().__init__(columns)
+        names = [*columns.schema.names, MARK]
         self._end = f"{delimiter}{MARK}\n".encode()
         self._options = {
             "read_options": pcsv.ReadOptions(column_names=names, use_threads=False, block_size=1 << 30),

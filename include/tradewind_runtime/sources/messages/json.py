@@ -18,12 +18,13 @@ from tradewind_runtime.sources import Access
 from tradewind_runtime.sources.columns import word
 from tradewind_runtime.sources.messages import base
 from tradewind_runtime.sources.messages.base import Group, UnreadableError
+from tradewind_runtime.sources.newcolumns import Columns
 
 
-def decoder(source: Source, schema: pa.Schema, access: Access) -> Decoder:
+def decoder(source: Source, columns: Columns, access: Access) -> Decoder:
     """It needs to know nothing else."""
-    del access
-    return Decoder(schema, infer=source.columns is None)
+    del source, access
+    return Decoder(columns)
 
 
 class Decoder(base.Decoder):
@@ -48,7 +49,7 @@ class Decoder(base.Decoder):
             read_options=pj.ReadOptions(use_threads=False, block_size=len(blob) + 1),
             parse_options=pj.ParseOptions(
                 explicit_schema=pa.schema([("v", wanted)]),
-                unexpected_field_behavior="infer" if self.infer else "ignore",
+                unexpected_field_behavior="infer" if self.columns.looks else "ignore",
             ),
         )
         if table.num_rows != len(texts):

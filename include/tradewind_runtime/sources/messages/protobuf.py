@@ -28,27 +28,27 @@ from tradewind_runtime.contract.sources import Source
 from tradewind_runtime.sources import Access
 from tradewind_runtime.sources.messages import base, wire
 from tradewind_runtime.sources.messages.base import Group
+from tradewind_runtime.sources.newcolumns import Columns
 from tradewind_runtime.sources.schema_registry import Schema, SchemaRegistry
 
 _OWN = "schema.proto"  # how a registry's text is called, which has no name
 _NOISE = re.compile(r"WARNING: All log messages|[WI]\d{4} ")  # of the compiler's own log
 
 
-def decoder(source: Source, schema: pa.Schema, access: Access) -> Decoder:
+def decoder(source: Source, columns: Columns, access: Access) -> Decoder:
     """By the registry that the source names, else by its file.
 
     Raises:
         StepError: TW527 where the file cannot be compiled, or has no such message.
     """
-    infer = source.columns is None
     if access.registry is not None:
-        return Decoder(schema, infer, registry=SchemaRegistry(access.registry))
+        return Decoder(columns, registry=SchemaRegistry(access.registry))
     assert source.kafka is not None
     assert source.kafka.schema_file is not None
     folder = access.schema_folder()
     try:
         compiled = Compiled.of({}, source.kafka.schema_file, folder)
-        return Decoder(schema, infer, fixed=compiled.named(source.kafka.message))
+        return Decoder(columns, fixed=compiled.named(source.kafka.message))
     except ValueError as error:
         raise StepError("TW527", f"the schema file cannot be used: {error}", retryable=False) from error
 
@@ -137,13 +137,12 @@ class Decoder(base.Decoder):
 
     def __init__(
         self,
-        schema: pa.Schema,
-        infer: bool,
+        columns: Columns,
         *,
         registry: SchemaRegistry | None = None,
         fixed: type[Message] | None = None,
     ) -> None:
-        super().__init__(schema, infer)
+        super().__init__(columns)
         self._registry, self._fixed = registry, fixed
         self._compiled: dict[int, Compiled | str] = {}
 

@@ -9,12 +9,13 @@ import pyarrow as pa
 from tradewind_runtime.contract.sources import Source
 from tradewind_runtime.sources import Access
 from tradewind_runtime.sources.messages import base
+from tradewind_runtime.sources.newcolumns import Columns
 
 
-def decoder(source: Source, schema: pa.Schema, access: Access) -> Decoder:
+def decoder(source: Source, columns: Columns, access: Access) -> Decoder:
     """Its column is the first that is known, if any is."""
-    del access
-    return Decoder(schema, infer=source.columns is None)
+    del source, access
+    return Decoder(columns)
 
 
 class Decoder(base.Decoder):

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tradewind_runtime.sources.messages.avro import Decoder, Written, _columns, _one, _together
+from tradewind_runtime.sources.newcolumns import Columns
 
 FIRST, LAST = datetime(1900, 1, 1), datetime(2200, 1, 1)  # noqa: DTZ001 - hypothesis adds the zone
 MOMENTS = st.datetimes(FIRST, LAST, timezones=st.just(UTC))
@@ -62,7 +63,9 @@ def written(body: dict[str, Any], *rows: dict[str, Any]) -> list[bytes]:
 
 
 def decoder(body: dict[str, Any], columns: pa.Schema | None = None) -> Decoder:
-    return Decoder(columns or pa.schema([]), columns is None, fixed=Written.parse(json.dumps(body), {}))
+    return Decoder(
+        Columns(columns or pa.schema([]), "ignore" if columns else "add"), fixed=Written.parse(json.dumps(body), {})
+    )
 
 
 @st.composite
@@ -115,7 +118,7 @@ def test_what_no_table_holds_is_left_out_and_told():
     found, _, refused = reads.decode(written(body, {"n": 1, **NESTED_VALUES}))
     assert refused == {}
     assert found.to_pylist() == [{"n": 1}]
-    assert reads.left_out == set(NESTED)
+    assert reads.columns.left_out == set(NESTED)
 
 
 LINK = {"type": "record", "name": "Link", "fields": [{"name": "next", "type": ["null", "Link"]}]}

@@ -7,12 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tradewind_runtime.sources.messages.csv import Decoder
+from tradewind_runtime.sources.newcolumns import Columns
 
 SCHEMA = pa.schema([("n", pa.int64()), ("text", pa.string())])
 
 
 def decoder(**more: object) -> Decoder:
-    return Decoder(SCHEMA, **({"delimiter": ",", "nulls": ("", "NA")} | more))
+    return Decoder(Columns(SCHEMA), **({"delimiter": ",", "nulls": ("", "NA")} | more))
 
 
 def quoted(text: str) -> str:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from tradewind_runtime.sources.messages.protobuf import Compiled, Decoder, _place
+from tradewind_runtime.sources.newcolumns import Columns
 
 FLIGHT = """
 syntax = "proto3";
@@ -42,7 +43,7 @@ def compiled() -> Compiled:
 
 
 def decoder(kind, columns: pa.Schema | None = None) -> Decoder:
-    return Decoder(columns or pa.schema([]), columns is None, fixed=kind)
+    return Decoder(Columns(columns or pa.schema([]), "ignore" if columns else "add"), fixed=kind)
 
 
 def test_a_message_is_a_row_and_what_no_table_holds_is_told(compiled):
@@ -68,7 +69,7 @@ def test_a_message_is_a_row_and_what_no_table_holds_is_told(compiled):
         {"n": 0, "carrier": "", "delay": None, "time": None, "kind": "UNKNOWN", "raw": b"", "late": False, "large": 0},
     ]
     assert found.schema.field("time").type == pa.timestamp("us", "UTC")
-    assert reads.left_out == {"stops", "origin"}
+    assert reads.columns.left_out == {"stops", "origin"}
 
 
 def test_a_broken_message_harms_no_other_and_what_does_not_fit_is_refused(compiled):
