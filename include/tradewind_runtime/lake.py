@@ -30,6 +30,7 @@ from tradewind_runtime.documents import Documents
 from tradewind_runtime.replacing import Replace, giving_way
 from tradewind_runtime.snapshot import Snapshot
 from tradewind_runtime.staging import Staged, describe, find_files, write_files
+from tradewind_runtime.widening import agreed, narrowed
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
@@ -100,6 +101,47 @@ class Table:
                 new = pa.schema([f.with_nullable(True) for f in fields if f.name not in have])
                 if len(new):
                     table.alter.add_columns(Schema.from_arrow(new).fields)
+
+    def fit(self, schema: pa.Schema) -> pa.Schema:
+        """The types in which rows of these columns are written: the table's own, as it is after this.
+
+        It gains columns that it does not have. One whose type is narrower is widened: all files are written again, in
+        one version, and older versions stay as they were.
+
+        Raises:
+            StepError: TW519 where values would be lost.
+        """
+        from deltalake import Schema
+
+        self._prepare(schema)
+        for attempt in _against_rivals():
+            with attempt:
+                handle = self._require()
+                have = _arrow_schema(handle)
+                types = agreed(have, schema, self.name)
+                if all(have.field(one.name).type == one.type for one in types):
+                    break
+                whole = pa.schema([types.field(one.name) if one.name in types.names else one for one in have])
+                told = {one.name: str(one.type) for one in types if have.field(one.name).type != one.type}
+                handle.create_write_transaction(
+                    [_add(staged) for staged in self._written_again(handle.version(), whole)],
+                    "overwrite",
+                    schema=Schema.from_arrow(whole),
+                    commit_properties=CommitProperties(
+                        custom_metadata={"tradewind": json.dumps({"widened": told})}, max_commit_retries=0
+                    ),
+                )
+        return types
+
+    def _written_again(self, version: int, schema: pa.Schema) -> Iterator[Staged]:
+        """Each file, with other types; a file stays a file, so what it was cut by still cuts it."""
+        now = self.snapshot(version)
+        for path in now.files:
+            rows = Snapshot(self, version, (path,), now.schema).dataset().to_batches()
+            try:
+                yield from self.stage((batch.cast(schema) for batch in rows), schema)
+            except pa.ArrowInvalid as error:
+                raise narrowed(self.name, str(error)) from error
 
     def _require(self, version: int | None = None) -> DeltaTable:
         table = self._load(version)

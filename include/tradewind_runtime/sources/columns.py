@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import Source
+from tradewind_runtime.widening import widens
 
 TIMESTAMP = pa.timestamp("us", "UTC")
 TYPES: Mapping[str, pa.DataType] = {
@@ -59,9 +60,14 @@ def declared(source: Source) -> pa.Schema | None:
 
 
 def known(source: Source, table: pa.Schema | None) -> pa.Schema:
-    """What is known of the columns before the first row is read: of an inferred source, those the table has."""
+    """What is known of the columns before the first row is read: of an inferred source, those the table has.
+
+    A type that the YAML names gives way to a wider one that the table has: rows are read as they will be written.
+    """
     if (fixed := declared(source)) is not None:
-        return fixed
+        have = {column.name: column.type for column in table or ()}
+        wider = [column.with_type(have.get(column.name, column.type)) for column in fixed]
+        return pa.schema([new if widens(old.type, new.type) else old for old, new in zip(fixed, wider, strict=True)])
     fields = [pa.field(f.name, f.type) for f in table or () if f.name not in RESERVED]
     if source.time and source.time not in {f.name for f in fields}:
         fields.append(pa.field(source.time, TIMESTAMP))

@@ -25,6 +25,7 @@ from tradewind_runtime.sources.kept import Headers, Kept, Parts
 from tradewind_runtime.sources.messages import decoder
 from tradewind_runtime.sources.messages.base import Decoder
 from tradewind_runtime.sources.newcolumns import Columns, NewColumnError
+from tradewind_runtime.widening import narrowed
 
 CHUNK_BYTES = 128 * 1024 * 1024
 BATCH = 10_000  # messages that are decoded at once
@@ -249,7 +250,11 @@ def _chunk(batches: Iterator[_Batch], decodes: Decoder, kept: Kept, progress: _P
             bad.append(Bad(origin, offset, reason, batch.values[index], progress.names[partition], offset))
         tables.append(_with_provenance(rows, batch, indexes, progress.kafka.topic, now))
     schema = pa.schema([*decodes.schema, *kept.schema, *PROVENANCE, KAFKA_TIMESTAMP])
-    whole = pa.concat_tables([schema.empty_table(), *tables], promote_options="default").combine_chunks()
+    try:
+        tables = [schema.empty_table(), *(_widened(table, schema) for table in tables)]
+    except pa.ArrowInvalid as error:
+        raise narrowed(progress.kafka.topic, str(error)) from error
+    whole = pa.concat_tables(tables, promote_options="default").combine_chunks()
     moves = progress.moves()
     return Chunk(
         schema=schema,
@@ -258,6 +263,12 @@ def _chunk(batches: Iterator[_Batch], decodes: Decoder, kept: Kept, progress: _P
         positions={progress.names[p]: move for p, move in moves.items()},
         marks={progress.names[p]: move.after for p, move in moves.items()},
     )
+
+
+def _widened(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Its columns by the types that they have at the chunk's end."""
+    types = pa.schema([schema.field(column.name) for column in table.schema])
+    return table if types == table.schema else table.cast(types)
 
 
 def _with_kept(

@@ -1,4 +1,4 @@
-"""Columns that a source begins to have: what becomes of them, as the YAML says."""
+"""Columns that a source begins to have, or wider types of them: what becomes of them, as the YAML says."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import NewColumns, Source
 from tradewind_runtime.sources.columns import NAME, RESERVED, plain
+from tradewind_runtime.widening import widens
 
 
 class NewColumnError(Exception):
@@ -66,16 +67,14 @@ class Columns:
         return self.grows or self.policy != "ignore"
 
     def meet(self, rows: pa.Table) -> dict[int, str]:
-        """Take new columns in, or say which rows must not have them: row → why.
+        """Take new columns and wider types in, or say which rows must not have them: row → why.
 
         Raises:
             NewColumnError: where the policy is strict.
         """
         new = list(self._new(rows.schema)) if self.looks else []
-        if not new:
-            return {}
         if self.grows:
-            self.schema = pa.schema([*self.schema, *new])
+            self.schema = pa.schema([*(self._widened(column, rows.schema) for column in self.schema), *new])
             return {}
         found: dict[int, str] = {}
         for column in new:
@@ -91,6 +90,10 @@ class Columns:
         if self.grows:
             self.meet(pa.schema([column.with_type(_known(column.type)) for column in found]).empty_table())
             self.policy, self.first = "ignore", False
+
+    def _widened(self, column: pa.Field, found: pa.Schema) -> pa.Field:
+        kind = plain(found.field(column.name).type) if column.name in found.names else None
+        return column.with_type(kind) if kind is not None and widens(column.type, kind) else column
 
     def _new(self, found: pa.Schema) -> Iterator[pa.Field]:
         for column in found:

@@ -249,7 +249,8 @@ def _take(
     before: int | None,
 ) -> int:
     """Commit the rows that pass, together with how far the raw table has been checked."""
-    table, schema, version = context.table(config.source), news.rows.schema, news.rows.version
+    table, version = context.table(config.source), news.rows.version
+    schema = table.fit(news.rows.schema)
     timed = config.time in schema.names and pa.types.is_timestamp(schema.field(config.time).type)
     passing = (
         batch

@@ -110,17 +110,16 @@ def _ingest(context: StepContext, config: IngestConfig, table: Table, tally: _Ta
         return
     for chunk in sources.reader(source.kind).read(source, access(context), end, table):
         # The columns come first: a chunk that is read again is then read by the same types.
-        table.create(chunk.schema)
-        table.add_columns(list(chunk.schema))
+        schema = table.fit(chunk.schema)
         seen = _Seen(source, context.request.window)
         staged = table.stage(
-            seen.through(chunk.rows), chunk.schema, cut_by=source.time if source.time in chunk.schema.names else None
+            seen.through(chunk.rows), schema, cut_by=source.time if source.time in schema.names else None
         )
         _judge(config, tally.rows + seen.rows, tally.bad, chunk.bad)
         _quarantine(context, refused, chunk)
         table.commit(
             staged,
-            schema=chunk.schema,
+            schema=schema,
             positions=chunk.positions,
             replace=chunk.replace,
             metadata={"run": context.request.run_id, "rows": seen.rows, "bad": len(chunk.bad)},

@@ -87,6 +87,19 @@ NOT_NULL = {"expect_column_values_to_not_be_null": {"column": "carrier", "mostly
 SHORT = {"expect_column_values_to_be_between": {"column": "delay", "max_value": 100, "mostly": 0.5}}
 
 
+def test_a_column_that_was_widened_is_wider_there_too_and_no_row_comes_twice(house):
+    house.add(rows(3))
+    house.check()
+    schema = house.raw.fit(SCHEMA.set(3, pa.field("n", pa.float64())))
+    more = rows(2, 3).cast(schema)
+    house.raw.commit(house.raw.stage(more.to_batches(), schema), schema=schema)
+    house.check()
+    assert house.positions() == list(range(5))
+    found = house.checked.snapshot()
+    assert found.schema.field("n").type == pa.float64()
+    assert sorted(found.to_arrow()["n"].to_pylist()) == [0.0, 0.0, 1.0, 1.0, 2.0]
+
+
 def test_without_expectations_rows_pass_as_they_are_cut_by_day(house):
     house.add(rows(50))
     result = house.check()

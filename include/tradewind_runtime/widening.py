@@ -1,0 +1,56 @@
+"""Types of columns that give way to wider ones, where no value loses anything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from tradewind_runtime.contract.errors import StepError
+
+
+def widens(kind: pa.DataType, wider: pa.DataType) -> bool:
+    """Whether values of a type may become values of another.
+
+    A whole number of more than 53 bits may be none of `double`: a safe cast finds it.
+    """
+    types: Any = pa.types
+    if types.is_signed_integer(kind):
+        whole = types.is_signed_integer(wider) and kind.bit_width < wider.bit_width
+        return bool(whole or types.is_float64(wider))
+    if types.is_float32(kind):
+        return bool(types.is_float64(wider))
+    if types.is_decimal(kind) and types.is_decimal(wider):
+        more = wider.scale - kind.scale
+        return bool(kind != wider and more >= 0 and wider.precision - kind.precision >= more)
+    return bool(types.is_date32(kind) and types.is_timestamp(wider))
+
+
+def agreed(have: pa.Schema, wanted: pa.Schema, name: str) -> pa.Schema:
+    """The wider type of each wanted column, in their order: of the table or of the rows.
+
+    Args:
+        have: the table's columns, all that are wanted among them.
+        wanted: the rows'.
+        name: of the table.
+
+    Raises:
+        StepError: TW519 where neither holds the values of the other.
+    """
+    fields = []
+    for field in wanted:
+        kind = have.field(field.name).type
+        if kind != field.type and not (widens(kind, field.type) or widens(field.type, kind)):
+            raise narrowed(name, f"column {field.name!r} is {kind} there and {field.type} now")
+        fields.append(field if widens(kind, field.type) else field.with_type(kind))
+    return pa.schema(fields)
+
+
+def narrowed(name: str, what: str) -> StepError:
+    """A change of types that would lose values."""
+    return StepError(
+        "TW519",
+        f"table {name!r} cannot take the new types: {what}",
+        retryable=False,
+        fix="give the column its old type, or another name",
+    )
