@@ -27,7 +27,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from tradewind_runtime.connections import Connection, arrow_filesystem, delta_options, store_options
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.documents import Documents
-from tradewind_runtime.replacing import Replace, giving_way
+from tradewind_runtime.replacing import Replace, Without, giving_way
 from tradewind_runtime.snapshot import Snapshot
 from tradewind_runtime.staging import Staged, describe, find_files, write_files
 from tradewind_runtime.widening import agreed, narrowed
@@ -226,7 +226,7 @@ class Table:
         *,
         schema: pa.Schema,
         positions: Mapping[str, Advance] | None = None,
-        replace: Replace | str | None = None,
+        replace: Replace | Without | str | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> int:
         """Take staged files in, with their source's positions, in one version.
@@ -235,7 +235,7 @@ class Table:
             files: of `stage` or `staged`; may be empty, where only positions move.
             schema: of the files; columns that the table has not are added before.
             positions: transaction id → advance.
-            replace: rows that give way: a span of a column, or "all".
+            replace: rows that give way: a span of a column, those with some keys, or "all".
             metadata: kept in the table's history.
 
         Returns:
@@ -282,7 +282,7 @@ class Table:
         elif set(schema.names) - {column.name for column in table.schema().fields}:
             self.add_columns(list(schema))
 
-    def _removals(self, handle: DeltaTable, replace: Replace | str | None) -> list[AddAction | RemoveAction]:
+    def _removals(self, handle: DeltaTable, replace: Replace | Without | str | None) -> list[AddAction | RemoveAction]:
         """Remove the files of a span; of one that reaches beyond it, keep the rows outside in a new file."""
         if replace is None:
             return []

@@ -17,6 +17,10 @@ SCHEMA = pa.schema(
         ("content", pa.binary()),
         ("ingested", pa.timestamp("us", "UTC")),
         ("stage", pa.string()),
+        # Of a message of Kafka; the last two only where the YAML keeps them.
+        ("time", pa.timestamp("us", "UTC")),
+        ("key", pa.binary()),
+        ("headers", pa.string()),
     ]
 )
 
@@ -31,6 +35,9 @@ class Bad:
     content: bytes | None
     id: str = ""  # the transaction id that its position belongs to
     at: int = 0  # what that id's position was when this row was still to come
+    time: int | None = None  # of a message, in milliseconds
+    key: bytes | None = None
+    headers: str | None = None
 
 
 def to_arrow(rows: Iterable[Bad], stage: str) -> pa.Table:
@@ -44,6 +51,9 @@ def to_arrow(rows: Iterable[Bad], stage: str) -> pa.Table:
         [row.content for row in found],
         [now] * len(found),
         [stage] * len(found),
+        [None if row.time is None else row.time * 1000 for row in found],
+        [row.key for row in found],
+        [row.headers for row in found],
     ]
     arrays = [pa.array(values, field.type) for values, field in zip(columns, SCHEMA, strict=True)]
     return pa.Table.from_arrays(arrays, schema=SCHEMA)

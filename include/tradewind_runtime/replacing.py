@@ -23,19 +23,32 @@ class Replace:
     end: datetime | date | str | int
 
 
+@dataclass(frozen=True)
+class Without:
+    """Rows that have one of these keys give way, whichever file they are in by now."""
+
+    keys: pa.Table  # a column of the same name and type for each part of the key
+
+
 def giving_way(
-    files: Iterable[Mapping[str, Any]], replace: Replace | str, schema: pa.Schema, read: Callable[[str], ds.Dataset]
+    files: Iterable[Mapping[str, Any]],
+    replace: Replace | Without | str,
+    schema: pa.Schema,
+    read: Callable[[str], ds.Dataset],
 ) -> Iterator[tuple[Mapping[str, Any], pa.Table | None]]:
     """Files that must go, each with those of its rows that lie outside the span and are to stay.
 
     Args:
         files: the table's, with their bounds: Delta's add actions, flattened.
-        replace: a span, or any text for all.
+        replace: a span, keys, or any text for all.
         schema: of the table.
         read: gives the rows of one of them, by the path that it has there.
     """
     if isinstance(replace, str):
         yield from ((file, None) for file in files)
+        return
+    if isinstance(replace, Without):
+        yield from _without(files, replace.keys, read)
         return
     start, end = (_as_type(bound, schema.field(replace.column).type) for bound in (replace.start, replace.end))
     column = pc.field(replace.column)
@@ -48,6 +61,16 @@ def giving_way(
         kept = rows.to_table(filter=outside)
         if kept.num_rows != rows.count_rows():
             yield file, kept
+
+
+def _without(
+    files: Iterable[Mapping[str, Any]], keys: pa.Table, read: Callable[[str], ds.Dataset]
+) -> Iterator[tuple[Mapping[str, Any], pa.Table | None]]:
+    for file in files:
+        rows = read(file["path"]).to_table()
+        kept = rows.join(keys, keys.column_names, join_type="left anti")
+        if kept.num_rows != rows.num_rows:
+            yield file, kept.select(rows.column_names) if kept.num_rows else None
 
 
 def _as_type(bound: datetime | date | str | int, kind: pa.DataType) -> datetime | date | str | int:

@@ -8,10 +8,8 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -20,12 +18,8 @@ from tradewind_runtime.contract.sources import KafkaSource, Source
 from tradewind_runtime.lake import Advance, Table
 from tradewind_runtime.quarantine import Bad
 from tradewind_runtime.sources import Access, Chunk
-from tradewind_runtime.sources.columns import KAFKA_TIMESTAMP, PROVENANCE, TIMESTAMP, conform, known
-from tradewind_runtime.sources.kept import Headers, Kept, Parts
-from tradewind_runtime.sources.messages import decoder
-from tradewind_runtime.sources.messages.base import Decoder
-from tradewind_runtime.sources.newcolumns import Columns, NewColumnError
-from tradewind_runtime.widening import narrowed
+from tradewind_runtime.sources.kafka_rows import Messages, Rows
+from tradewind_runtime.sources.kept import headers_as_json
 
 CHUNK_BYTES = 128 * 1024 * 1024
 BATCH = 10_000  # messages that are decoded at once
@@ -58,16 +52,13 @@ def read(source: Source, access: Access, end: Mapping[str, int], table: Table) -
             progress.begin(partition, last, _watermarks(consumer, kafka, partition))
         if not progress.moves():
             return
-        schema = known(source, table.snapshot().schema if table.exists() else None)
-        kept = Kept.of(source)
-        columns = Columns.of(source, kept.without(schema), kept.schema.names)
-        decodes = decoder(source, columns, access)
+        rows = Rows.of(source, access, table)
         consumer.assign([TopicPartition(kafka.topic, p, progress.next[p]) for p in progress.open])
         while progress.moves():
-            yield _chunk(_batches(consumer, progress), decodes, kept, progress)
+            yield _chunk(_batches(consumer, progress), rows, progress)
             progress.committed()
-        if columns.left_out:
-            log.info("%s: left out, since no table can hold them: %s", kafka.topic, ", ".join(sorted(columns.left_out)))
+        if out := rows.columns.left_out:
+            log.info("%s: left out, since no table can hold them: %s", kafka.topic, ", ".join(sorted(out)))
 
 
 @dataclass
@@ -135,18 +126,7 @@ class _Progress:
         self.before = dict(self.next)
 
 
-@dataclass
-class _Batch:
-    """Messages of the run, column by column: calls are what costs, a microsecond a message."""
-
-    values: list[bytes | None] = field(default_factory=list)
-    partitions: list[int] = field(default_factory=list)
-    offsets: list[int] = field(default_factory=list)
-    times: list[int | None] = field(default_factory=list)  # milliseconds
-    parts: Parts = field(default_factory=Parts)
-
-
-def _batches(consumer: Consumer, progress: _Progress) -> Iterator[_Batch]:
+def _batches(consumer: Consumer, progress: _Progress) -> Iterator[Messages]:
     """Messages below the end, as many as a chunk holds."""
     rows = size = 0
     patience = time.monotonic() + PATIENCE
@@ -175,9 +155,9 @@ def _batches(consumer: Consumer, progress: _Progress) -> Iterator[_Batch]:
             yield batch
 
 
-def _sorted(found: list[Message], progress: _Progress) -> _Batch:
+def _sorted(found: list[Message], progress: _Progress) -> Messages:
     """The messages that belong to the run; how far each partition has come is noted."""
-    batch, ends, reached = _Batch(), progress.end, dict[int, int]()
+    batch, ends, reached = Messages(), progress.end, dict[int, int]()
     keeps_key, keeps_headers = "key" in progress.kafka.keep, "headers" in progress.kafka.keep
     for message in found:
         partition, offset = message.partition(), message.offset()
@@ -194,17 +174,12 @@ def _sorted(found: list[Message], progress: _Progress) -> _Batch:
             batch.offsets.append(offset)
             batch.times.append(None if kind == _NO_TIMESTAMP else stamp)
             if keeps_key:
-                batch.parts.keys.append(message.key())
+                batch.keys.append(message.key())
             if keeps_headers:
-                batch.parts.headers.append(_headers(message))
+                batch.headers.append(headers_as_json(message.headers()))
     for partition, offset in reached.items():
         progress.seen(partition, offset)
     return batch
-
-
-def _headers(message: Message) -> Headers | None:
-    found = message.headers()
-    return list(found.items()) if isinstance(found, dict) else found
 
 
 def _event(message: Message, progress: _Progress) -> None:
@@ -232,32 +207,17 @@ def _event(message: Message, progress: _Progress) -> None:
     raise StepError("TW525", f"Kafka: {error.str()}", got=error.name(), fix="see the connection and the broker's log")
 
 
-def _chunk(batches: Iterator[_Batch], decodes: Decoder, kept: Kept, progress: _Progress) -> Chunk:
+def _chunk(batches: Iterator[Messages], rows: Rows, progress: _Progress) -> Chunk:
     tables: list[pa.Table] = []
     bad: list[Bad] = []
-    now = datetime.now(UTC)
     for batch in batches:
-        try:
-            rows, indexes, refused = decodes.decode(batch.values)
-        except NewColumnError as error:
-            place = f"{progress.kafka.topic}-{batch.partitions[error.row]} at {batch.offsets[error.row]}"
-            raise error.told(place) from None
-        if kept.columns:
-            rows, indexes = _with_kept(rows, indexes, refused, batch, kept)
-        for index, reason in sorted(refused.items()):
-            partition, offset = batch.partitions[index], batch.offsets[index]
-            origin = f"{progress.kafka.topic}-{partition}"
-            bad.append(Bad(origin, offset, reason, batch.values[index], progress.names[partition], offset))
-        tables.append(_with_provenance(rows, batch, indexes, progress.kafka.topic, now))
-    schema = pa.schema([*decodes.schema, *kept.schema, *PROVENANCE, KAFKA_TIMESTAMP])
-    try:
-        tables = [schema.empty_table(), *(_widened(table, schema) for table in tables)]
-    except pa.ArrowInvalid as error:
-        raise narrowed(progress.kafka.topic, str(error)) from error
-    whole = pa.concat_tables(tables, promote_options="default").combine_chunks()
+        table, refused = rows.made(batch)
+        tables.append(table)
+        bad += [_bad(batch, index, reason, progress) for index, reason in sorted(refused.items())]
+    whole = rows.together(tables)
     moves = progress.moves()
     return Chunk(
-        schema=schema,
+        schema=whole.schema,
         rows=whole.to_batches(),
         bad=bad,
         positions={progress.names[p]: move for p, move in moves.items()},
@@ -265,37 +225,14 @@ def _chunk(batches: Iterator[_Batch], decodes: Decoder, kept: Kept, progress: _P
     )
 
 
-def _widened(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Its columns by the types that they have at the chunk's end."""
-    types = pa.schema([schema.field(column.name) for column in table.schema])
-    return table if types == table.schema else table.cast(types)
-
-
-def _with_kept(
-    rows: pa.Table, indexes: np.ndarray, refused: dict[int, str], batch: _Batch, kept: Kept
-) -> tuple[pa.Table, np.ndarray]:
-    """The rows with the parts that are kept; those whose key is not of its type are refused."""
-    parts = kept.table(batch.parts, batch.times, batch.partitions, batch.offsets).take(pa.array(indexes))
-    good = conform(parts, kept.schema)
-    refused |= {int(indexes[row]): reason for row, reason in good.refused.items()}
-    if good.refused:
-        rows = rows.take(pa.array(good.kept))
-    for name in kept.schema.names:
-        rows = rows.append_column(name, good.rows[name])
-    return rows, indexes[good.kept]
-
-
-def _with_provenance(rows: pa.Table, batch: _Batch, kept: np.ndarray, topic: str, now: datetime) -> pa.Table:
-    indexes = pa.array(kept)
-    numbers, places = np.unique(np.array(batch.partitions, dtype=np.int64), return_inverse=True)
-    names = pa.array([f"{topic}-{number}" for number in numbers], pa.string())
-    times = pa.array(batch.times, pa.timestamp("ms", "UTC"))
-    return (
-        rows.append_column("_source", names.take(pa.array(places[kept])))
-        .append_column("_position", pa.array(batch.offsets, pa.int64()).take(indexes))
-        .append_column("_ingested", pa.repeat(pa.scalar(now, TIMESTAMP), rows.num_rows))
-        .append_column(KAFKA_TIMESTAMP, times.take(indexes).cast(TIMESTAMP))
-    )
+def _bad(batch: Messages, index: int, reason: str, progress: _Progress) -> Bad:
+    partition, offset = batch.partitions[index], batch.offsets[index]
+    return Bad(
+        f"{progress.kafka.topic}-{partition}", offset, reason, batch.values[index], progress.names[partition], offset,
+        time=batch.times[index],
+        key=batch.keys[index] if batch.keys else None,
+        headers=batch.headers[index] if batch.headers else None,
+    )  # fmt: skip
 
 
 def _kafka(source: Source) -> KafkaSource:

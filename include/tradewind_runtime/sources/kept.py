@@ -5,26 +5,22 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from tradewind_runtime.contract.sources import KeptPart, Source
 from tradewind_runtime.sources.columns import TIMESTAMP, TYPES
 
-Headers = Sequence[tuple[str, bytes | str | None]]
+if TYPE_CHECKING:
+    from tradewind_runtime.sources.kafka_rows import Messages
+
+Headers = Sequence[tuple[str, bytes | str | None]] | Mapping[str, bytes | str | None]
 #: A key has the type that `columns` gives its column, else bytes; headers are JSON.
 _USUAL: Mapping[KeptPart, pa.DataType] = {
     "key": pa.binary(), "headers": pa.string(), "timestamp": TIMESTAMP, "partition": pa.int32(), "offset": pa.int64(),
 }  # fmt: skip
-
-
-@dataclass
-class Parts:
-    """Of many messages; only those are filled that are kept."""
-
-    keys: list[bytes | None] = field(default_factory=list)
-    headers: list[Headers | None] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -49,25 +45,24 @@ class Kept:
         """The columns that come from the messages' values."""
         return pa.schema([one for one in schema if one.name not in self.schema.names])
 
-    def table(
-        self, parts: Parts, times: Sequence[int | None], partitions: Sequence[int], offsets: Sequence[int]
-    ) -> pa.Table:
+    def table(self, messages: Messages) -> pa.Table:
         """One row a message; a key is not converted yet."""
         arrays = {
-            "key": lambda: pa.array(parts.keys, pa.binary()),
-            "headers": lambda: pa.array(map(_json, parts.headers), pa.string()),
-            "timestamp": lambda: pa.array(times, pa.timestamp("ms", "UTC")),
-            "partition": lambda: pa.array(partitions, pa.int32()),
-            "offset": lambda: pa.array(offsets, pa.int64()),
+            "key": lambda: pa.array(messages.keys, pa.binary()),
+            "headers": lambda: pa.array(messages.headers, pa.string()),
+            "timestamp": lambda: pa.array(messages.times, pa.timestamp("ms", "UTC")),
+            "partition": lambda: pa.array(messages.partitions, pa.int32()),
+            "offset": lambda: pa.array(messages.offsets, pa.int64()),
         }
         return pa.table({name: arrays[part]() for part, name in self.columns.items()})
 
 
-def _json(headers: Headers | None) -> str | None:
+def headers_as_json(headers: Headers | None) -> str | None:
     """[[name, value], …], for a name may be there twice; a value that is no text as {"base64": …}."""
     if headers is None:
         return None
-    return json.dumps([[name, _text(value)] for name, value in headers], ensure_ascii=False)
+    found = headers.items() if isinstance(headers, Mapping) else headers
+    return json.dumps([[name, _text(value)] for name, value in found], ensure_ascii=False)
 
 
 def _text(value: bytes | str | None) -> str | dict[str, str] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -111,6 +112,32 @@ def verify(
     else:
         _print(rows, "text", "", "Nothing has been ingested yet.")
     raise typer.Exit(0 if ok else 1)
+
+
+@app.command("replay")
+def replay(
+    file: Annotated[Path, typer.Argument(help="The pipeline's YAML, as it is now.")],
+    source: Annotated[str, typer.Argument(help="One of its sources, of Kafka.")],
+    mended: Annotated[
+        Path | None,
+        typer.Option(help='JSON lines of {"source", "position", "content"}: other contents of refused messages.'),
+    ] = None,
+    format: _Format = "text",
+    profile: _Profile = None,
+) -> None:
+    """Read a source's refused messages again: those that are good now become rows, once, and leave the quarantine.
+
+    Example: tradewind lake replay dags/pipelines/flight_delays.yaml flights --mended mended.jsonl
+    """
+    from tradewind.cli.replaying import replayed
+
+    done = replayed(file, source, mended, profile)
+    if format == "json":
+        typer.echo(json.dumps({"ok": True, **done.model_dump()}))
+        return
+    typer.echo(f"{done.rows:,} rows are in the table now, {done.left:,} messages are still refused")
+    reasons = sorted(done.reasons.items(), key=lambda one: -one[1])
+    _print([{"messages": count, "reason": reason} for reason, count in reasons[:20]], "text", "", "")
 
 
 def _when(milliseconds: int) -> str:

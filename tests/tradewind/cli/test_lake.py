@@ -15,7 +15,9 @@ import pytest
 from tests.tradewind.cli.conftest import EXAMPLE, Typed, lay_out
 
 from tradewind.errors import TradewindError
+from tradewind_runtime import quarantine
 from tradewind_runtime.lake import Advance, Lake
+from tradewind_runtime.quarantine import Bad
 
 RAW = "breast-cancer/patients_raw"
 ROWS = 569  # of the sample
@@ -152,3 +154,50 @@ def test_what_does_not_add_up_is_exit_code_1(
 def test_rows_with_brackets_are_shown_as_they_are(project: Path, typed: Typed) -> None:
     ingest(project, range(1), 1)
     assert "[/a]" in typed(project, "lake", "show", "letters/words_raw").stdout
+
+
+LETTERS = """\
+version: 1
+pipeline: letters
+sources:
+  words: {kafka: {topic: words}, columns: {word: string}}
+train: {estimator: sklearn.LogisticRegression, label: word}
+"""
+
+
+@pytest.fixture
+def letters(project: Path) -> Path:
+    """Three rows of a topic, of which two more messages were refused."""
+    (project / "dags/pipelines/letters.yaml").write_text(LETTERS)
+    ingest(project, range(3), 5)
+    bad = [Bad("words-0", 3, "column word", b'{"word": "d"}'), Bad("words-0", 4, "not JSON", b"broken")]
+    table, rows = lake(project).table("letters/words_quarantine"), quarantine.to_arrow(bad, "ingest")
+    table.commit(table.stage(rows.to_batches(), quarantine.SCHEMA), schema=quarantine.SCHEMA)
+    return project
+
+
+def test_refused_messages_are_read_again(letters: Path, typed: Typed) -> None:
+    asked = ("lake", "replay", str(letters / "dags/pipelines/letters.yaml"), "words")
+    done = typed(letters, *asked)
+    assert done.exception is None, done.exception
+    text = done.stdout
+    assert "1 rows are in the table now, 1 messages are still refused" in text
+    assert "not JSON: " in text
+    (letters / "mended.jsonl").write_text('{"source": "words-0", "position": 4, "content": "{\\"word\\": \\"e\\"}"}\n')
+    body = json.loads(typed(letters, *asked, "--mended", str(letters / "mended.jsonl"), "--format", "json").stdout)
+    assert body == {"ok": True, "rows": 1, "left": 0, "reasons": {}}
+    found = lake(letters).table("letters/words_raw").snapshot().to_arrow().to_pylist()
+    assert sorted((row["_position"], row["word"]) for row in found)[3:] == [(3, "d"), (4, "e")]
+    assert typed(letters, "lake", "verify", "letters/words_raw").exit_code == 0
+
+
+def test_all_that_is_wrong_with_a_file_of_mended_messages_is_told(letters: Path, typed: Typed) -> None:
+    lines = ['{"source": "words-0"}', "[", '{"source": "words-0", "position": 4, "content": {"base64": "?"}}', "7"]
+    (letters / "mended.jsonl").write_text("\n".join(lines))
+    asked = ("lake", "replay", str(letters / "dags/pipelines/letters.yaml"))
+    error = typed(letters, *asked, "words", "--mended", str(letters / "mended.jsonl")).exception
+    assert isinstance(error, TradewindError)
+    assert [(problem.code, problem.line) for problem in error.problems] == [("TW343", n) for n in (1, 2, 3, 4)]
+    error = typed(letters, *asked, "word").exception
+    assert isinstance(error, TradewindError)
+    assert (error.problems[0].code, error.problems[0].suggestion) == ("TW341", "words")

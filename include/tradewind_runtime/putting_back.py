@@ -1,0 +1,157 @@
+"""Messages that were refused, read again by the columns of today: those that are good now become rows, once.
+
+A row goes into the table first and leaves the quarantine then. A kill in between leaves it in both, as `verify` tells;
+the next time it is found in the table and only leaves the quarantine.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tradewind_runtime import quarantine
+from tradewind_runtime.contract.base import Frozen
+from tradewind_runtime.contract.errors import StepError
+from tradewind_runtime.contract.sources import Source
+from tradewind_runtime.lake import Advance, PositionsMovedError, Table
+from tradewind_runtime.replacing import Without
+from tradewind_runtime.sources import Access
+from tradewind_runtime.sources.kafka_rows import Messages, Rows
+
+POSITION = "replay"  # another number after each replay of a table, so that of two at once one begins anew
+RIVALS = 20
+Place = tuple[str, int]  # topic-partition, offset
+
+
+class PutBack(Frozen):
+    """What became of the refused messages of a source."""
+
+    rows: int
+    left: int
+    reasons: dict[str, int]  # why the others are still refused, and how many
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Of one source."""
+
+    raw: Table
+    refused: Table
+
+
+def put_back(source: Source, access: Access, tables: Tables, mended: Mapping[Place, bytes | None]) -> PutBack:
+    """Read what is in quarantine again.
+
+    Args:
+        source: as its YAML has it now.
+        access: its registry and schemas; no broker is asked.
+        tables: its rows and its quarantine.
+        mended: other contents of some messages.
+
+    Raises:
+        StepError: TW531 where the source is no topic or `mended` names what is not in quarantine; TW519, TW521, TW529.
+    """
+    if source.kafka is None:
+        raise StepError(
+            "TW531", "only messages of Kafka are read again", retryable=False, got=source.kind,
+            fix="write the object again, mended: its rows then take the place of the older version's",
+        )  # fmt: skip
+    for _ in range(RIVALS):
+        try:
+            return _once(source, access, tables, mended)
+        except PositionsMovedError:
+            continue
+    raise StepError("TW521", f"table {tables.raw.name!r}: other writers were first {RIVALS} times", fix="try again")
+
+
+def _once(source: Source, access: Access, tables: Tables, mended: Mapping[Place, bytes | None]) -> PutBack:
+    assert source.kafka is not None
+    raw, topic = tables.raw, source.kafka.topic
+    before = raw.position(POSITION)
+    waiting = _waiting(tables, topic)
+    if unknown := sorted(set(mended) - set(_places(waiting))):
+        raise StepError(
+            "TW531", f"{len(unknown)} mended messages are not in quarantine", retryable=False,
+            got=", ".join(f"{origin} at {position}" for origin, position in unknown[:5]),
+            fix="name source and position as `tradewind lake show` has them",
+        )  # fmt: skip
+    there = _there(raw, waiting)
+    messages = _messages(waiting.filter(pc.invert(there)), mended)
+    rows = Rows.of(source, access, raw)
+    made, why = rows.made(messages)
+    if made.num_rows:
+        whole = rows.together([made])
+        schema = raw.fit(whole.schema)
+        raw.commit(
+            raw.stage(whole.to_batches(), schema),
+            schema=schema,
+            positions={POSITION: Advance(before, secrets.randbits(53))},
+            metadata={"run": POSITION, "rows": made.num_rows},
+        )
+    gone = pa.concat_tables([_keys(waiting.filter(there)), _keys(made.select(["_source", "_position"]))])
+    if gone.num_rows:
+        metadata = {"run": POSITION, "rows": -gone.num_rows}
+        tables.refused.commit([], schema=quarantine.SCHEMA, replace=Without(gone), metadata=metadata)
+    reasons: dict[str, int] = {}
+    for reason in why.values():
+        reasons[reason] = reasons.get(reason, 0) + 1
+    return PutBack(rows=made.num_rows, left=len(why), reasons=reasons)
+
+
+def _waiting(tables: Tables, topic: str) -> pa.Table:
+    """Messages of the topic that were refused when they came, below the positions that the rows have reached."""
+    if not tables.refused.exists() or not tables.raw.exists():
+        return quarantine.SCHEMA.empty_table()
+    found = tables.refused.snapshot().to_arrow(where=pc.field("stage") == "ingest")
+    ends = {}
+    for origin in pc.unique(found["source"]).to_pylist():
+        name, _, partition = origin.rpartition("-")
+        if name == topic:
+            # A quarantine is one chunk ahead after a kill: what lies there is read once more by the source itself.
+            ends[origin] = tables.raw.position(f"kafka:{topic}:{partition}") or 0
+    kept = [position < ends.get(origin, 0) for origin, position in _places(found)]
+    rows = found.filter(pa.array(kept, pa.bool_()))
+    missing = [field for field in quarantine.SCHEMA if field.name not in rows.schema.names]  # an older quarantine
+    for field in missing:
+        rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
+    return rows.select(quarantine.SCHEMA.names)
+
+
+def _places(rows: pa.Table) -> list[Place]:
+    return list(zip(rows["source"].to_pylist(), rows["position"].to_pylist(), strict=True))
+
+
+def _there(raw: Table, waiting: pa.Table) -> pa.ChunkedArray:
+    """Which of them are rows already, since a replay was killed between its two commits."""
+    if not waiting.num_rows:
+        return pa.chunked_array([pa.array([], pa.bool_())])
+    low, high = pc.min_max(waiting["position"]).values()
+    where = pc.field("_source").isin(pc.unique(waiting["source"]))
+    where &= (pc.field("_position") >= low) & (pc.field("_position") <= high)
+    found = raw.snapshot().to_arrow(["_source", "_position"], where)
+    have = set(zip(found["_source"].to_pylist(), found["_position"].to_pylist(), strict=True))
+    return pa.chunked_array([pa.array([place in have for place in _places(waiting)], pa.bool_())])
+
+
+def _messages(waiting: pa.Table, mended: Mapping[Place, bytes | None]) -> Messages:
+    places = _places(waiting)
+    contents = waiting["content"].to_pylist()
+    return Messages(
+        values=[mended.get(place, content) for place, content in zip(places, contents, strict=True)],
+        partitions=[int(origin.rpartition("-")[2]) for origin, _ in places],
+        offsets=[position for _, position in places],
+        times=waiting["time"].cast(pa.timestamp("ms", "UTC"), safe=False).cast(pa.int64()).to_pylist(),
+        keys=waiting["key"].to_pylist(),
+        headers=waiting["headers"].to_pylist(),
+    )
+
+
+def _keys(rows: pa.Table) -> pa.Table:
+    """As the quarantine has them."""
+    found = rows.select([0, 1]) if "_source" in rows.schema.names else rows.select(["source", "position"])
+    found = found.rename_columns(["source", "position"])
+    return found.append_column("stage", pa.repeat(pa.scalar("ingest"), found.num_rows)).combine_chunks()

@@ -1,0 +1,115 @@
+"""Messages of a topic as rows: decoded, with the parts that are kept, and where each is from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+
+from tradewind_runtime.contract.sources import Source
+from tradewind_runtime.lake import Table
+from tradewind_runtime.sources import Access
+from tradewind_runtime.sources.columns import KAFKA_TIMESTAMP, PROVENANCE, TIMESTAMP, conform, known
+from tradewind_runtime.sources.kept import Kept
+from tradewind_runtime.sources.messages import decoder
+from tradewind_runtime.sources.messages.base import Decoder
+from tradewind_runtime.sources.newcolumns import Columns, NewColumnError
+from tradewind_runtime.widening import narrowed
+
+
+@dataclass
+class Messages:
+    """Some of a topic, column by column: calls are what costs, a microsecond a message."""
+
+    values: list[bytes | None] = field(default_factory=list)
+    partitions: list[int] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+    times: list[int | None] = field(default_factory=list)  # milliseconds
+    keys: list[bytes | None] = field(default_factory=list)  # as the next, only where they are kept
+    headers: list[str | None] = field(default_factory=list)  # JSON
+
+
+@dataclass
+class Rows:
+    """Makes rows of a topic's messages; its columns may grow and widen as it goes."""
+
+    topic: str
+    columns: Columns
+    kept: Kept
+    decodes: Decoder
+
+    @classmethod
+    def of(cls, source: Source, access: Access, table: Table) -> Rows:
+        """For a source whose rows go to a table."""
+        assert source.kafka is not None
+        schema = known(source, table.snapshot().schema if table.exists() else None)
+        kept = Kept.of(source)
+        columns = Columns.of(source, kept.without(schema), kept.schema.names)
+        return cls(source.kafka.topic, columns, kept, decoder(source, columns, access))
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of the rows, by now."""
+        return pa.schema([*self.columns.schema, *self.kept.schema, *PROVENANCE, KAFKA_TIMESTAMP])
+
+    def made(self, messages: Messages) -> tuple[pa.Table, dict[int, str]]:
+        """Rows, and a reason for each message that gives none.
+
+        Raises:
+            StepError: TW529 where one has a column that it must not.
+        """
+        try:
+            rows, indexes, refused = self.decodes.decode(messages.values)
+        except NewColumnError as error:
+            place = f"{self.topic}-{messages.partitions[error.row]} at {messages.offsets[error.row]}"
+            raise error.told(place) from None
+        if self.kept.columns:
+            rows, indexes = _with_kept(rows, indexes, refused, messages, self.kept)
+        return self._with_provenance(rows, indexes, messages), refused
+
+    def together(self, tables: Sequence[pa.Table]) -> pa.Table:
+        """Rows of many calls, by the columns and types that there are at the end.
+
+        Raises:
+            StepError: TW519 where a type that became wider would lose a value.
+        """
+        schema = self.schema
+        try:
+            typed = [schema.empty_table(), *(_widened(table, schema) for table in tables)]
+        except pa.ArrowInvalid as error:
+            raise narrowed(self.topic, str(error)) from error
+        return pa.concat_tables(typed, promote_options="default").combine_chunks()
+
+    def _with_provenance(self, rows: pa.Table, kept: np.ndarray, messages: Messages) -> pa.Table:
+        indexes, now = pa.array(kept), datetime.now(UTC)
+        numbers, places = np.unique(np.array(messages.partitions, dtype=np.int64), return_inverse=True)
+        names = pa.array([f"{self.topic}-{number}" for number in numbers], pa.string())
+        times = pa.array(messages.times, pa.timestamp("ms", "UTC"))
+        return (
+            rows.append_column("_source", names.take(pa.array(places[kept])))
+            .append_column("_position", pa.array(messages.offsets, pa.int64()).take(indexes))
+            .append_column("_ingested", pa.repeat(pa.scalar(now, TIMESTAMP), rows.num_rows))
+            .append_column(KAFKA_TIMESTAMP, times.take(indexes).cast(TIMESTAMP))
+        )
+
+
+def _widened(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    types = pa.schema([schema.field(column.name) for column in table.schema])
+    return table if types == table.schema else table.cast(types)
+
+
+def _with_kept(
+    rows: pa.Table, indexes: np.ndarray, refused: dict[int, str], messages: Messages, kept: Kept
+) -> tuple[pa.Table, np.ndarray]:
+    """The rows with the parts that are kept; those whose key is not of its type are refused."""
+    parts = kept.table(messages).take(pa.array(indexes))
+    good = conform(parts, kept.schema)
+    refused |= {int(indexes[row]): reason for row, reason in good.refused.items()}
+    if good.refused:
+        rows = rows.take(pa.array(good.kept))
+    for name in kept.schema.names:
+        rows = rows.append_column(name, good.rows[name])
+    return rows, indexes[good.kept]
