@@ -9,9 +9,10 @@ itself, so a commit is always: load, compare, commit with that very handle, and 
 from __future__ import annotations
 
 import json
+import math
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.fs as pafs
-from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
@@ -30,7 +31,6 @@ from tradewind_runtime.documents import Documents
 from tradewind_runtime.replacing import Replace, Without, giving_way
 from tradewind_runtime.snapshot import Snapshot
 from tradewind_runtime.staging import Staged, describe, find_files, write_files
-from tradewind_runtime.widening import agreed, narrowed
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
@@ -44,6 +44,15 @@ class Advance:
 
     before: int | None
     after: int
+
+
+@dataclass(frozen=True)
+class Change:
+    """What one commit does besides taking rows in."""
+
+    actions: list[AddAction | RemoveAction]
+    told: Mapping[str, Any]  # kept in the table's history
+    schema: pa.Schema | None = None  # the table's, where it changes: all files but those added go
 
 
 class PositionsMovedError(Exception):
@@ -86,14 +95,13 @@ class Table:
                     self.uri,
                     schema=schema,
                     mode="ignore",
+                    configuration={"delta.enableExpiredLogCleanup": "false"},  # a model's version may be of any age
                     name=self.name.replace("/", "."),
                     storage_options=dict(self.options) or None,
                 )
 
     def add_columns(self, fields: Sequence[pa.Field]) -> None:
         """Add nullable columns that it does not have yet."""
-        from deltalake import Schema
-
         for attempt in _against_rivals():
             with attempt:
                 table = self._require()
@@ -102,46 +110,40 @@ class Table:
                 if len(new):
                     table.alter.add_columns(Schema.from_arrow(new).fields)
 
-    def fit(self, schema: pa.Schema) -> pa.Schema:
-        """The types in which rows of these columns are written: the table's own, as it is after this.
+    def merged(self, handle: DeltaTable, files: Sequence[str], schema: pa.Schema, name: str) -> Staged:
+        """Their rows, in their order, in one new file by these types, whose name begins so."""
+        rows = Snapshot(self, handle.version(), tuple(files), arrow_schema(handle)).dataset()
+        batches = (batch.cast(schema) for batch in rows.to_batches())
+        paths = write_files(self.filesystem, self.staging(), batches, schema, name=name)
+        return describe(self.filesystem, self.uri, *paths)
 
-        It gains columns that it does not have. One whose type is narrower is widened: all files are written again, in
-        one version, and older versions stay as they were.
-
-        Raises:
-            StepError: TW519 where values would be lost.
-        """
-        from deltalake import Schema
-
-        self._prepare(schema)
+    def change(self, change: Callable[[DeltaTable], Change | None]) -> None:
+        """Commit what is made of the newest version, and of a newer one where a rival comes first."""
         for attempt in _against_rivals():
             with attempt:
                 handle = self._require()
-                have = _arrow_schema(handle)
-                types = agreed(have, schema, self.name)
-                if all(have.field(one.name).type == one.type for one in types):
-                    break
-                whole = pa.schema([types.field(one.name) if one.name in types.names else one for one in have])
-                told = {one.name: str(one.type) for one in types if have.field(one.name).type != one.type}
-                handle.create_write_transaction(
-                    [_add(staged) for staged in self._written_again(handle.version(), whole)],
-                    "overwrite",
-                    schema=Schema.from_arrow(whole),
-                    commit_properties=CommitProperties(
-                        custom_metadata={"tradewind": json.dumps({"widened": told})}, max_commit_retries=0
-                    ),
-                )
-        return types
+                if (made := change(handle)) is not None:
+                    handle.create_write_transaction(
+                        made.actions,
+                        "append" if made.schema is None else "overwrite",
+                        schema=handle.schema() if made.schema is None else Schema.from_arrow(made.schema),
+                        commit_properties=_properties(made.told),
+                    )
 
-    def _written_again(self, version: int, schema: pa.Schema) -> Iterator[Staged]:
-        """Each file, with other types; a file stays a file, so what it was cut by still cuts it."""
-        now = self.snapshot(version)
-        for path in now.files:
-            rows = Snapshot(self, version, (path,), now.schema).dataset().to_batches()
-            try:
-                yield from self.stage((batch.cast(schema) for batch in rows), schema)
-            except pa.ArrowInvalid as error:
-                raise narrowed(self.name, str(error)) from error
+    def vacuum(self, days: float, keep: Collection[int], *, dry_run: bool) -> list[str]:
+        """Delete files that no version of these, nor any of the last days, has; their paths.
+
+        Files that a writer has staged and not committed yet are told by their age.
+        """
+        return list(
+            self._require().vacuum(
+                retention_hours=math.ceil(days * 24),
+                dry_run=dry_run,
+                enforce_retention_duration=False,
+                full=True,
+                keep_versions=sorted(keep),
+            )
+        )
 
     def _require(self, version: int | None = None) -> DeltaTable:
         table = self._load(version)
@@ -173,16 +175,16 @@ class Table:
         table = self._require(version)
         # Not file_uris(): it encodes the root's name and decodes the file's.
         paths = pa.table(table.get_add_actions()).column("path").to_pylist()
-        files = tuple(sorted(map(self._absolute, paths)))
-        return Snapshot(self, table.version(), files, _arrow_schema(table))
+        files = tuple(sorted(map(self.absolute, paths)))
+        return Snapshot(self, table.version(), files, arrow_schema(table))
 
-    def _absolute(self, path: str) -> str:
+    def absolute(self, path: str) -> str:
         """Of a file, as the log calls it: encoded, and relative to the table."""
         return f"{self.uri}/{unquote(path)}"
 
-    def history(self) -> list[dict[str, Any]]:
-        """Commits, newest first, with what they were given as metadata."""
-        return list(self._require().history())
+    def history(self, version: int | None = None, limit: int | None = None) -> list[dict[str, Any]]:
+        """Commits up to a version, newest first, with what they were given as metadata."""
+        return list(self._require(version).history(limit))
 
     def version_with(self, key: str, value: Any) -> int | None:
         """The newest version whose commit was given this metadata: where a step that is done left its rows."""
@@ -244,7 +246,7 @@ class Table:
         Raises:
             PositionsMovedError: where a position is neither as expected before nor as wanted after.
         """
-        self._prepare(schema)
+        self.prepare(schema)
         wanted = dict(positions or {})
         for attempt in range(ATTEMPTS):
             handle = self._require()
@@ -253,7 +255,7 @@ class Table:
                 return handle.version()
             if any(now[id] != move.before for id, move in wanted.items()):
                 raise PositionsMovedError(self.name)
-            actions: list[AddAction | RemoveAction] = [_add(staged) for staged in files]
+            actions: list[AddAction | RemoveAction] = [added(staged) for staged in files]
             actions += self._removals(handle, replace)
             if not actions and not wanted:
                 return handle.version()
@@ -262,10 +264,8 @@ class Table:
                     actions,
                     "append",
                     schema=handle.schema(),
-                    commit_properties=CommitProperties(
-                        custom_metadata={"tradewind": json.dumps(dict(metadata or {}), default=str)},
-                        app_transactions=[Transaction(app_id=id, version=move.after) for id, move in wanted.items()],
-                        max_commit_retries=0,
+                    commit_properties=_properties(
+                        metadata or {}, [Transaction(app_id=id, version=move.after) for id, move in wanted.items()]
                     ),
                 )
             except CommitFailedError:
@@ -274,7 +274,7 @@ class Table:
             return handle.version() + 1  # no retries inside delta-rs, so it is the very next one
         raise StepError("TW521", f"table {self.name!r}: {ATTEMPTS} commits in a row met a rival's", fix="try again")
 
-    def _prepare(self, schema: pa.Schema) -> None:
+    def prepare(self, schema: pa.Schema) -> None:
         """The table, with at least these columns."""
         table = self._load()
         if table is None:
@@ -286,17 +286,17 @@ class Table:
         """Remove the files of a span; of one that reaches beyond it, keep the rows outside in a new file."""
         if replace is None:
             return []
-        schema = _arrow_schema(handle)
+        schema = arrow_schema(handle)
 
         def read(path: str) -> ds.Dataset:
-            return Snapshot(self, handle.version(), (self._absolute(path),), schema).dataset()
+            return Snapshot(self, handle.version(), (self.absolute(path),), schema).dataset()
 
         actions: list[AddAction | RemoveAction] = []
         files = pa.table(handle.get_add_actions(flatten=True)).to_pylist()
         for row, kept in giving_way(files, replace, schema, read):
-            actions.append(_remove(row))
+            actions.append(removed(row))
             if kept is not None:
-                actions += [_add(staged) for staged in self.stage(kept.to_batches(), schema)]
+                actions += [added(staged) for staged in self.stage(kept.to_batches(), schema)]
         return actions
 
 
@@ -335,14 +335,25 @@ def _against_rivals() -> Retrying:
     )
 
 
-def _arrow_schema(table: DeltaTable) -> pa.Schema:
+def arrow_schema(table: DeltaTable) -> pa.Schema:
+    """A version's columns."""
     return pa.schema(pa.schema(table.schema().to_arrow()))
 
 
-def _add(staged: Staged) -> AddAction:
-    return AddAction(staged.path, staged.size, {}, int(time.time() * 1000), True, staged.stats)
+def _properties(told: Mapping[str, Any], positions: Sequence[Transaction] = ()) -> CommitProperties:
+    """Of a commit that meets every rival, for delta-rs does not try again by itself."""
+    return CommitProperties(
+        custom_metadata={"tradewind": json.dumps(dict(told), default=str)},
+        app_transactions=list(positions),
+        max_commit_retries=0,
+    )
 
 
-def _remove(row: Mapping[str, Any]) -> RemoveAction:
+def added(staged: Staged, *, changes: bool = True) -> AddAction:
+    """A file that comes into a table; `changes` is false where its rows were there before."""
+    return AddAction(staged.path, staged.size, {}, int(time.time() * 1000), changes, staged.stats)
+
+
+def removed(row: Mapping[str, Any], *, changes: bool = True) -> RemoveAction:
     """Actions are given names as they are; the log, and what is read of it, has them encoded."""
-    return RemoveAction(unquote(row["path"]), True, int(time.time() * 1000), size=row["size_bytes"])
+    return RemoveAction(unquote(row["path"]), changes, int(time.time() * 1000), size=row["size_bytes"])

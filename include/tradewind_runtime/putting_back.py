@@ -21,6 +21,7 @@ from tradewind_runtime.lake import Advance, PositionsMovedError, Table
 from tradewind_runtime.replacing import Without
 from tradewind_runtime.sources import Access
 from tradewind_runtime.sources.kafka_rows import Messages, Rows
+from tradewind_runtime.widening import fit
 
 POSITION = "replay"  # another number after each replay of a table, so that of two at once one begins anew
 RIVALS = 20
@@ -85,7 +86,7 @@ def _once(source: Source, access: Access, tables: Tables, mended: Mapping[Place,
     made, why = rows.made(messages)
     if made.num_rows:
         whole = rows.together([made])
-        schema = raw.fit(whole.schema)
+        schema = fit(raw, whole.schema)
         raw.commit(
             raw.stage(whole.to_batches(), schema),
             schema=schema,

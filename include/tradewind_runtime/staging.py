@@ -32,9 +32,18 @@ class Staged:
 
 
 def write_files(
-    filesystem: pafs.FileSystem, folder: str, batches: Iterable[pa.RecordBatch], schema: pa.Schema, cut_by: str | None
+    filesystem: pafs.FileSystem,
+    folder: str,
+    batches: Iterable[pa.RecordBatch],
+    schema: pa.Schema,
+    cut_by: str | None = None,
+    *,
+    name: str = "part",
 ) -> list[str]:
-    """Write rows into a folder, and give the files' paths: one file, or one for each UTC date of a column."""
+    """Write rows into a folder, and give the files' paths: one file, or one for each UTC date of a column.
+
+    A file's name begins with its date, or with `name`.
+    """
     root = folder.removeprefix("s3://")
     if isinstance(filesystem, pafs.LocalFileSystem):
         filesystem.create_dir(root, recursive=True)
@@ -43,7 +52,7 @@ def write_files(
         for batch in batches:
             for day, part in _by_day(batch, cut_by) if batch.num_rows else ():
                 if day not in writers:
-                    path = f"{root}/{day or 'part'}-{len(writers):05d}.parquet"
+                    path = f"{root}/{day or name}-{len(writers):05d}.parquet"
                     writers[day] = (
                         path,
                         pq.ParquetWriter(

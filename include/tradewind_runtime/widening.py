@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from tradewind_runtime.compaction import cut_of
 from tradewind_runtime.contract.errors import StepError
+from tradewind_runtime.lake import Change, Table, added, arrow_schema
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
 
 
 def widens(kind: pa.DataType, wider: pa.DataType) -> bool:
@@ -24,6 +29,37 @@ def widens(kind: pa.DataType, wider: pa.DataType) -> bool:
         more = wider.scale - kind.scale
         return bool(kind != wider and more >= 0 and wider.precision - kind.precision >= more)
     return bool(types.is_date32(kind) and types.is_timestamp(wider))
+
+
+def fit(table: Table, schema: pa.Schema) -> pa.Schema:
+    """The types in which rows of these columns are written: the table's own, as it is after this.
+
+    It gains columns that it does not have. One whose type is narrower is widened: all files are written again, in one
+    version, and older versions stay as they were.
+
+    Raises:
+        StepError: TW519 where values would be lost.
+    """
+    table.prepare(schema)
+    types = schema
+
+    def widened(handle: DeltaTable) -> Change | None:
+        nonlocal types
+        have = arrow_schema(handle)
+        types = agreed(have, schema, table.name)
+        told = {one.name: str(one.type) for one in types if have.field(one.name).type != one.type}
+        if not told:
+            return None
+        whole = pa.schema([types.field(one.name) if one.name in types.names else one for one in have])
+        files = table.snapshot(handle.version()).files
+        try:
+            again = [table.merged(handle, [file], whole, cut_of(file)) for file in files]
+        except pa.ArrowInvalid as error:
+            raise narrowed(table.name, str(error)) from error
+        return Change([added(file) for file in again], {"widened": told}, whole)
+
+    table.change(widened)
+    return types
 
 
 def agreed(have: pa.Schema, wanted: pa.Schema, name: str) -> pa.Schema:

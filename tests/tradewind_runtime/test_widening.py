@@ -18,7 +18,7 @@ from tests.tradewind_runtime.steprun import end_of, ingest, rows
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import Source
 from tradewind_runtime.lake import Advance, Lake, Table
-from tradewind_runtime.widening import agreed, widens
+from tradewind_runtime.widening import agreed, fit, widens
 
 TYPES = [
     pa.int32(), pa.int64(), pa.float32(), pa.float64(), pa.date32(), pa.timestamp("us", "UTC"), pa.string(),
@@ -54,7 +54,7 @@ def test_neither_type_that_holds_the_other_is_refused() -> None:
 
 def written(table: Table, **columns: pa.Array) -> None:
     rows = pa.table(columns)
-    schema = table.fit(rows.schema)
+    schema = fit(table, rows.schema)
     table.commit(table.stage(rows.to_batches(), schema), schema=schema)
 
 
@@ -67,7 +67,7 @@ def test_a_table_is_widened_in_one_version(lake_uri: str) -> None:
     table.commit([], schema=pa.schema([]), positions={"a": Advance(None, 7)})
     before = table.snapshot()
     wider = pa.schema([("n", pa.float64()), ("day", pa.timestamp("us", "UTC")), ("new", pa.string())])
-    assert table.fit(wider) == wider
+    assert fit(table, wider) == wider
     after = table.snapshot()
     moment = datetime(2013, 1, 1, tzinfo=UTC)
     told = sorted(after.to_arrow().to_pylist(), key=lambda row: (row["n"] is None, row["n"], row["other"]))
@@ -79,7 +79,7 @@ def test_a_table_is_widened_in_one_version(lake_uri: str) -> None:
     assert not set(after.files) & set(before.files)
     assert table.snapshot(before.version).to_arrow().schema.field("n").type == pa.int32()
     assert table.version_with("widened", {"n": "double", "day": "timestamp[us, tz=UTC]"}) == after.version
-    assert table.fit(wider) == wider
+    assert fit(table, wider) == wider
     assert table.version() == after.version, "there is nothing more to do"
 
 
@@ -97,7 +97,7 @@ def test_a_whole_number_that_a_double_cannot_hold_stays(lake_uri: str) -> None:
     written(table, n=pa.array([2**53 + 1]))
     before = table.version()
     with pytest.raises(StepError, match="TW519"):
-        table.fit(pa.schema([("n", pa.float64())]))
+        fit(table, pa.schema([("n", pa.float64())]))
     assert table.version() == before
 
 
@@ -110,7 +110,7 @@ def test_rows_that_come_meanwhile_are_widened_too(lake_uri: str) -> None:
 
     with ThreadPoolExecutor(5) as pool:
         done = [pool.submit(append, n) for n in range(1, 9)]
-        done.append(pool.submit(table.fit, pa.schema([("n", pa.int64())])))
+        done.append(pool.submit(fit, table, pa.schema([("n", pa.int64())])))
         for one in done:
             one.result()
     found = table.snapshot().to_arrow()

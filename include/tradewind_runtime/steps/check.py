@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from deltalake.exceptions import DeltaError
 
 from tradewind_runtime import quarantine
+from tradewind_runtime.compaction import unchanged
 from tradewind_runtime.context import StepContext
 from tradewind_runtime.contract.checks import CheckConfig
 from tradewind_runtime.contract.errors import StepError
@@ -27,6 +28,7 @@ from tradewind_runtime.contract.refs import DatasetRef
 from tradewind_runtime.contract.request import StepOutcome, Verdict
 from tradewind_runtime.lake import Advance, PositionsMovedError, Table
 from tradewind_runtime.snapshot import Snapshot
+from tradewind_runtime.widening import fit
 
 if TYPE_CHECKING:
     from tradewind_runtime.expectations import Finding
@@ -84,6 +86,7 @@ def _news(raw: Snapshot, before: int | None) -> _News:
         old = set(raw.table.snapshot(before).files)
     except DeltaError:  # the log of that version is no longer kept: what is new in it cannot be told
         return _News(raw, again=True)
+    old = unchanged(raw.table, old, before, raw.version)
     if old - set(raw.files):  # a source that replaces its rows
         return _News(raw, again=True)
     return _News(replace(raw, files=tuple(name for name in raw.files if name not in old)), again=False)
@@ -250,7 +253,7 @@ def _take(
 ) -> int:
     """Commit the rows that pass, together with how far the raw table has been checked."""
     table, version = context.table(config.source), news.rows.version
-    schema = table.fit(news.rows.schema)
+    schema = fit(table, news.rows.schema)
     timed = config.time in schema.names and pa.types.is_timestamp(schema.field(config.time).type)
     passing = (
         batch

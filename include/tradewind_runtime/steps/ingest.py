@@ -28,6 +28,7 @@ from tradewind_runtime.contract.sources import Source
 from tradewind_runtime.lake import Advance, PositionsMovedError, Table
 from tradewind_runtime.quarantine import Bad
 from tradewind_runtime.sources.columns import PROVENANCE, TIMESTAMP, declared
+from tradewind_runtime.widening import fit
 
 RIVALS = 20  # how often another writer may be first before this one gives up
 
@@ -110,7 +111,7 @@ def _ingest(context: StepContext, config: IngestConfig, table: Table, tally: _Ta
         return
     for chunk in sources.reader(source.kind).read(source, access(context), end, table):
         # The columns come first: a chunk that is read again is then read by the same types.
-        schema = table.fit(chunk.schema)
+        schema = fit(table, chunk.schema)
         seen = _Seen(source, context.request.window)
         staged = table.stage(
             seen.through(chunk.rows), schema, cut_by=source.time if source.time in schema.names else None

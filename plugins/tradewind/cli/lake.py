@@ -19,6 +19,7 @@ app = typer.Typer(
 _Format = Annotated[Literal["text", "json"], typer.Option("--format", help="text or json.")]
 _Profile = Annotated[str | None, typer.Option(help="Of profiles/; TRADEWIND_PROFILE or local by default.")]
 _Table = Annotated[str, typer.Argument(help="PIPELINE/NAME.")]
+_Some = Annotated[str | None, typer.Argument(help="PIPELINE/NAME; all tables if not given.")]
 
 
 @app.command("ls")
@@ -138,6 +139,47 @@ def replay(
     typer.echo(f"{done.rows:,} rows are in the table now, {done.left:,} messages are still refused")
     reasons = sorted(done.reasons.items(), key=lambda one: -one[1])
     _print([{"messages": count, "reason": reason} for reason, count in reasons[:20]], "text", "", "")
+
+
+@app.command("compact")
+def compact(table: _Some = None, format: _Format = "text", profile: _Profile = None) -> None:
+    """Put small files together; no row changes, and older versions stay as they are.
+
+    Example: tradewind lake compact flight-delays/flights
+    """
+    from tradewind.cli.systems import lake
+    from tradewind_runtime import maintenance
+
+    opened = lake(profile)
+    done = [maintenance.compact(opened, name).model_dump() for name in _names(table, profile)]
+    _print(done, format, "tables", "There is no table yet: run a pipeline.")
+
+
+@app.command("vacuum")
+def vacuum(
+    table: _Some = None,
+    days: Annotated[float, typer.Option(min=0, help="Versions of so many days stay whole.")] = 7,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Delete nothing, only count.")] = False,
+    format: _Format = "text",
+    profile: _Profile = None,
+) -> None:
+    """Delete files of old versions; those that a registered model or a run with a lease stands on stay.
+
+    Example: tradewind lake vacuum --days 30 --dry-run
+    """
+    from tradewind.cli.systems import lake
+    from tradewind_runtime import maintenance
+
+    opened = lake(profile)
+    found = (maintenance.vacuum(opened, name, days=days, dry_run=dry_run) for name in _names(table, profile))
+    _print([one.model_dump() for one in found], format, "tables", "There is no table yet: run a pipeline.")
+
+
+def _names(table: str | None, profile: str | None) -> list[str]:
+    """One that is named and there, else all."""
+    from tradewind.cli.systems import lake
+
+    return sorted(lake(profile).tables()) if table is None else [_table(table, profile).name]
 
 
 def _when(milliseconds: int) -> str:

@@ -201,3 +201,21 @@ def test_all_that_is_wrong_with_a_file_of_mended_messages_is_told(letters: Path,
     error = typed(letters, *asked, "word").exception
     assert isinstance(error, TradewindError)
     assert (error.problems[0].code, error.problems[0].suggestion) == ("TW341", "words")
+
+
+def test_tables_are_kept_in_order(project: Path, typed: Typed) -> None:
+    for n in range(3):
+        ingest(project, range(n, n + 1), n + 1)
+    done = json.loads(typed(project, "lake", "compact", "--format", "json").stdout)
+    assert {one["table"]: (one["files"], one["left"]) for one in done["tables"]}["letters/words_raw"] == (0, 3)
+    checked = lake(project).table("letters/words")
+    checked.commit([], schema=INGESTED, positions={"check": Advance(None, 3)})
+    text = typed(project, "lake", "compact", "letters/words_raw").stdout
+    assert text.split("letters/words_raw")[1].split()[1:4:2] == ["3", "1"]
+    body = json.loads(typed(project, "lake", "vacuum", "--days", "0", "--dry-run", "--format", "json").stdout)
+    assert {one["table"]: one["files"] for one in body["tables"]}["letters/words_raw"] == 3
+    body = json.loads(typed(project, "lake", "vacuum", RAW, "--days", "0", "--format", "json").stdout)
+    assert [one["table"] for one in body["tables"]] == [RAW]
+    error = typed(project, "lake", "vacuum", "letters/word_raw").exception
+    assert isinstance(error, TradewindError)
+    assert error.problems[0].suggestion == "letters/words_raw"

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from tradewind_runtime import expectations, quarantine
+from tradewind_runtime.compaction import compact
 from tradewind_runtime.context import StepContext
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import DatasetRef
@@ -15,6 +16,7 @@ from tradewind_runtime.contract.request import StepRequest
 from tradewind_runtime.execute import execute
 from tradewind_runtime.lake import Advance, Lake, Table
 from tradewind_runtime.steps import check
+from tradewind_runtime.widening import fit
 
 START = datetime(2013, 1, 1, tzinfo=UTC)
 SCHEMA = pa.schema(
@@ -87,10 +89,22 @@ NOT_NULL = {"expect_column_values_to_not_be_null": {"column": "carrier", "mostly
 SHORT = {"expect_column_values_to_be_between": {"column": "delay", "max_value": 100, "mostly": 0.5}}
 
 
+def test_files_that_were_put_together_are_not_checked_again(house):
+    for n in range(4):
+        house.add(rows(2, 2 * n))
+    house.check()
+    before = house.raw.snapshot()
+    assert compact(house.raw, before.version) > 0
+    house.add(rows(1, 8))
+    result = house.check()
+    assert result.metrics["rows"] == 1
+    assert house.positions() == list(range(9))
+
+
 def test_a_column_that_was_widened_is_wider_there_too_and_no_row_comes_twice(house):
     house.add(rows(3))
     house.check()
-    schema = house.raw.fit(SCHEMA.set(3, pa.field("n", pa.float64())))
+    schema = fit(house.raw, SCHEMA.set(3, pa.field("n", pa.float64())))
     more = rows(2, 3).cast(schema)
     house.raw.commit(house.raw.stage(more.to_batches(), schema), schema=schema)
     house.check()

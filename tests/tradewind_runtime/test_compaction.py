@@ -1,0 +1,98 @@
+"""Small files that are put together: no row changes, and nobody who reads or checks notices."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.tradewind_runtime.tables import SCHEMA, batches, numbers
+
+from tradewind_runtime.compaction import LARGE, SMALL, compact, cut_of, small_ones, unchanged
+from tradewind_runtime.lake import Advance, Lake, Table
+
+DAYS = ["2013-01-01", "2013-01-02", "part"]
+SIZES = st.dictionaries(
+    st.tuples(st.sampled_from(DAYS), st.integers(0, 9_999)).map(lambda one: f"t/data/x/{one[0]}-{one[1]:05d}.parquet"),
+    st.integers(1, 2 * SMALL), max_size=30,
+)  # fmt: skip
+
+
+@given(SIZES)
+def test_groups_are_of_one_day_and_no_larger_than_allowed(sizes: dict[str, int]) -> None:
+    groups = list(small_ones(sizes))
+    grouped = [path for group in groups for path in group]
+    assert len(grouped) == len(set(grouped))
+    for group in groups:
+        assert len(group) > 1
+        assert len({cut_of(path) for path in group}) == 1
+        assert sum(sizes[path] for path in group) <= LARGE
+        assert all(sizes[path] < SMALL for path in group)
+    for day in DAYS:
+        alone = [size for path, size in sizes.items() if cut_of(path) == day and size < SMALL and path not in grouped]
+        assert len(alone) <= 1 + sum(sizes.values()) // (LARGE - SMALL)
+
+
+@pytest.fixture
+def table(lake_uri: str) -> Table:
+    """Ten commits, each of a row on each of two days."""
+    found = Lake(lake_uri).table("p/t")
+    for n in range(10):
+        rows = batches((0, 2 * n), (24, 2 * n + 1))
+        found.commit(
+            found.stage(rows, SCHEMA, cut_by="time"), schema=SCHEMA, positions={"a": Advance(n or None, n + 1)}
+        )
+    return found
+
+
+def test_each_day_is_one_file_and_no_row_has_changed(table: Table) -> None:
+    before = table.snapshot()
+    assert compact(table, before.version) == len(before.files) == 20
+    after = table.snapshot()
+    assert {cut_of(path) for path in after.files} == {cut_of(path) for path in before.files}
+    assert len(after.files) == 2
+    assert numbers(table) == list(range(20))
+    assert table.position("a") == 10
+    assert sorted(before.to_arrow()["n"].to_pylist()) == list(range(20)), "who is pinned to it still reads it"
+    assert unchanged(table, before.files, before.version, after.version) == set(after.files)
+
+
+def test_doing_it_again_changes_nothing(table: Table) -> None:
+    compact(table, table.snapshot().version)
+    version = table.version()
+    assert compact(table, table.snapshot().version) == 0
+    assert table.version() == version
+
+
+def test_files_that_a_version_has_not_stay_alone(table: Table) -> None:
+    seen = table.snapshot()
+    table.commit(table.stage(batches((0, 20)), SCHEMA, cut_by="time"), schema=SCHEMA)
+    new = set(table.snapshot().files) - set(seen.files)
+    compact(table, seen.version)
+    assert new < set(table.snapshot().files)
+    assert len(table.snapshot().files) == 3
+    assert set(table.snapshot().files) - unchanged(table, seen.files, seen.version, table.snapshot().version) == new
+
+
+def test_twice_put_together_is_still_told_from_what_is_new(table: Table) -> None:
+    first = table.snapshot()
+    compact(table, first.version)
+    table.commit(table.stage(batches((0, 20)), SCHEMA, cut_by="time"), schema=SCHEMA)
+    second = table.snapshot()
+    compact(table, second.version)
+    assert len(table.snapshot().files) == 2
+    now = table.snapshot()
+    assert unchanged(table, second.files, second.version, now.version) == set(now.files)
+
+
+def test_rows_that_come_meanwhile_are_there(table: Table) -> None:
+    def append(n: int) -> None:
+        table.commit(table.stage(batches((0, n)), SCHEMA, cut_by="time"), schema=SCHEMA)
+
+    with ThreadPoolExecutor(6) as pool:
+        done = [pool.submit(append, n) for n in range(20, 28)]
+        done.append(pool.submit(compact, table, table.snapshot().version))
+        for one in done:
+            one.result()
+    assert numbers(table) == list(range(28))
