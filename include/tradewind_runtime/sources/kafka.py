@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import logging
 import time
-import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import pyarrow as pa
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import KafkaSource, Source
 from tradewind_runtime.lake import Advance, Table
 from tradewind_runtime.quarantine import Bad
 from tradewind_runtime.sources import Access, Chunk
+from tradewind_runtime.sources.kafka_client import consumer_of, partitions, watermarks
 from tradewind_runtime.sources.kafka_rows import Messages, Rows
 from tradewind_runtime.sources.kept import headers_as_json
 
 CHUNK_BYTES = 128 * 1024 * 1024
 BATCH = 10_000  # messages that are decoded at once
-TIMEOUT = 30.0  # seconds for one answer of the broker
 PATIENCE = 120.0  # seconds without any message before the end is reached
 _NO_TIMESTAMP = 0  # confluent_kafka.TIMESTAMP_NOT_AVAILABLE
 
@@ -37,8 +34,8 @@ log = logging.getLogger("tradewind")
 def end_position(source: Source, access: Access) -> dict[str, int]:
     """The last stable offset (or the high watermark, read uncommitted) of each partition."""
     kafka = _kafka(source)
-    with _consumer(kafka, access) as consumer:
-        return {str(p): _watermarks(consumer, kafka, p)[1] for p in _partitions(consumer, kafka)}
+    with consumer_of(kafka, access) as consumer:
+        return {str(p): watermarks(consumer, kafka, p)[1] for p in partitions(consumer, kafka)}
 
 
 def read(source: Source, access: Access, end: Mapping[str, int], table: Table) -> Iterator[Chunk]:
@@ -46,10 +43,10 @@ def read(source: Source, access: Access, end: Mapping[str, int], table: Table) -
     kafka = _kafka(source)
     names = {int(partition): f"kafka:{kafka.topic}:{partition}" for partition in end}
     before = table.positions(names.values())
-    with _consumer(kafka, access) as consumer:
+    with consumer_of(kafka, access) as consumer:
         progress = _Progress(kafka, names, access.chunk_rows, before={p: before[name] for p, name in names.items()})
         for partition, last in sorted((int(p), int(last)) for p, last in end.items()):
-            progress.begin(partition, last, _watermarks(consumer, kafka, partition))
+            progress.begin(partition, last, watermarks(consumer, kafka, partition))
         if not progress.moves():
             return
         rows = Rows.of(source, access, table)
@@ -238,64 +235,3 @@ def _bad(batch: Messages, index: int, reason: str, progress: _Progress) -> Bad:
 def _kafka(source: Source) -> KafkaSource:
     assert source.kafka is not None
     return source.kafka
-
-
-@contextmanager
-def _consumer(kafka: KafkaSource, access: Access) -> Iterator[Consumer]:
-    """A consumer that decides nothing by itself: no group, no commits, no jumps over what is gone."""
-    settings: dict[str, Any] = {}
-    if (conn := access.connection) is not None:
-        settings = {key: value for key, value in conn.extra.items() if not key.endswith("_cb")}
-        if conn.host and "bootstrap.servers" not in settings:
-            settings["bootstrap.servers"] = f"{conn.host}:{conn.port or 9092}"
-    if not settings.get("bootstrap.servers"):
-        raise StepError(
-            "TW525",
-            f"the connection of topic {kafka.topic!r} names no broker",
-            retryable=False,
-            fix='give it a host and port, or {"bootstrap.servers": "host:port"} as extra',
-        )
-    settings |= {
-        "group.id": f"tradewind-{uuid.uuid4().hex}",  # librdkafka wants one; nothing is ever committed to it
-        "enable.auto.commit": False,
-        "enable.auto.offset.store": False,
-        "enable.partition.eof": True,
-        "auto.offset.reset": "error",
-        "isolation.level": kafka.isolation,
-        "fetch.queue.backoff.ms": 5,
-        "reconnect.backoff.max.ms": 2_000,
-        "queued.max.messages.kbytes": 65_536,
-        "log_level": 3,
-    }
-    try:
-        consumer = Consumer(settings, logger=log)
-    except KafkaException as error:
-        raise StepError("TW525", f"Kafka's settings are refused: {error.args[0].str()}", retryable=False) from error
-    try:
-        yield consumer
-    except KafkaException as error:
-        raise StepError(
-            "TW525",
-            f"Kafka: {error.args[0].str()}",
-            got=settings["bootstrap.servers"],
-            fix="is the broker up, and the connection right?",
-        ) from error
-    finally:
-        consumer.close()
-
-
-def _partitions(consumer: Consumer, kafka: KafkaSource) -> list[int]:
-    topic = consumer.list_topics(kafka.topic, timeout=TIMEOUT).topics[kafka.topic]
-    if topic.error is not None or not topic.partitions:
-        raise StepError(
-            "TW525",
-            f"topic {kafka.topic!r} cannot be read",
-            got=topic.error.str() if topic.error else "no partitions",
-            fix="create the topic, or mend its name",
-        )
-    return sorted(topic.partitions)
-
-
-def _watermarks(consumer: Consumer, kafka: KafkaSource, partition: int) -> tuple[int, int]:
-    low, high = consumer.get_watermark_offsets(TopicPartition(kafka.topic, partition), timeout=TIMEOUT, cached=False)
-    return int(low), int(high)

@@ -27,7 +27,7 @@ from tradewind_runtime.contract.request import StepOutcome
 from tradewind_runtime.contract.sources import Source
 from tradewind_runtime.lake import Advance, PositionsMovedError, Table
 from tradewind_runtime.quarantine import Bad
-from tradewind_runtime.sources.columns import PROVENANCE, TIMESTAMP, declared
+from tradewind_runtime.sources.columns import PROVENANCE, RESERVED, TIMESTAMP, declared
 from tradewind_runtime.widening import fit
 
 RIVALS = 20  # how often another writer may be first before this one gives up
@@ -67,7 +67,7 @@ def run(context: StepContext) -> StepOutcome:
     else:
         raise StepError("TW521", f"table {table.name!r}: other writers were first {RIVALS} times", fix="try again")
     version = table.version()
-    if version is None:
+    if version is None or set(table.snapshot(version).schema.names) <= RESERVED:
         raise StepError(
             "TW522",
             f"the source {config.name!r} has no rows and its columns are not known",

@@ -1,0 +1,115 @@
+"""A client of Kafka's, by Airflow's connection, that decides nothing by itself."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from tradewind_runtime.connections import Connection
+from tradewind_runtime.contract.errors import StepError
+from tradewind_runtime.contract.sources import KafkaSource
+from tradewind_runtime.sources import Access
+
+TIMEOUT = 30.0  # seconds for one answer of the broker
+
+#: librdkafka tells these to a callback alone; to a call it says no more than that no broker answers.
+_REFUSED = (KafkaError._AUTHENTICATION, KafkaError._SSL)  # noqa: SLF001
+
+log = logging.getLogger("tradewind")
+
+
+@contextmanager
+def consumer_of(kafka: KafkaSource, access: Access) -> Iterator[Consumer]:
+    """A consumer with no group, no commits, and no jumps over what is gone.
+
+    Raises:
+        StepError: TW525 where there is no way to the broker, or it refuses.
+    """
+    settings = _settings(access.connection) if access.connection else {}
+    if not settings.get("bootstrap.servers"):
+        raise StepError(
+            "TW525",
+            f"the connection of topic {kafka.topic!r} names no broker",
+            retryable=False,
+            fix='give it a host and port, or {"bootstrap.servers": "host:port"} as extra',
+        )
+    refused: list[KafkaError] = []
+    settings |= {
+        "group.id": f"tradewind-{uuid.uuid4().hex}",  # librdkafka wants one; nothing is ever committed to it
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "enable.partition.eof": True,
+        "auto.offset.reset": "error",
+        "isolation.level": kafka.isolation,
+        "fetch.queue.backoff.ms": 5,
+        "reconnect.backoff.max.ms": 2_000,
+        "queued.max.messages.kbytes": 65_536,
+        "log_level": 3,
+        "error_cb": lambda error: refused.append(error) if error.code() in _REFUSED else None,
+    }
+    try:
+        consumer = Consumer(settings, logger=log)
+    except KafkaException as error:
+        raise StepError("TW525", f"Kafka's settings are refused: {error.args[0].str()}", retryable=False) from error
+    try:
+        yield consumer
+    except KafkaException as error:
+        with suppress(KafkaException, RuntimeError):
+            consumer.poll(0)  # what it has to tell a callback
+        if refused:
+            raise StepError(
+                "TW525",
+                f"Kafka refuses the connection: {refused[-1].str()}",
+                retryable=False,
+                got=settings["bootstrap.servers"],
+                fix="mend its login, password, security.protocol or ssl.ca.location",
+            ) from error
+        raise StepError(
+            "TW525",
+            f"Kafka: {error.args[0].str()}",
+            got=settings["bootstrap.servers"],
+            fix="is the broker up, and the connection right?",
+        ) from error
+    finally:
+        consumer.close()
+
+
+def _settings(connection: Connection) -> dict[str, Any]:
+    """Its extra holds librdkafka's own; login and password are those of SASL."""
+    settings: dict[str, Any] = {key: value for key, value in connection.extra.items() if not key.endswith("_cb")}
+    if connection.host:
+        settings.setdefault("bootstrap.servers", f"{connection.host}:{connection.port or 9092}")
+    if connection.login:
+        settings = {
+            "security.protocol": "SASL_SSL", "sasl.mechanism": "PLAIN",
+            "sasl.username": connection.login, "sasl.password": connection.password,
+        } | settings  # fmt: skip
+    return settings
+
+
+def partitions(consumer: Consumer, kafka: KafkaSource) -> list[int]:
+    """Of the topic.
+
+    Raises:
+        StepError: TW525 where there is no such topic.
+    """
+    topic = consumer.list_topics(kafka.topic, timeout=TIMEOUT).topics[kafka.topic]
+    if topic.error is not None or not topic.partitions:
+        raise StepError(
+            "TW525",
+            f"topic {kafka.topic!r} cannot be read",
+            got=topic.error.str() if topic.error else "no partitions",
+            fix="create the topic, or mend its name",
+        )
+    return sorted(topic.partitions)
+
+
+def watermarks(consumer: Consumer, kafka: KafkaSource, partition: int) -> tuple[int, int]:
+    """The first offset that is kept, and the end: the last stable one where only what is committed is read."""
+    low, high = consumer.get_watermark_offsets(TopicPartition(kafka.topic, partition), timeout=TIMEOUT, cached=False)
+    return int(low), int(high)
