@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ("parsing", "latency", "tuning", "drift", "serving", "distributed")
+NAMES = ("parsing", "latency", "tuning", "drift", "serving", "distributed", "ingest")
 
 
 def main() -> int:
