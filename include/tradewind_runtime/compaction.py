@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from tradewind_runtime.lake import Change, Table, added, arrow_schema, removed
+from tradewind_runtime.lake import Rewriting, Table
+from tradewind_runtime.staging import cut_of
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
-    from deltalake.transaction import AddAction, RemoveAction
 
 SMALL = 32 * 1024 * 1024  # bytes: larger files stay as they are
 LARGE = 128 * 1024 * 1024  # no more is put together
-
-_DAY = re.compile(r"(\d{4}-\d\d-\d\d)-\d+\.parquet")
 
 
 def compact(table: Table, until: int) -> int:
@@ -30,26 +26,20 @@ def compact(table: Table, until: int) -> int:
         table: any.
         until: only files that this version has.
     """
-    count = 0
+    have = set(table.snapshot(until).files)
 
-    def compacted(handle: DeltaTable) -> Change | None:
-        nonlocal count
-        have, schema = set(table.snapshot(until).files), arrow_schema(handle)
-        found = {table.absolute(row["path"]): row for row in pa.table(handle.get_add_actions(flatten=True)).to_pylist()}
-        groups = list(small_ones({path: row["size_bytes"] for path, row in found.items() if path in have}))
-        count = sum(map(len, groups))
-        actions: list[AddAction | RemoveAction] = []
-        for group in groups:
-            actions.append(added(table.merged(handle, group, schema, cut_of(group[0])), changes=False))
-            actions += [removed(found[path], changes=False) for path in group]
-        return Change(actions, {"compacted": count}) if groups else None
+    def choose(handle: DeltaTable) -> Rewriting | None:
+        rows = pa.table(handle.get_add_actions(flatten=True)).to_pylist()
+        sizes = {table.absolute(row["path"]): int(row["size_bytes"]) for row in rows}
+        groups = list(small_ones({path: size for path, size in sizes.items() if path in have}))
+        return Rewriting(groups, {"compacted": sum(map(len, groups))}) if groups else None
 
-    table.change(compacted)
-    return count
+    done = table.rewrite(choose)
+    return int(done.told["compacted"]) if done else 0
 
 
 def unchanged(table: Table, files: Collection[str], after: int, upto: int) -> set[str]:
-    """The files of a version as compactions have put them together until another one.
+    """The files of a version, or those that were written again of them alone until another one.
 
     Args:
         table: any.
@@ -58,18 +48,15 @@ def unchanged(table: Table, files: Collection[str], after: int, upto: int) -> se
         upto: a later one.
     """
     found = set(files)
-    for commit in sorted(table.history(upto, upto - after), key=lambda commit: commit["version"]):
-        version = int(commit["version"])
-        if version > after and "compacted" in json.loads(commit.get("tradewind") or "{}"):
-            earlier, later = (set(table.snapshot(one).files) for one in (version - 1, version))
-            found = (found | (later - earlier)) - (earlier - later)
+    for commit in sorted(table.history(upto, upto - after), key=lambda commit: int(commit["version"])):
+        if int(commit["version"]) <= after:
+            continue
+        again = json.loads(commit.get("tradewind") or "{}").get("files") or {}
+        for new, old in again.items():
+            sources = {f"{table.uri}/{path}" for path in old}
+            if sources <= found:
+                found = found - sources | {f"{table.uri}/{new}"}
     return found
-
-
-def cut_of(path: str) -> str:
-    """The date that all rows of a file have, by its name; `part` where it was cut by none."""
-    found = _DAY.fullmatch(PurePosixPath(path).name)
-    return found[1] if found else "part"
 
 
 def small_ones(sizes: Mapping[str, int]) -> Iterator[list[str]]:

@@ -30,12 +30,13 @@ from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.documents import Documents
 from tradewind_runtime.replacing import Replace, Without, giving_way
 from tradewind_runtime.snapshot import Snapshot
-from tradewind_runtime.staging import Staged, describe, find_files, write_files
+from tradewind_runtime.staging import Staged, cut_of, describe, find_files, write_files
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
 
 ATTEMPTS = 20
+YOUNGEST = 2.0  # days; a step with files that are not committed yet never runs so long
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,12 @@ class Advance:
 
 
 @dataclass(frozen=True)
-class Change:
-    """What one commit does besides taking rows in."""
+class Rewriting:
+    """Files that are written again: no row changes."""
 
-    actions: list[AddAction | RemoveAction]
+    groups: Sequence[Sequence[str]]  # absolute paths; each group becomes one file
     told: Mapping[str, Any]  # kept in the table's history
-    schema: pa.Schema | None = None  # the table's, where it changes: all files but those added go
+    schema: pa.Schema | None = None  # the table's, where it changes: then all files are among the groups
 
 
 class PositionsMovedError(Exception):
@@ -110,34 +111,69 @@ class Table:
                 if len(new):
                     table.alter.add_columns(Schema.from_arrow(new).fields)
 
-    def merged(self, handle: DeltaTable, files: Sequence[str], schema: pa.Schema, name: str) -> Staged:
-        """Their rows, in their order, in one new file by these types, whose name begins so."""
-        rows = Snapshot(self, handle.version(), tuple(files), arrow_schema(handle)).dataset()
-        batches = (batch.cast(schema) for batch in rows.to_batches())
-        paths = write_files(self.filesystem, self.staging(), batches, schema, name=name)
-        return describe(self.filesystem, self.uri, *paths)
+    def rewrite(self, choose: Callable[[DeltaTable], Rewriting | None]) -> Rewriting | None:
+        """Write files again, in one version; where a rival comes first, as its version wants it.
 
-    def change(self, change: Callable[[DeltaTable], Change | None]) -> None:
-        """Commit what is made of the newest version, and of a newer one where a rival comes first."""
-        for attempt in _against_rivals():
-            with attempt:
-                handle = self._require()
-                if (made := change(handle)) is not None:
-                    handle.create_write_transaction(
-                        made.actions,
-                        "append" if made.schema is None else "overwrite",
-                        schema=handle.schema() if made.schema is None else Schema.from_arrow(made.schema),
-                        commit_properties=_properties(made.told),
-                    )
+        The version's history says which file holds the rows of which.
+
+        Args:
+            choose: says of the newest version what is to be done, if anything.
+
+        Raises:
+            StepError: TW521 where a rival is always first.
+        """
+        done: dict[tuple[tuple[str, ...], str], list[Staged]] = {}  # what one attempt has made, the next need not
+        try:
+            for attempt in _against_rivals():
+                with attempt:
+                    handle = self._require()
+                    chosen = choose(handle)
+                    if chosen is not None:
+                        self._rewrite(handle, chosen, done)
+        except CommitFailedError as error:
+            raise self._rivals() from error
+        return chosen
+
+    def _rewrite(
+        self, handle: DeltaTable, chosen: Rewriting, done: dict[tuple[tuple[str, ...], str], list[Staged]]
+    ) -> None:
+        have = arrow_schema(handle)
+        schema = have if chosen.schema is None else chosen.schema
+        rows = {self.absolute(row["path"]): row for row in pa.table(handle.get_add_actions(flatten=True)).to_pylist()}
+        actions: list[AddAction | RemoveAction] = []
+        sources: dict[str, list[str]] = {}
+        for group in chosen.groups:
+            key = (tuple(group), str(schema))
+            if key not in done:
+                found = Snapshot(self, handle.version(), tuple(group), have).dataset().to_batches()
+                batches = (batch.cast(schema) for batch in found)
+                paths = write_files(self.filesystem, self.staging(), batches, schema, name=cut_of(group[0]))
+                done[key] = [describe(self.filesystem, self.uri, path) for path in paths]
+            for staged in done[key]:
+                actions.append(_add(staged, changes=False))
+                sources[staged.path] = [path.removeprefix(f"{self.uri}/") for path in group]
+            if chosen.schema is None:
+                actions += [_remove(rows[path], changes=False) for path in group]
+        handle.create_write_transaction(
+            actions,
+            "append" if chosen.schema is None else "overwrite",  # which removes all other files by itself
+            schema=handle.schema() if chosen.schema is None else Schema.from_arrow(chosen.schema),
+            commit_properties=_properties({**chosen.told, "files": sources}),
+        )
+
+    def _rivals(self) -> StepError:
+        message = f"table {self.name!r}: {ATTEMPTS} commits in a row met a rival's"
+        return StepError("TW521", message, fix="try again")
 
     def vacuum(self, days: float, keep: Collection[int], *, dry_run: bool) -> list[str]:
         """Delete files that no version of these, nor any of the last days, has; their paths.
 
-        Files that a writer has staged and not committed yet are told by their age.
+        Files that a writer has staged and not committed yet are told by their age alone, so none goes that is younger
+        than any step may be.
         """
         return list(
             self._require().vacuum(
-                retention_hours=math.ceil(days * 24),
+                retention_hours=math.ceil(max(days, YOUNGEST) * 24),
                 dry_run=dry_run,
                 enforce_retention_duration=False,
                 full=True,
@@ -245,6 +281,7 @@ class Table:
 
         Raises:
             PositionsMovedError: where a position is neither as expected before nor as wanted after.
+            StepError: TW521 where the table has other types than the files, or a rival is always first.
         """
         self.prepare(schema)
         wanted = dict(positions or {})
@@ -255,7 +292,8 @@ class Table:
                 return handle.version()
             if any(now[id] != move.before for id, move in wanted.items()):
                 raise PositionsMovedError(self.name)
-            actions: list[AddAction | RemoveAction] = [added(staged) for staged in files]
+            _same_types(self.name, arrow_schema(handle), schema if files else pa.schema([]))
+            actions: list[AddAction | RemoveAction] = [_add(staged) for staged in files]
             actions += self._removals(handle, replace)
             if not actions and not wanted:
                 return handle.version()
@@ -272,14 +310,13 @@ class Table:
                 time.sleep(min(1.0, 0.02 * 2**attempt))
                 continue
             return handle.version() + 1  # no retries inside delta-rs, so it is the very next one
-        raise StepError("TW521", f"table {self.name!r}: {ATTEMPTS} commits in a row met a rival's", fix="try again")
+        raise self._rivals()
 
     def prepare(self, schema: pa.Schema) -> None:
         """The table, with at least these columns."""
-        table = self._load()
-        if table is None:
-            self.create(schema)
-        elif set(schema.names) - {column.name for column in table.schema().fields}:
+        if self._load() is None:
+            self.create(schema)  # or a rival does, with other columns
+        if set(schema.names) - {column.name for column in self._require().schema().fields}:
             self.add_columns(list(schema))
 
     def _removals(self, handle: DeltaTable, replace: Replace | Without | str | None) -> list[AddAction | RemoveAction]:
@@ -294,9 +331,9 @@ class Table:
         actions: list[AddAction | RemoveAction] = []
         files = pa.table(handle.get_add_actions(flatten=True)).to_pylist()
         for row, kept in giving_way(files, replace, schema, read):
-            actions.append(removed(row))
+            actions.append(_remove(row))
             if kept is not None:
-                actions += [added(staged) for staged in self.stage(kept.to_batches(), schema)]
+                actions += [_add(staged) for staged in self.stage(kept.to_batches(), schema)]
         return actions
 
 
@@ -340,6 +377,16 @@ def arrow_schema(table: DeltaTable) -> pa.Schema:
     return pa.schema(pa.schema(table.schema().to_arrow()))
 
 
+def _same_types(name: str, have: pa.Schema, schema: pa.Schema) -> None:
+    """A file by older types must not come into a table that was widened meanwhile."""
+    for one in schema:
+        if (kind := have.field(one.name).type) != one.type:
+            raise StepError(
+                "TW521", f"table {name!r} has other types by now", got=f"{one.name}: {one.type}",
+                expected=str(kind), fix="try again",
+            )  # fmt: skip
+
+
 def _properties(told: Mapping[str, Any], positions: Sequence[Transaction] = ()) -> CommitProperties:
     """Of a commit that meets every rival, for delta-rs does not try again by itself."""
     return CommitProperties(
@@ -349,11 +396,11 @@ def _properties(told: Mapping[str, Any], positions: Sequence[Transaction] = ()) 
     )
 
 
-def added(staged: Staged, *, changes: bool = True) -> AddAction:
-    """A file that comes into a table; `changes` is false where its rows were there before."""
+def _add(staged: Staged, *, changes: bool = True) -> AddAction:
+    """`changes` is false where its rows were there before."""
     return AddAction(staged.path, staged.size, {}, int(time.time() * 1000), changes, staged.stats)
 
 
-def removed(row: Mapping[str, Any], *, changes: bool = True) -> RemoveAction:
+def _remove(row: Mapping[str, Any], *, changes: bool = True) -> RemoveAction:
     """Actions are given names as they are; the log, and what is read of it, has them encoded."""
     return RemoveAction(unquote(row["path"]), changes, int(time.time() * 1000), size=row["size_bytes"])

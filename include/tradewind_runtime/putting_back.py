@@ -74,7 +74,7 @@ def _once(source: Source, access: Access, tables: Tables, mended: Mapping[Place,
     raw, topic = tables.raw, source.kafka.topic
     before = raw.position(POSITION)
     waiting = _waiting(tables, topic)
-    if unknown := sorted(set(mended) - set(_places(waiting))):
+    if unknown := sorted(set(mended) - set(_places(waiting)) - _among(raw, set(mended))):
         raise StepError(
             "TW531", f"{len(unknown)} mended messages are not in quarantine", retryable=False,
             got=", ".join(f"{origin} at {position}" for origin, position in unknown[:5]),
@@ -88,7 +88,7 @@ def _once(source: Source, access: Access, tables: Tables, mended: Mapping[Place,
         whole = rows.together([made])
         schema = fit(raw, whole.schema)
         raw.commit(
-            raw.stage(whole.to_batches(), schema),
+            raw.stage(whole.to_batches(), schema, cut_by=source.time if source.time in schema.names else None),
             schema=schema,
             positions={POSITION: Advance(before, secrets.randbits(53))},
             metadata={"run": POSITION, "rows": made.num_rows},
@@ -128,14 +128,20 @@ def _places(rows: pa.Table) -> list[Place]:
 
 def _there(raw: Table, waiting: pa.Table) -> pa.ChunkedArray:
     """Which of them are rows already, since a replay was killed between its two commits."""
-    if not waiting.num_rows:
-        return pa.chunked_array([pa.array([], pa.bool_())])
-    low, high = pc.min_max(waiting["position"]).values()
-    where = pc.field("_source").isin(pc.unique(waiting["source"]))
-    where &= (pc.field("_position") >= low) & (pc.field("_position") <= high)
+    places = _places(waiting)
+    have = _among(raw, set(places))
+    return pa.chunked_array([pa.array([place in have for place in places], pa.bool_())])
+
+
+def _among(raw: Table, places: set[Place]) -> set[Place]:
+    """Those of them that are rows."""
+    if not places or not raw.exists():
+        return set()
+    positions = [position for _, position in places]
+    where = pc.field("_source").isin(sorted({origin for origin, _ in places}))
+    where &= (pc.field("_position") >= min(positions)) & (pc.field("_position") <= max(positions))
     found = raw.snapshot().to_arrow(["_source", "_position"], where)
-    have = set(zip(found["_source"].to_pylist(), found["_position"].to_pylist(), strict=True))
-    return pa.chunked_array([pa.array([place in have for place in _places(waiting)], pa.bool_())])
+    return places & set(zip(found["_source"].to_pylist(), found["_position"].to_pylist(), strict=True))
 
 
 def _messages(waiting: pa.Table, mended: Mapping[Place, bytes | None]) -> Messages:

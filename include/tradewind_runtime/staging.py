@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +21,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 ROW_GROUP = 65_536
+_CUT = re.compile(r"(\d{4}-\d\d-\d\d)-\d+\.parquet")
 LONGEST = 64  # characters of a text that is worth a place in the log
 
 
@@ -64,6 +67,12 @@ def write_files(
         for _, writer in writers.values():
             writer.close()
     return [path for path, _ in writers.values()]
+
+
+def cut_of(path: str) -> str:
+    """The date that all rows of a file have, by its name; `part` where it was cut by none."""
+    found = _CUT.fullmatch(PurePosixPath(path).name)
+    return found[1] if found else "part"
 
 
 def _by_day(batch: pa.RecordBatch, column: str | None) -> Iterator[tuple[date | None, pa.RecordBatch]]:

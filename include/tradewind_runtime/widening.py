@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from tradewind_runtime.compaction import cut_of
 from tradewind_runtime.contract.errors import StepError
-from tradewind_runtime.lake import Change, Table, added, arrow_schema
+from tradewind_runtime.lake import Rewriting, Table, arrow_schema
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -41,10 +40,8 @@ def fit(table: Table, schema: pa.Schema) -> pa.Schema:
         StepError: TW519 where values would be lost.
     """
     table.prepare(schema)
-    types = schema
 
-    def widened(handle: DeltaTable) -> Change | None:
-        nonlocal types
+    def choose(handle: DeltaTable) -> Rewriting | None:
         have = arrow_schema(handle)
         types = agreed(have, schema, table.name)
         told = {one.name: str(one.type) for one in types if have.field(one.name).type != one.type}
@@ -52,14 +49,13 @@ def fit(table: Table, schema: pa.Schema) -> pa.Schema:
             return None
         whole = pa.schema([types.field(one.name) if one.name in types.names else one for one in have])
         files = table.snapshot(handle.version()).files
-        try:
-            again = [table.merged(handle, [file], whole, cut_of(file)) for file in files]
-        except pa.ArrowInvalid as error:
-            raise narrowed(table.name, str(error)) from error
-        return Change([added(file) for file in again], {"widened": told}, whole)
+        return Rewriting([[file] for file in files], {"widened": told}, whole)
 
-    table.change(widened)
-    return types
+    try:
+        table.rewrite(choose)
+    except pa.ArrowInvalid as error:
+        raise narrowed(table.name, str(error)) from error
+    return agreed(table.snapshot().schema, schema, table.name)
 
 
 def agreed(have: pa.Schema, wanted: pa.Schema, name: str) -> pa.Schema:

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.tradewind_runtime.tables import SCHEMA, batches, numbers
 
-from tradewind_runtime.compaction import LARGE, SMALL, compact, cut_of, small_ones, unchanged
+from tradewind_runtime.compaction import LARGE, SMALL, compact, small_ones, unchanged
 from tradewind_runtime.lake import Advance, Lake, Table
+from tradewind_runtime.staging import cut_of
 
 DAYS = ["2013-01-01", "2013-01-02", "part"]
 SIZES = st.dictionaries(

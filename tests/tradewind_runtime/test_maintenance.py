@@ -19,6 +19,12 @@ NAME = "p/t"
 
 
 @pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing here is two days old."""
+    monkeypatch.setattr("tradewind_runtime.lake.YOUNGEST", 0)
+
+
+@pytest.fixture
 def lake(tmp_path: Path) -> Lake:
     """With a table of which each version took the place of the one before."""
     found = Lake((tmp_path / "a lake").as_uri())
@@ -52,6 +58,7 @@ def readable(lake: Lake) -> set[int]:
     return found
 
 
+@pytest.mark.usefixtures("at_once")
 def test_what_models_stand_on_stays_and_all_else_goes(lake: Lake) -> None:
     ran(lake, "r1", 2, registered=True)
     ran(lake, "r2", 3, registered=False)
@@ -89,6 +96,14 @@ def test_a_week_is_left_alone_and_so_is_what_a_writer_has_just_staged(lake: Lake
     done = vacuum(lake, NAME, days=7, dry_run=False)
     assert done.files == 1, "only what a killed writer has left long ago"
     assert readable(lake) == {1, 2, 3, 4, 5}
+    table.commit(staged, schema=SCHEMA, replace="all")
+    assert numbers(table) == [7]
+
+
+def test_whatever_is_asked_for_what_a_writer_has_just_staged_stays(lake: Lake) -> None:
+    table = lake.table(NAME)
+    staged = table.stage(batches((0, 7)), SCHEMA)
+    assert vacuum(lake, NAME, days=0, dry_run=False).files == 0
     table.commit(staged, schema=SCHEMA, replace="all")
     assert numbers(table) == [7]
 

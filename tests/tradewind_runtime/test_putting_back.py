@@ -85,9 +85,16 @@ def test_contents_that_somebody_has_mended_take_the_place_of_the_refused(place: 
 
 
 def test_what_nobody_refused_cannot_be_mended(place: Place) -> None:
-    with pytest.raises(StepError, match=r"TW531(.|\n)*t-0 at 4"):
-        place.replay(at4=b"{}")
+    with pytest.raises(StepError, match=r"TW531(.|\n)*t-0 at 42"):
+        place.replay(at42=b"{}")
     assert len(place.rows()) == 7
+
+
+def test_the_same_mended_messages_again_are_done_already(place: Place) -> None:
+    mended = {"at5": b'{"n": 50}', "at7": b'{"n": 70}'}
+    assert place.replay(**mended).rows == 3
+    assert place.replay(**mended).rows == 0
+    assert (place.rows()[5], place.rows()[7]) == (50, 70)
 
 
 def test_what_checks_refused_and_other_topics_stay(place: Place) -> None:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tenacity import Retrying, retry_if_exception
 from tests.tradewind_runtime.steprun import end_of, ingest, rows
 
 from tradewind_runtime.contract.errors import StepError
@@ -106,7 +107,9 @@ def test_rows_that_come_meanwhile_are_widened_too(lake_uri: str) -> None:
     written(table, n=pa.array([0], pa.int32()))
 
     def append(n: int) -> None:
-        written(table, n=pa.array([n], pa.int32()))
+        for attempt in Retrying(retry=retry_if_exception(lambda error: getattr(error, "retryable", False))):
+            with attempt:  # again where the table was widened after its file was staged
+                written(table, n=pa.array([n], pa.int32()))
 
     with ThreadPoolExecutor(5) as pool:
         done = [pool.submit(append, n) for n in range(1, 9)]
@@ -115,6 +118,7 @@ def test_rows_that_come_meanwhile_are_widened_too(lake_uri: str) -> None:
             one.result()
     found = table.snapshot().to_arrow()
     assert (found.schema.field("n").type, sorted(found["n"].to_pylist())) == (pa.int64(), list(range(9)))
+    assert {pq.read_schema(file, table.filesystem).field("n").type for file in table.snapshot().files} == {pa.int64()}
 
 
 @pytest.mark.parametrize("policy", ["add", None])

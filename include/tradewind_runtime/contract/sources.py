@@ -23,7 +23,7 @@ NewColumns = Literal["add", "ignore", "quarantine", "strict"]
 #: What a message has besides its value.
 KeptPart = Literal["key", "headers", "timestamp", "partition", "offset"]
 #: Below include/schemas.
-SCHEMA_FILE = r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*\.(avsc|proto)$"
+SCHEMA_FILE = r"^[A-Za-z0-9_][A-Za-z0-9_-]*(/[A-Za-z0-9_-]+)*\.(avsc|proto)$"
 _SUFFIXES = {"avro": ".avsc", "protobuf": ".proto"}
 
 
@@ -46,7 +46,7 @@ class KafkaSource(Frozen):
         pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$",
         description="Protobuf with a file: the message; its first by default.",
     )
-    delimiter: str = Field(",", min_length=1, max_length=1, description="CSV: what stands between two values.")
+    delimiter: str = Field(",", pattern=r"^[\t -!#-~]$", description="CSV: what stands between two values.")
     nulls: tuple[str, ...] = Field(("", "NA"), description="CSV: texts that stand for a null.")
     keep: dict[KeptPart, Name] = Field(
         default_factory=dict, description="Parts of a message that become columns: part → the column's name."
@@ -129,6 +129,14 @@ class Source(Frozen):
         kinds = [name for name in SOURCE_KINDS if getattr(self, name) is not None]
         if len(kinds) != 1:
             msg = f"a source has exactly one kind of {', '.join(SOURCE_KINDS)}; got {kinds or 'none'}"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _types_of_what_is_kept(self) -> Source:
+        kept = self.kafka.keep if self.kafka else {}
+        if wrong := [name for part, name in kept.items() if part != "key" and name in (self.columns or ())]:
+            msg = f"only a message's key may have a type of your own; leave out of columns: {', '.join(wrong)}"
             raise ValueError(msg)
         return self
 

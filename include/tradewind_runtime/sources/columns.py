@@ -33,6 +33,9 @@ KAFKA_TIMESTAMP = pa.field("_timestamp", TIMESTAMP)
 RESERVED = {*PROVENANCE.names, KAFKA_TIMESTAMP.name}
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ZONE = r"\d\d:\d\d.*(Z|[+-]\d\d(:?\d\d)?)$"
+_NUMBERS = {32: pa.int32(), 64: pa.int64()}
+#: Years 1 to 9999, in days and in microseconds.
+_YEARS = {32: (-719_162, 2_932_896), 64: (-719_162 * 86_400_000_000, 2_932_897 * 86_400_000_000 - 1)}
 _TOO_FINE = r"(\.\d{6})\d+"
 
 
@@ -67,7 +70,10 @@ def known(source: Source, table: pa.Schema | None) -> pa.Schema:
     if (fixed := declared(source)) is not None:
         have = {column.name: column.type for column in table or ()}
         wider = [column.with_type(have.get(column.name, column.type)) for column in fixed]
-        return pa.schema([new if widens(old.type, new.type) else old for old, new in zip(fixed, wider, strict=True)])
+        types = [new if widens(old.type, new.type) else old for old, new in zip(fixed, wider, strict=True)]
+        if source.on_new_columns != "ignore":  # then those that the table has gained are known too
+            types += [column for column in table or () if column.name not in {*fixed.names, *RESERVED}]
+        return pa.schema(types)
     fields = [pa.field(f.name, f.type) for f in table or () if f.name not in RESERVED]
     if source.time and source.time not in {f.name for f in fields}:
         fields.append(pa.field(source.time, TIMESTAMP))
@@ -122,7 +128,7 @@ def conform(rows: pa.Table, schema: pa.Schema) -> Conformed:
         typed, wrong = convert(array, field.type)
         columns.append(typed)
         for row in wrong:
-            refused.setdefault(row, _reason(field, array[row].as_py()))
+            refused.setdefault(row, _reason(field, _shown(array[row])))
     table = pa.Table.from_arrays(columns, schema=schema)
     kept = np.arange(rows.num_rows)
     if refused:
@@ -133,9 +139,9 @@ def conform(rows: pa.Table, schema: pa.Schema) -> Conformed:
 
 def convert(array: pa.Array, kind: pa.DataType) -> tuple[pa.Array, list[int]]:
     """The array as another type, and the indexes that could not be: null there."""
-    if array.type == kind:
+    if array.type == kind and not pa.types.is_temporal(kind):
         return array, []
-    cast = _cast(array.type, kind)
+    cast = _in_years(_cast(array.type, kind)) if pa.types.is_temporal(kind) else _cast(array.type, kind)
     try:
         return cast(array), []
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
@@ -179,6 +185,20 @@ def _cast(found: pa.DataType, wanted: pa.DataType) -> Callable[[pa.Array], pa.Ar
     return lambda array: pc.cast(array, wanted)
 
 
+def _in_years(cast: Callable[[pa.Array], pa.Array]) -> Callable[[pa.Array], pa.Array]:
+    """With no time before the year 1 or after 9999: it is another number's, and few programs can read it."""
+
+    def checked(array: pa.Array) -> pa.Array:
+        found = cast(array)
+        low, high = (part.as_py() for part in pc.min_max(found.cast(_NUMBERS[found.type.bit_width])).values())
+        first, last = _YEARS[found.type.bit_width]
+        if low is not None and not first <= low <= high <= last:
+            raise pa.ArrowInvalid("a time beyond the year 9999")
+        return found
+
+    return checked
+
+
 def _never(array: pa.Array) -> pa.Array:
     if array.null_count == len(array):
         return pa.nulls(len(array), TIMESTAMP)
@@ -200,6 +220,13 @@ def _timestamps(array: pa.Array) -> pa.Array:
 def _joined(with_zone: pa.Array, without: pa.Array) -> pa.Array:
     local = pc.assume_timezone(pc.cast(without, pa.timestamp("us")), "UTC")
     return pc.coalesce(pc.cast(with_zone, TIMESTAMP), local)
+
+
+def _shown(value: pa.Scalar) -> object:
+    try:
+        return value.as_py()
+    except (ValueError, OverflowError):  # a time that Python has not
+        return value.cast(pa.int64() if value.type.bit_width == 64 else pa.int32()).as_py()
 
 
 def _reason(field: pa.Field, value: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -38,7 +39,7 @@ def consumer_of(kafka: KafkaSource, access: Access) -> Iterator[Consumer]:
             retryable=False,
             fix='give it a host and port, or {"bootstrap.servers": "host:port"} as extra',
         )
-    refused: list[KafkaError] = []
+    refused: list[tuple[float, KafkaError]] = []
     settings |= {
         "group.id": f"tradewind-{uuid.uuid4().hex}",  # librdkafka wants one; nothing is ever committed to it
         "enable.auto.commit": False,
@@ -50,7 +51,7 @@ def consumer_of(kafka: KafkaSource, access: Access) -> Iterator[Consumer]:
         "reconnect.backoff.max.ms": 2_000,
         "queued.max.messages.kbytes": 65_536,
         "log_level": 3,
-        "error_cb": lambda error: refused.append(error) if error.code() in _REFUSED else None,
+        "error_cb": lambda error: refused.append((time.monotonic(), error)) if error.code() in _REFUSED else None,
     }
     try:
         consumer = Consumer(settings, logger=log)
@@ -61,10 +62,10 @@ def consumer_of(kafka: KafkaSource, access: Access) -> Iterator[Consumer]:
     except KafkaException as error:
         with suppress(KafkaException, RuntimeError):
             consumer.poll(0)  # what it has to tell a callback
-        if refused:
+        if refused and time.monotonic() - refused[-1][0] < TIMEOUT:  # and not one that has mended itself since
             raise StepError(
                 "TW525",
-                f"Kafka refuses the connection: {refused[-1].str()}",
+                f"Kafka refuses the connection: {refused[-1][1].str()}",
                 retryable=False,
                 got=settings["bootstrap.servers"],
                 fix="mend its login, password, security.protocol or ssl.ca.location",

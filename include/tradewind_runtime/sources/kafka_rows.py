@@ -19,6 +19,8 @@ from tradewind_runtime.sources.messages.base import Decoder
 from tradewind_runtime.sources.newcolumns import Columns, NewColumnError
 from tradewind_runtime.widening import narrowed
 
+LAST = 253_402_300_799_999  # milliseconds, at the end of the year 9999
+
 
 @dataclass
 class Messages:
@@ -30,6 +32,11 @@ class Messages:
     times: list[int | None] = field(default_factory=list)  # milliseconds
     keys: list[bytes | None] = field(default_factory=list)  # as the next, only where they are kept
     headers: list[str | None] = field(default_factory=list)  # JSON
+
+    def moments(self) -> pa.Array:
+        """The times; null where a producer has written one that none is, as nanoseconds."""
+        known = [None if time is None or not 0 <= time <= LAST else time for time in self.times]
+        return pa.array(known, pa.timestamp("ms", "UTC"))
 
 
 @dataclass
@@ -87,7 +94,7 @@ class Rows:
         indexes, now = pa.array(kept), datetime.now(UTC)
         numbers, places = np.unique(np.array(messages.partitions, dtype=np.int64), return_inverse=True)
         names = pa.array([f"{self.topic}-{number}" for number in numbers], pa.string())
-        times = pa.array(messages.times, pa.timestamp("ms", "UTC"))
+        times = messages.moments()
         return (
             rows.append_column("_source", names.take(pa.array(places[kept])))
             .append_column("_position", pa.array(messages.offsets, pa.int64()).take(indexes))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -47,10 +47,10 @@ class Kept:
 
     def table(self, messages: Messages) -> pa.Table:
         """One row a message; a key is not converted yet."""
-        arrays = {
+        arrays: dict[KeptPart, Callable[[], pa.Array]] = {
             "key": lambda: pa.array(messages.keys, pa.binary()),
             "headers": lambda: pa.array(messages.headers, pa.string()),
-            "timestamp": lambda: pa.array(messages.times, pa.timestamp("ms", "UTC")),
+            "timestamp": messages.moments,
             "partition": lambda: pa.array(messages.partitions, pa.int32()),
             "offset": lambda: pa.array(messages.offsets, pa.int64()),
         }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from tradewind_runtime.connections import Connection
 from tradewind_runtime.contract.errors import StepError
@@ -11,7 +12,7 @@ from tradewind_runtime.contract.errors import StepError
 if TYPE_CHECKING:
     from confluent_kafka.schema_registry import SchemaReference, SchemaRegistryClient
 
-NOT_FOUND = 404
+UNKNOWN = 40403  # the registry's own word for a number that it has not; 404 may be another server's
 PATIENCE = 20.0  # seconds for one answer
 
 
@@ -30,12 +31,18 @@ class SchemaRegistry:
     def __init__(self, connection: Connection) -> None:
         from confluent_kafka.schema_registry import SchemaRegistryClient
 
-        self.url = replace(connection, login="", password="").http()  # it is shown
+        self.url, user = _address(connection)
         settings: dict[str, object] = {"url": self.url, "timeout": PATIENCE, "max.retries": 5}
-        if connection.login:
-            settings["basic.auth.user.info"] = f"{connection.login}:{connection.password or ''}"
+        if user:
+            settings["basic.auth.user.info"] = user
         settings |= {key: value for key, value in connection.extra.items() if key.startswith(("ssl.", "bearer."))}
-        self._client: SchemaRegistryClient = SchemaRegistryClient(settings)
+        try:
+            self._client: SchemaRegistryClient = SchemaRegistryClient(settings)
+        except (ValueError, TypeError) as error:
+            raise StepError(
+                "TW528", f"the schema registry's settings are refused: {error}", retryable=False,
+                fix="mend the connection's extra",
+            ) from error  # fmt: skip
         self._found: dict[int, Schema | None] = {}
 
     def schema(self, number: int) -> Schema | None:
@@ -56,7 +63,7 @@ class SchemaRegistry:
             references: dict[str, str] = {}
             self._collect(found.references or [], references)
         except SchemaRegistryError as error:
-            if error.http_status_code == NOT_FOUND:
+            if error.error_code == UNKNOWN:
                 return None
             raise self._refused(number, str(error)) from error
         except Exception as error:  # whatever its HTTP library says of a server that is away
@@ -78,3 +85,15 @@ class SchemaRegistry:
             got=self.url,
             fix="is it up, and are the connection's login and password right?",
         )
+
+
+def _address(connection: Connection) -> tuple[str, str]:
+    """Where it is, which is shown, and user and password, which are not."""
+    parts = urlsplit(connection.http())
+    host = parts.netloc.rpartition("@")[2]
+    user = parts.netloc.rpartition("@")[0]
+    if connection.login:
+        user = f"{connection.login}:{connection.password or ''}"
+    elif user:
+        user = unquote(user)
+    return urlunsplit(parts._replace(netloc=host)), user

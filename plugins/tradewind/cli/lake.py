@@ -121,7 +121,11 @@ def replay(
     source: Annotated[str, typer.Argument(help="One of its sources, of Kafka.")],
     mended: Annotated[
         Path | None,
-        typer.Option(help='JSON lines of {"source", "position", "content"}: other contents of refused messages.'),
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help='JSON lines of {"source", "position", "content"}: other contents of refused messages.',
+        ),
     ] = None,
     format: _Format = "text",
     profile: _Profile = None,
@@ -158,7 +162,7 @@ def compact(table: _Some = None, format: _Format = "text", profile: _Profile = N
 @app.command("vacuum")
 def vacuum(
     table: _Some = None,
-    days: Annotated[float, typer.Option(min=0, help="Versions of so many days stay whole.")] = 7,
+    days: Annotated[float, typer.Option(min=2, help="Versions of so many days stay whole.")] = 7,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Delete nothing, only count.")] = False,
     format: _Format = "text",
     profile: _Profile = None,

@@ -15,12 +15,14 @@ def replayed(file: Path, name: str, mended: Path | None, profile: str | None) ->
     """Put the refused messages of a source back.
 
     Raises:
-        TradewindError: of the YAML; TW341 where it has no such source, TW343 where the file is wrong.
+        TradewindError: of the YAML; TW341 where it has no such source, TW343 where the file is wrong, TW344 where the
+            registry's connection is not at hand.
     """
     from tradewind.cli.plan import planned
     from tradewind.cli.systems import connection, lake
     from tradewind.errors import Problem, TradewindError, nearest
     from tradewind.profile import project_root
+    from tradewind_runtime.connections import variable
     from tradewind_runtime.putting_back import Tables, put_back
     from tradewind_runtime.sources import Access
 
@@ -40,7 +42,15 @@ def replayed(file: Path, name: str, mended: Path | None, profile: str | None) ->
     tables = Tables(*(opened.table(f"{pipeline.pipeline}/{name}_{part}") for part in ("raw", "quarantine")))
     named = source.connections.get("schemas")
     schemas = project_root(file.resolve().parent) / "include/schemas"
-    access = Access(opened, registry=connection(named) if named else None, schemas=schemas)
+    registry = connection(named) if named else None
+    if named and registry is None:
+        raise TradewindError(
+            Problem(
+                code="TW344", message=f"there is no connection {named!r} at hand",
+                path=f"sources.{name}.kafka.registry", fix=f"set {variable(named)} to its text, as Airflow has it",
+            )
+        )  # fmt: skip
+    access = Access(opened, registry=registry, schemas=schemas)
     return put_back(source, access, tables, _contents(mended) if mended else {})
 
 
@@ -55,6 +65,8 @@ def _contents(path: Path) -> dict[Place, bytes | None]:
     found: dict[Place, bytes | None] = {}
     wrong = []
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        if not line.strip():
+            continue
         try:
             body = json.loads(line)
             found[str(body["source"]), int(body["position"])] = _bytes(body["content"])

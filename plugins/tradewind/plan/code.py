@@ -18,7 +18,7 @@ from tradewind_runtime.contract.base import digest
 ROOTS = ("include/models", "spark_jobs", "include/schemas")
 
 #: What a Protobuf schema takes in.
-_IMPORT = re.compile(rb'^\s*import\s+(?:public\s+|weak\s+)?"([^"]+)"', re.MULTILINE)
+_IMPORT = re.compile(rb"""^\s*import\s+(?:public\s+|weak\s+)?["']([^"']+)["']""", re.MULTILINE)
 
 #: 2 January 1980: one time for every file, and not before what a zip of them can hold in any time zone.
 ZIP_EPOCH = 315_619_200

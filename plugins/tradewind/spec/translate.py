@@ -50,6 +50,7 @@ _PATTERNS = {
     r"^[A-Za-z0-9._-]+$": "letters, digits, ., _ and -",
     r"^[a-z_][a-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$": "MODULE:FUNCTION of include/models, such as flight_delays:train",
     r"^spark_jobs/[A-Za-z0-9_/]+\.py$": "a file of spark_jobs/, such as spark_jobs/flight_features.py",
+    r"^[\t -!#-~]$": "one character that is no quote, such as ; or a tab",
     SCHEMA_FILE: "a file of include/schemas, such as flights.avsc or flights.proto",
     r"^[A-Za-z_][A-Za-z0-9_.]*$": "a message of the schema, with or without its package",
     r"^expect_[a-z0-9_]+$": "an expectation of Great Expectations, such as expect_column_values_to_not_be_null",

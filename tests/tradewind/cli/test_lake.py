@@ -212,10 +212,11 @@ def test_tables_are_kept_in_order(project: Path, typed: Typed) -> None:
     checked.commit([], schema=INGESTED, positions={"check": Advance(None, 3)})
     text = typed(project, "lake", "compact", "letters/words_raw").stdout
     assert text.split("letters/words_raw")[1].split()[1:4:2] == ["3", "1"]
-    body = json.loads(typed(project, "lake", "vacuum", "--days", "0", "--dry-run", "--format", "json").stdout)
-    assert {one["table"]: one["files"] for one in body["tables"]}["letters/words_raw"] == 3
-    body = json.loads(typed(project, "lake", "vacuum", RAW, "--days", "0", "--format", "json").stdout)
+    body = json.loads(typed(project, "lake", "vacuum", "--dry-run", "--format", "json").stdout)
+    assert {one["table"]: one["files"] for one in body["tables"]}["letters/words_raw"] == 0, "a week is kept"
+    body = json.loads(typed(project, "lake", "vacuum", RAW, "--days", "2", "--format", "json").stdout)
     assert [one["table"] for one in body["tables"]] == [RAW]
+    assert typed(project, "lake", "vacuum", "--days", "0").exit_code == 2
     error = typed(project, "lake", "vacuum", "letters/word_raw").exception
     assert isinstance(error, TradewindError)
     assert error.problems[0].suggestion == "letters/words_raw"

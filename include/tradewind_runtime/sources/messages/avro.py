@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from tradewind_runtime.sources.newcolumns import Columns
 from tradewind_runtime.sources.schema_registry import SchemaRegistry
 
 MARK = "__tradewind_mark"
-_MARK_VALUE = 0x6A09E667F3BCC908  # any that no message ends with by chance
+DEEP = 2_000  # bytes of a record that may contain itself: each may be a level, and a parser has so many
 _SYNC = b"tradewind's sync"
 
 
@@ -79,23 +80,31 @@ class Written:
         if not isinstance(expanded, dict) or expanded.get("type") != "record" or not expanded.get("fields"):
             msg = "it is not the schema of a record with fields"
             raise ValueError(msg)
-        if _endless(expanded):
-            msg = "a list of nulls may have any length without a byte"
+        if _weightless_lists(expanded):
+            msg = "a list of what takes no byte may have any length"
             raise ValueError(msg)
         return cls(expanded, parsed)
 
     @cached_property
     def head(self) -> bytes:
         """A container's, with the mark as last field."""
-        fields = [*self.schema["fields"], {"name": MARK, "type": "long"}]
+        fields = [one | {"type": _long_for_int(one["type"])} for one in self.schema["fields"]]
+        fields.append({"name": MARK, "type": "long"})
         text = json.dumps({"type": "record", "name": "Marked", "fields": list(map(_without_maps, fields))})
         meta = {"avro.codec": b"null", "avro.schema": text.encode()}
         items = b"".join(_bytes(key.encode()) + _bytes(value) for key, value in meta.items())
         return b"Obj\x01" + _long(len(meta)) + items + _long(0) + _SYNC
 
     @cached_property
+    def endless(self) -> bool:
+        """Whether a record may contain another of its kind."""
+        return any(one not in _PRIMITIVE and one != "null" for one in _named(self.schema))
+
+    @cached_property
     def quick(self) -> bool:
         """Whether Polars can read it."""
+        if self.endless:
+            return False
         try:
             pl.read_avro(io.BytesIO(self.head))
         except BaseException as error:
@@ -114,13 +123,14 @@ class Decoder(base.Decoder):
         super().__init__(columns)
         self._registry, self._fixed = registry, fixed
         self._written: dict[int, Written | str] = {}
+        self._mark = secrets.randbits(62)  # no message's end is it by chance, or by a producer's design
 
     def _parts(self, messages: Sequence[bytes | None], refused: dict[int, str]) -> Iterator[base.Part]:
         if self._registry is not None:
             for written, group in wire.groups(messages, refused, self._writer):
-                yield _read(group, written, refused)
+                yield _read(group, written, refused, self._mark)
         elif self._fixed is not None:
-            yield _read(base.present(messages, refused), self._fixed, refused)
+            yield _read(base.present(messages, refused), self._fixed, refused, self._mark)
 
     def _writer(self, number: int) -> Written | str:
         if number not in self._written:
@@ -140,11 +150,11 @@ class Decoder(base.Decoder):
             return f"its schema {number} cannot be used: {error}"
 
 
-def _read(group: Group, written: Written, refused: dict[int, str]) -> base.Part:
+def _read(group: Group, written: Written, refused: dict[int, str], mark: int) -> base.Part:
     """Together where all are whole; else one by one, which tells whose fault it is."""
     if written.quick:
         with suppress(UnreadableError):
-            return _together(group.contents, written), group.indexes
+            return _together(group.contents, written, mark), group.indexes
     rows, kept = [], []
     for index, content in zip(group.indexes, group.contents, strict=True):
         try:
@@ -152,35 +162,51 @@ def _read(group: Group, written: Written, refused: dict[int, str]) -> base.Part:
             kept.append(int(index))
         except UnreadableError as error:
             refused[int(index)] = f"not an Avro record of its schema: {error}"
-    return _columns(rows, written), base.numbers(kept)
+    table, wrong = _columns(rows, written)
+    refused |= {kept[row]: f"field {name}: a value that is none of its type" for row, name in wrong.items()}
+    whole = [row for row in range(len(rows)) if row not in wrong]
+    return table.take(pa.array(whole, pa.int64())), base.numbers([kept[row] for row in whole])
 
 
-def _together(contents: list[bytes], written: Written) -> pa.Table:
-    mark = _long(_MARK_VALUE)
-    block = mark.join(contents) + mark
+def _together(contents: list[bytes], written: Written, mark: int) -> pa.Table:
+    end = _long(mark)
+    block = end.join(contents) + end
     container = written.head + _long(len(contents)) + _long(len(block)) + block + _SYNC
     try:
-        table = pl.read_avro(io.BytesIO(container)).to_arrow()
+        table = _ints(pl.read_avro(io.BytesIO(container)).to_arrow(), written)
+        table.validate(full=True)  # a decimal of too many digits would else become another number
     except BaseException as error:
         if isinstance(error, (KeyboardInterrupt, SystemExit, MemoryError)):
             raise
         raise UnreadableError(str(error)) from error
-    if table.num_rows != len(contents) or not pc.all(pc.equal(table[MARK], _MARK_VALUE)).as_py():
+    if table.num_rows != len(contents) or not pc.all(pc.equal(table[MARK], mark)).as_py():
         raise UnreadableError("a record ends early or late")
     return table.drop_columns([MARK])
 
 
-def _columns(rows: list[dict[str, Any]], written: Written) -> pa.Table:
-    columns = {}
+def _ints(table: pa.Table, written: Written) -> pa.Table:
+    """Numbers of 32 bits, which Polars would cut off, of the longer ones that it has read."""
+    for index, field in enumerate(written.schema["fields"]):
+        kind = _scalar(field["type"])
+        if kind in (pa.int32(), pa.date32(), pa.time32("ms")):
+            table = table.set_column(index, field["name"], table.column(index).cast(pa.int32()).cast(kind))
+    return table
+
+
+def _columns(rows: list[dict[str, Any]], written: Written) -> tuple[pa.Table, dict[int, str]]:
+    """The rows' columns, and which rows have a value that is none of its field's type."""
+    columns, wrong = {}, dict[int, str]()
     for field in written.schema["fields"]:
-        values = [row[field["name"]] for row in rows]
+        name = field["name"]
+        values = [row[name] for row in rows]
         kind = _scalar(field["type"])
         if kind is not None:
             texts = pa.types.is_string(kind)  # fastavro makes an object of a UUID
-            columns[field["name"]] = pa.array([_text(one) for one in values] if texts else values, kind)
+            columns[name], bad = base.column([_text(one) for one in values] if texts else values, kind)
+            wrong |= dict.fromkeys(bad, name)
         else:  # no table can hold it; its name is told
-            columns[field["name"]] = pa.array([None] * len(values), pa.list_(pa.null()))
-    return pa.table(columns)
+            columns[name] = pa.array([None] * len(values), pa.list_(pa.null()))
+    return pa.table(columns), wrong
 
 
 def _text(value: object) -> str | None:
@@ -188,6 +214,8 @@ def _text(value: object) -> str | None:
 
 
 def _one(content: bytes, written: Written) -> dict[str, Any]:
+    if written.endless and len(content) > DEEP:
+        raise UnreadableError(f"its schema contains itself, and it is larger than {DEEP} bytes")
     stream = io.BytesIO(content)
     try:
         row = fastavro.schemaless_reader(stream, written.parsed, None)
@@ -198,6 +226,8 @@ def _one(content: bytes, written: Written) -> dict[str, Any]:
     assert isinstance(row, dict)
     return row
 
+
+DIGITS = 38  # of a decimal that a table can hold
 
 #: Avro's primitive types, and its logical ones.
 _PRIMITIVE = {
@@ -220,18 +250,43 @@ def _scalar(kind: Any) -> pa.DataType | None:
         return _PRIMITIVE.get(kind)
     logical = kind.get("logicalType")
     if logical == "decimal":
-        return pa.decimal128(kind["precision"], kind.get("scale", 0))
+        return pa.decimal128(kind["precision"], kind.get("scale", 0)) if kind["precision"] <= DIGITS else None
     return _LOGICAL.get(logical) or _PRIMITIVE.get(kind["type"])
 
 
-def _endless(schema: Any) -> bool:
+def _weightless_lists(schema: Any) -> bool:
     """Whether a broken record of it could be read for ever."""
     if isinstance(schema, list):
-        return any(map(_endless, schema))
+        return any(map(_weightless_lists, schema))
     if not isinstance(schema, dict):
         return False
     inner = [schema.get(key) for key in ("type", "items", "values")] + [one["type"] for one in schema.get("fields", ())]
-    return schema.get("items") == "null" or any(map(_endless, inner))
+    return ("items" in schema and _weightless(schema["items"])) or any(map(_weightless_lists, inner))
+
+
+def _weightless(schema: Any) -> bool:
+    """Whether a value of it takes no byte."""
+    if isinstance(schema, dict):
+        if schema["type"] == "record":
+            return all(_weightless(one["type"]) for one in schema["fields"])
+        return (schema["type"] == "fixed" and schema["size"] == 0) or _weightless(schema["type"])
+    return bool(schema == "null")  # a union says which of its types there is
+
+
+def _named(schema: Any) -> Iterator[str]:
+    """Types that are told by a name alone: primitive ones, and of records those that contain themselves."""
+    if isinstance(schema, str):
+        yield schema
+    elif isinstance(schema, list):
+        for one in schema:
+            yield from _named(one)
+    elif schema["type"] in ("record", "error"):
+        for one in schema["fields"]:
+            yield from _named(one["type"])
+    elif schema["type"] not in ("enum", "fixed"):
+        for key in ("type", "items", "values"):
+            if key in schema and schema[key] not in ("array", "map"):
+                yield from _named(schema[key])
 
 
 def _without_maps(schema: Any) -> Any:
@@ -245,6 +300,13 @@ def _without_maps(schema: Any) -> Any:
         return {"type": "array", "items": {"type": "record", "name": f"Pair{id(schema)}", "fields": fields}}
     inner = {key: _without_maps(schema[key]) for key in ("type", "items", "fields") if key in schema}
     return {**schema, **inner}
+
+
+def _long_for_int(schema: Any) -> Any:
+    """The same bytes."""
+    if isinstance(schema, list):
+        return [_long_for_int(one) for one in schema]
+    return "long" if schema == "int" or (isinstance(schema, dict) and schema["type"] == "int") else schema
 
 
 def _long(number: int) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -111,6 +112,31 @@ def present(messages: Sequence[bytes | None], refused: dict[int, str]) -> Group:
     if len(indexes) < len(messages):
         refused |= {index: TOMBSTONE for index, message in enumerate(messages) if message is None}
     return Group([messages[index] or b"" for index in indexes], numbers(indexes))
+
+
+def column(values: Sequence[Any], kind: pa.DataType) -> tuple[pa.Array, list[int]]:
+    """An array of a type, and the indexes of the values that are none of it: null there."""
+    try:
+        found = pa.array(values, kind)
+        found.validate(full=True)  # a decimal of too many digits would else become another number
+        return found, []
+    except _NO_VALUE:
+        wrong = [index for index, value in enumerate(values) if not _is_one(value, kind)]
+        kept: list[Any] = list(values)
+        for index in wrong:
+            kept[index] = None
+        return pa.array(kept, kind), wrong
+
+
+_NO_VALUE = (pa.ArrowException, OverflowError, ValueError, TypeError)
+
+
+def _is_one(value: Any, kind: pa.DataType) -> bool:
+    try:
+        pa.array([value], kind).validate(full=True)
+    except _NO_VALUE:
+        return False
+    return True
 
 
 def numbers(indexes: Sequence[int]) -> np.ndarray:

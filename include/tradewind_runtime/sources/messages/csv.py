@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
@@ -32,7 +33,8 @@ class Decoder(base.Decoder):
     def __init__(self, columns: Columns, *, delimiter: str, nulls: Sequence[str]) -> None:
         super().__init__(columns)
         names = [*columns.schema.names, MARK]
-        self._end = f"{delimiter}{MARK}\n".encode()
+        self._mark = secrets.token_hex(16)  # or a producer could write it
+        self._end = f"{delimiter}{self._mark}\n".encode()
         self._options = {
             "read_options": pcsv.ReadOptions(column_names=names, use_threads=False, block_size=1 << 30),
             "parse_options": pcsv.ParseOptions(delimiter=delimiter, newlines_in_values=True, ignore_empty_lines=False),
@@ -51,7 +53,7 @@ class Decoder(base.Decoder):
             table = pcsv.read_csv(pa.BufferReader(blob), **self._options)
         except pa.ArrowInvalid as error:
             raise UnreadableError(str(error)) from error
-        if table.num_rows != len(lines) or not pc.all(pc.equal(table[MARK], MARK)).as_py():
+        if table.num_rows != len(lines) or not pc.all(pc.equal(table[MARK], self._mark)).as_py():
             raise UnreadableError(ONE)
         return table.drop_columns([MARK])
 

@@ -7,6 +7,7 @@ broken one can neither join nor split its neighbours unseen: there must be as ma
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
@@ -27,11 +28,15 @@ def decoder(source: Source, columns: Columns, access: Access) -> Decoder:
     return Decoder(columns)
 
 
+LEVELS = 200  # of lists and objects in each other
+_MARKS = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
+
+
 class Decoder(base.Decoder):
     """Decodes JSON objects."""
 
     def _parts(self, messages: Sequence[bytes | None], refused: dict[int, str]) -> Iterator[base.Part]:
-        good = _utf8(messages, refused)
+        good = _shallow(messages, _utf8(messages, refused), refused)
         group = Group([messages[i] or b"" for i in good], base.numbers(good))
         yield from base.halved(group, self._read, lambda text, error: _reason(text, self.schema, error), refused)
 
@@ -91,6 +96,32 @@ def _utf8(texts: Sequence[bytes | None], refused: dict[int, str]) -> list[int]:
     return good
 
 
+def _shallow(texts: Sequence[bytes | None], good: list[int], refused: dict[int, str]) -> list[int]:
+    """Without those that are nested so deeply that a parser has no end."""
+    opened = [(texts[index] or b"").count(b"[") + (texts[index] or b"").count(b"{") for index in good]
+    deep = {
+        index
+        for index, count in zip(good, opened, strict=True)
+        if count > LEVELS and _depth(texts[index] or b"") > LEVELS
+    }
+    if not deep:
+        return good
+    refused |= dict.fromkeys(deep, f"nested more than {LEVELS} deep")
+    return [index for index in good if index not in deep]
+
+
+def _depth(text: bytes) -> int:
+    """Of lists and objects in each other; what is written within quotes does not count."""
+    depth = most = 0
+    for mark in _MARKS.finditer(text):
+        if mark[0] in b"[{":
+            depth += 1
+            most = max(most, depth)
+        elif mark[0] in b"]}":
+            depth -= 1
+    return most
+
+
 def _written(kind: pa.DataType) -> pa.DataType:
     """How JSON writes a type: times, dates and bytes are strings."""
     return pa.string() if pa.types.is_temporal(kind) or pa.types.is_binary(kind) else kind
@@ -100,7 +131,7 @@ def _reason(text: bytes, schema: pa.Schema, error: Exception) -> str:
     """Why one text was refused, in words for people; the decision has been taken already."""
     try:
         value = json.loads(text, parse_constant=_refuse)
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         return f"not JSON: {problem}"
     if not isinstance(value, dict):
         return f"{_kind(value)} where an object is expected"

@@ -6,7 +6,6 @@ A schema is a text, compiled by protoc when it is first met.
 from __future__ import annotations
 
 import base64
-import binascii
 import operator
 import re
 import subprocess
@@ -22,6 +21,7 @@ from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from google.protobuf.message import DecodeError, Message
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import Source
@@ -31,7 +31,8 @@ from tradewind_runtime.sources.messages.base import Group
 from tradewind_runtime.sources.newcolumns import Columns
 from tradewind_runtime.sources.schema_registry import Schema, SchemaRegistry
 
-_OWN = "schema.proto"  # how a registry's text is called, which has no name
+_OWN = "tradewind-own-schema.proto"  # how a registry's text is called, which has no name
+VARINT = 10  # bytes at most
 _NOISE = re.compile(r"WARNING: All log messages|[WI]\d{4} ")  # of the compiler's own log
 
 
@@ -78,8 +79,11 @@ class Compiled:
                 if not path.resolve().is_relative_to(Path(made).resolve()):
                     msg = f"a schema's name leads out of its folder: {name}"
                     raise ValueError(msg)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text)
+                try:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_text(text)
+                except OSError as error:  # `a` and `a/b`
+                    raise ValueError(f"a schema cannot have the name {name}: {error.strerror}") from error
             folders = [Path(made)] if folder is None else [folder, Path(made)]
             return cls.made(_protoc(folders, [file]), file)
 
@@ -150,9 +154,9 @@ class Decoder(base.Decoder):
         if self._registry is not None:
             for compiled, group in wire.groups(messages, refused, self._writer):
                 for kind, members in _by_message(compiled, group, refused):
-                    yield _read(members, kind, refused)
+                    yield _read(members, kind, refused, writers=True)
         elif self._fixed is not None:
-            yield _read(base.present(messages, refused), self._fixed, refused)
+            yield _read(base.present(messages, refused), self._fixed, refused, writers=False)
 
     def _writer(self, number: int) -> Compiled | str:
         if number not in self._compiled:
@@ -180,15 +184,24 @@ def _by_message(compiled: Compiled, group: Group, refused: dict[int, str]) -> It
             yield kind, Group([rest for _, rest in members], base.numbers(indexes))
 
 
-def _read(group: Group, kind: type[Message], refused: dict[int, str]) -> base.Part:
+def _read(group: Group, kind: type[Message], refused: dict[int, str], *, writers: bool) -> base.Part:
+    """Args: `writers`: the schema is the one of the writer, so that a field which it has not is a mistake."""
     found, kept = [], []
     for index, content in zip(group.indexes, group.contents, strict=True):
         try:
-            found.append(kind.FromString(content))
-            kept.append(int(index))
+            message = kind.FromString(content)
         except DecodeError as error:
             refused[int(index)] = f"not a Protobuf message {kind.DESCRIPTOR.full_name}: {error}"
-    return _columns(found, kind.DESCRIPTOR), base.numbers(kept)
+            continue
+        if writers and len(UnknownFieldSet(message)):
+            refused[int(index)] = f"not a Protobuf message {kind.DESCRIPTOR.full_name}: it has other fields"
+            continue
+        found.append(message)
+        kept.append(int(index))
+    table, wrong = _columns(found, kind.DESCRIPTOR)
+    refused |= {kept[row]: f"field {name}: a value that is none of its type" for row, name in wrong.items()}
+    whole = [row for row in range(len(found)) if row not in wrong]
+    return table.take(pa.array(whole, pa.int64())), base.numbers([kept[row] for row in whole])
 
 
 _TYPES = {
@@ -200,18 +213,22 @@ _TYPES = {
 _TIMESTAMP, _WRAPPERS = "google.protobuf.Timestamp", re.compile(r"google\.protobuf\.\w+Value")
 
 
-def _columns(found: Sequence[Any], of: Descriptor) -> pa.Table:
-    """Numbers, texts, bytes, names of an enum's values, times; of the others no more than their name."""
-    columns = {}
+def _columns(found: Sequence[Any], of: Descriptor) -> tuple[pa.Table, dict[int, str]]:
+    """Numbers, texts, bytes, names of an enum's values, times; of the others no more than their name.
+
+    And which messages have a value that no column can have, such as a time of the year 30000.
+    """
+    columns, wrong = {}, dict[int, str]()
     for one in of.fields:
         kind, value = _field(one)
         if kind is None:
             columns[one.name] = pa.array([None] * len(found), pa.list_(pa.null()))
-        elif one.has_presence:
-            columns[one.name] = pa.array([value(m) if m.HasField(one.name) else None for m in found], kind)
-        else:
-            columns[one.name] = pa.array(map(value, found), kind)
-    return pa.table(columns)
+            continue
+        present = one.has_presence
+        values = [None if present and not message.HasField(one.name) else value(message) for message in found]
+        columns[one.name], bad = base.column(values, kind)
+        wrong |= dict.fromkeys(bad, one.name)
+    return pa.table(columns), wrong
 
 
 def _field(one: FieldDescriptor) -> tuple[pa.DataType | None, Callable[[Any], Any]]:
@@ -252,7 +269,7 @@ def _descriptor(text: str) -> FileDescriptorProto | None:
     """What some languages' serializers register in place of a schema's text: its descriptor, as base64."""
     try:
         return FileDescriptorProto.FromString(base64.b64decode(text, validate=True))
-    except (binascii.Error, DecodeError):
+    except (ValueError, DecodeError):
         return None
 
 
@@ -297,13 +314,14 @@ def _place(content: bytes) -> tuple[tuple[int, ...], bytes]:
 
 def _number(content: bytes, at: int) -> tuple[int, int]:
     raw = shift = 0
-    while True:
+    while shift < 7 * VARINT:
         byte = content[at]
         at += 1
         raw |= (byte & 0x7F) << shift
         shift += 7
         if not byte & 0x80:
             return (raw >> 1) ^ -(raw & 1), at
+    raise IndexError(at)
 
 
 def _well_known() -> Path:

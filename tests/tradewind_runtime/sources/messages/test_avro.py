@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 import fastavro
@@ -18,6 +19,7 @@ from tradewind_runtime.sources.newcolumns import Columns
 
 FIRST, LAST = datetime(1900, 1, 1), datetime(2200, 1, 1)  # noqa: DTZ001 - hypothesis adds the zone
 MOMENTS = st.datetimes(FIRST, LAST, timezones=st.just(UTC))
+MOMENT = datetime(2013, 1, 1, tzinfo=UTC)
 WHOLE = MOMENTS.map(lambda moment: moment.replace(microsecond=0))
 #: Types in Avro, and their values.
 TYPES: dict[str, tuple[Any, st.SearchStrategy[Any]]] = {
@@ -91,7 +93,8 @@ def test_both_ways_read_the_same(made):
     body, rows = made
     contents, kind = written(body, *rows), Written.parse(json.dumps(body), {})
     assert kind.quick
-    quick, slow = _together(contents, kind), _columns([_one(content, kind) for content in contents], kind)
+    quick, (slow, wrong) = _together(contents, kind, 7), _columns([_one(content, kind) for content in contents], kind)
+    assert wrong == {}
     assert quick.to_pylist() == slow.to_pylist()
 
 
@@ -162,5 +165,68 @@ def test_references_are_found():
     parsed = fastavro.parse_schema(json.loads(json.dumps(body)), named_schemas={"n.Price": price})
     out = io.BytesIO()
     fastavro.schemaless_writer(out, parsed, {"n": 7, "price": {"amount": 5}, "again": {"amount": 6}})
-    assert _together([out.getvalue()], kind)["n"].to_pylist() == [7]
-    assert _columns([_one(out.getvalue(), kind)], kind)["n"].to_pylist() == [7]
+    assert _together([out.getvalue()], kind, 7)["n"].to_pylist() == [7]
+    assert _columns([_one(out.getvalue(), kind)], kind)[0]["n"].to_pylist() == [7]
+
+
+MONEY = {"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": 2}
+
+
+@pytest.mark.parametrize(
+    ("kind", "writer", "value"),
+    [
+        (MONEY, "bytes", (123456789).to_bytes(4, "big")),
+        ("int", "long", 2**40),
+        (TYPES["millis"][0], "long", 10**18),
+        (TYPES["day"][0], "int", 2**31 - 1),
+    ],
+    ids=["a decimal of too many digits", "a long for an int", "seconds of the year 30000", "a day of the year 5881580"],
+)
+@pytest.mark.parametrize("neighbour", [b"", b"broken"], ids=["alone", "beside a broken one"])
+def test_a_value_that_is_none_of_its_type_is_refused_and_no_other(kind, writer, value, neighbour):
+    body = schema(("n", "long"), ("v", kind))
+    good = written(body, {"n": 1, "v": _small(kind)})[0]
+    (bad,) = written(schema(("n", "long"), ("v", writer)), {"n": 2, "v": value})
+    found, kept, refused = decoder(body).decode([good, bad, *([neighbour] if neighbour else [])])
+    assert [row["n"] for row in found.to_pylist()] == [1]
+    assert kept.tolist() == [0]
+    assert set(refused) == ({1, 2} if neighbour else {1}), refused
+
+
+def _small(kind):
+    if kind is MONEY:
+        return Decimal("1.50")
+    return {"int": 1}.get(
+        kind if isinstance(kind, str) else "", date(2013, 1, 1) if kind == TYPES["day"][0] else MOMENT
+    )
+
+
+def test_a_decimal_that_no_table_can_hold_is_left_out():
+    body = schema(("n", "long"), ("v", MONEY | {"precision": 40}))
+    content = bytes([2, 2, 5])
+    for messages in ([content], [content, b"broken"]):
+        reads = decoder(body)
+        found, _, _ = reads.decode(messages)
+        assert [row["n"] for row in found.to_pylist()] == [1]
+
+
+@pytest.mark.parametrize(
+    "items",
+    ["null", {"type": "record", "name": "Empty", "fields": []}, {"type": "fixed", "name": "None", "size": 0},
+     {"type": "record", "name": "Nulls", "fields": [{"name": "a", "type": "null"}]}],
+    ids=["null", "a record without fields", "no byte", "a record of nulls"],
+)  # fmt: skip
+def test_a_list_that_may_go_on_for_ever_is_refused(items):
+    with pytest.raises(ValueError, match="takes no byte"):
+        Written.parse(json.dumps(schema(("n", {"type": "array", "items": items}))), {})
+
+
+def test_a_record_within_a_record_within_a_record_ends():
+    body = schema(("n", "long"), ("next", ["null", {"type": "record", "name": "L", "fields": [
+        {"name": "next", "type": ["null", "L"]}]}]))  # fmt: skip
+    found, _, refused = decoder(body).decode(
+        [bytes([2]) + b"\x02" * 1_000_000, bytes([2, 2, 2, 0]), bytes([2]) + b"\x02" * 1_900]
+    )
+    assert [row["n"] for row in found.to_pylist()] == [1]
+    assert "contains itself" in refused[0]
+    assert "not an Avro record" in refused[2]

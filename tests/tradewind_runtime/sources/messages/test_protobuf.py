@@ -9,6 +9,7 @@ import pytest
 
 from tradewind_runtime.sources.messages.protobuf import Compiled, Decoder, _place
 from tradewind_runtime.sources.newcolumns import Columns
+from tradewind_runtime.sources.schema_registry import Schema
 
 FLIGHT = """
 syntax = "proto3";
@@ -127,3 +128,46 @@ def test_the_place_of_a_message_among_those_of_its_schema(compiled, written, pla
     assert _place(written + b"rest") == (place, b"rest")
     found = compiled.at(place)
     assert (found.DESCRIPTOR.name if found else None) == name
+
+
+def test_a_time_of_the_year_30000_is_refused_and_no_other(compiled):
+    kind = compiled.named("Flight")
+    late, worse = kind(n=2), kind(n=3)
+    late.time.seconds = 900_000_000_000
+    worse.time.seconds = 2**62
+    found, kept, refused = decoder(kind).decode([m.SerializeToString() for m in (kind(n=1), late, worse)])
+    assert [row["n"] for row in found.to_pylist()] == [1]
+    assert kept.tolist() == [0]
+    assert set(refused) == {1, 2}
+
+
+def test_a_number_that_goes_on_for_ever_ends():
+    with pytest.raises(IndexError):
+        _place(b"\xff" * 1_000_000)
+
+
+class Registry:
+    """Schemas by their numbers."""
+
+    def __init__(self, *texts: str, **references: str) -> None:
+        self.texts, self.references = texts, references
+
+    def schema(self, number: int) -> Schema | None:
+        return Schema("PROTOBUF", self.texts[number], self.references) if number < len(self.texts) else None
+
+
+def test_a_schema_with_any_letters_is_read_and_a_message_of_another_type_is_not():
+    text = 'syntax = "proto3"; // café\nmessage A { int64 n = 1; }\nmessage B { string s = 2; }'
+    compiled = Compiled.of({"a.proto": text}, "a.proto")
+    ours, theirs = compiled.named("A")(n=5), compiled.named("B")(s="x")
+    reads = Decoder(Columns(pa.schema([]), "add"), registry=Registry(text))
+    head = b"\0\0\0\0\0\0"  # schema 0, its first message
+    found, kept, refused = reads.decode([head + one.SerializeToString() for one in (ours, theirs)])
+    assert (found.to_pylist(), kept.tolist()) == ([{"n": 5}], [0])
+    assert "it has other fields" in refused[1]
+
+
+def test_references_that_cannot_be_files_refuse_their_messages():
+    reads = Decoder(Columns(pa.schema([]), "add"), registry=Registry('syntax = "proto3";', **{"a": "", "a/b": ""}))
+    _, _, refused = reads.decode([b"\0\0\0\0\0\0"])
+    assert "cannot have the name a/b" in refused[0]
