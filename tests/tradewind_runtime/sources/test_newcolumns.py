@@ -13,6 +13,7 @@ from tests.tradewind_runtime.steprun import end_of, ingest, rows
 
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import Source
+from tradewind_runtime.sources.columns import PROVENANCE, known
 from tradewind_runtime.sources.messages.json import Decoder
 from tradewind_runtime.sources.newcolumns import Columns, NewColumnError
 
@@ -103,3 +104,16 @@ def test_files_are_under_the_same_policy(kind: str, tmp_path: Path, lake_uri: st
     assert taken_in("ignore") == ({"n"}, 3)
     landed(folder, f"4.{kind}", pa.table({"n": [6], "gate": ["D"]}))
     assert taken_in("add") == ({"n", "gate"}, 4)
+
+
+@pytest.mark.parametrize("policy", ["add", "quarantine", "strict"])
+def test_a_column_that_the_table_has_gained_is_no_new_one(policy: str) -> None:
+    named = Source.model_validate({"kafka": {"topic": "t"}, "columns": {"n": "long"}, "new_columns": policy})
+    table = pa.schema([*KNOWN, ("gate", pa.int64()), *PROVENANCE])
+    columns = Columns.of(named, known(named, table))
+    found, _, refused = Decoder(columns).decode(
+        [b'{"n": 1, "gate": 7}', b'{"n": 2, "gate": 1.5}', b'{"n": 3, "gate": "x"}']
+    )
+    assert found.to_pylist() == [{"n": 1, "gate": 7}]
+    assert set(refused) == {1, 2}
+    assert columns.schema.field("gate").type == pa.int64()
