@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from deltalake.exceptions import DeltaError
@@ -14,6 +15,8 @@ from tradewind_runtime.contract.base import Frozen
 from tradewind_runtime.documents import Documents
 from tradewind_runtime.lake import Lake
 from tradewind_runtime.steps.check import POSITION
+
+Pins = Mapping[str, set[int]]
 
 
 class Compacted(Frozen):
@@ -41,28 +44,29 @@ def compact(lake: Lake, name: str) -> Compacted:
     return Compacted(table=name, files=compaction.compact(table, until), left=len(table.snapshot().files))
 
 
-def vacuum(lake: Lake, name: str, *, days: float, dry_run: bool) -> Vacuumed:
+def vacuum(lake: Lake, name: str, pins: Pins, *, days: float, dry_run: bool) -> Vacuumed:
     """Delete files that were replaced more than some days ago, and those that a killed writer has left."""
     table = lake.table(name)
-    kept = {version for version in pinned(lake.documents, name) if _there(lake, name, version)}
+    kept = {version for version in pins.get(name, ()) if _there(lake, name, version)}
     found = table.vacuum(days, kept, dry_run=dry_run)
     return Vacuumed(table=name, files=len(found), pinned=tuple(sorted(kept)))
 
 
-def pinned(documents: Documents, name: str) -> set[int]:
-    """Versions of a table that a run stands on whose model was registered, or which holds a lease."""
-    held = set(_held(documents))
-    found: dict[str, list[str]] = {}
+def pinned(documents: Documents) -> Pins:
+    """Versions that a run stands on whose model was registered, or which holds a lease; by the table's name."""
+    held = {_safe(run) for run in _held(documents)}
+    runs: defaultdict[str, list[str]] = defaultdict(list)
     for path in documents.names("runs"):
         _, pipeline, run, *_ = path.split("/")
-        found.setdefault(f"{pipeline}/{run}", []).append(path)
-    versions: set[int] = set()
-    for folder, paths in found.items():
-        run = folder.partition("/")[2]
-        if f"runs/{folder}/results/register" in paths or any(run.endswith(_safe(one)) for one in held):
+        runs[f"{pipeline}/{run}"].append(path)
+    found: defaultdict[str, set[int]] = defaultdict(set)
+    for folder, paths in runs.items():
+        # A flow's name may stand before the run's.
+        if f"runs/{folder}/results/register" in paths or any(folder.endswith(run) for run in held):
             for path in paths:
-                versions |= set(_versions(_body(documents, path), name))
-    return versions
+                for table, version in _versions(_body(documents, path)):
+                    found[table].add(version)
+    return found
 
 
 def _safe(run: str) -> str:
@@ -91,16 +95,14 @@ def _body(documents: Documents, path: str) -> Any:
         return None
 
 
-def _versions(body: Any, name: str) -> Iterator[int]:
-    """Of a table, wherever a document names one: as a reference, or among a run's pins."""
+def _versions(body: Any) -> Iterator[tuple[str, int]]:
+    """Tables with a version, wherever a document names one: as a reference, or among a run's pins."""
     if isinstance(body, dict):
-        if body.get("table") == name and isinstance(body.get("version"), int):
-            yield body["version"]
-        tables = body.get("tables")
-        if isinstance(tables, dict) and isinstance(tables.get(name), int):
-            yield tables[name]
+        named = [(body.get("table"), body.get("version"))]
+        named += list(body["tables"].items()) if isinstance(body.get("tables"), dict) else []
+        yield from ((table, version) for table, version in named if isinstance(table, str) and isinstance(version, int))
     for inner in body.values() if isinstance(body, dict) else body if isinstance(body, list) else ():
-        yield from _versions(inner, name)
+        yield from _versions(inner)
 
 
 def _there(lake: Lake, name: str, version: int) -> bool:

@@ -62,10 +62,10 @@ def readable(lake: Lake) -> set[int]:
 def test_what_models_stand_on_stays_and_all_else_goes(lake: Lake) -> None:
     ran(lake, "r1", 2, registered=True)
     ran(lake, "r2", 3, registered=False)
-    assert pinned(lake.documents, NAME) == {2}
-    assert vacuum(lake, NAME, days=0, dry_run=True).files == 3
+    assert pinned(lake.documents) == {NAME: {2}}
+    assert vacuum(lake, NAME, pinned(lake.documents), days=0, dry_run=True).files == 3
     assert readable(lake) == {1, 2, 3, 4, 5}
-    done = vacuum(lake, NAME, days=0, dry_run=False)
+    done = vacuum(lake, NAME, pinned(lake.documents), days=0, dry_run=False)
     assert (done.files, done.pinned) == (3, (2,))
     assert readable(lake) == {2, 5}
     assert numbers(lake.table(NAME), 2) == [1]
@@ -75,17 +75,16 @@ def test_a_run_that_waits_for_a_person_keeps_what_it_stands_on(lake: Lake) -> No
     run = "scheduled__2013-01-01T00:00:00+00:00"
     ran(lake, run.replace(":", "_"), 3, registered=False)
     held = leases.acquire(lake.documents, "pipeline-p-train", "p", run, lambda _: False)
-    assert pinned(lake.documents, NAME) == {3}
+    assert pinned(lake.documents) == {NAME: {3}}
     assert held is not None
     leases.release(lake.documents, held)
-    assert pinned(lake.documents, NAME) == set()
+    assert pinned(lake.documents) == {}
 
 
 def test_pins_of_another_pipelines_run_count(lake: Lake) -> None:
     ran(lake, "r1", 2, registered=True)
     lake.documents.put("runs/p/r1/pins.json", b'{"tables": {"p/t": 4, "p/u": 1}}')
-    assert pinned(lake.documents, NAME) == {2, 4}
-    assert pinned(lake.documents, "p/u") == {1}
+    assert pinned(lake.documents) == {NAME: {2, 4}, "p/u": {1}}
 
 
 def test_a_week_is_left_alone_and_so_is_what_a_writer_has_just_staged(lake: Lake) -> None:
@@ -93,7 +92,7 @@ def test_a_week_is_left_alone_and_so_is_what_a_writer_has_just_staged(lake: Lake
     staged, left = (table.stage(batches((0, n)), SCHEMA) for n in (7, 8))
     old = time.time() - 8 * 86400
     os.utime(f"{table.uri}/{left[0].path}", (old, old))
-    done = vacuum(lake, NAME, days=7, dry_run=False)
+    done = vacuum(lake, NAME, pinned(lake.documents), days=7, dry_run=False)
     assert done.files == 1, "only what a killed writer has left long ago"
     assert readable(lake) == {1, 2, 3, 4, 5}
     table.commit(staged, schema=SCHEMA, replace="all")
@@ -103,7 +102,7 @@ def test_a_week_is_left_alone_and_so_is_what_a_writer_has_just_staged(lake: Lake
 def test_whatever_is_asked_for_what_a_writer_has_just_staged_stays(lake: Lake) -> None:
     table = lake.table(NAME)
     staged = table.stage(batches((0, 7)), SCHEMA)
-    assert vacuum(lake, NAME, days=0, dry_run=False).files == 0
+    assert vacuum(lake, NAME, pinned(lake.documents), days=0, dry_run=False).files == 0
     table.commit(staged, schema=SCHEMA, replace="all")
     assert numbers(table) == [7]
 

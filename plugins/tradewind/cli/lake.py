@@ -175,7 +175,8 @@ def vacuum(
     from tradewind_runtime import maintenance
 
     opened = lake(profile)
-    found = (maintenance.vacuum(opened, name, days=days, dry_run=dry_run) for name in _names(table, profile))
+    names, pins = _names(table, profile), maintenance.pinned(opened.documents)
+    found = (maintenance.vacuum(opened, name, pins, days=days, dry_run=dry_run) for name in names)
     _print([one.model_dump() for one in found], format, "tables", "There is no table yet: run a pipeline.")
 
 
