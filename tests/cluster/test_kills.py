@@ -23,6 +23,7 @@ SEED = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(1, 10
 PIPELINES = ("kills-a", "kills-b")
 #: Airflow's parts, what its executor runs, a step's process in its container, a pod.
 VICTIMS = ("scheduler", "triggerer", "dag-processor", "api-server", "task", "step", "step", "pod")
+MOST = 100  # tries that a YAML may ask for
 UP = 15  # seconds of a part's life before it is killed again: its supervisor gives up on one that never starts
 LEFT = 60  # seconds that Kubernetes has to remove what is deleted
 
@@ -54,7 +55,7 @@ def _write(house: ClusterHouse) -> None:
     params: dict[str, Any] = {"epochs": "{params.epochs}", "seed": "{params.seed}"}
     asked = {"cpu": 0.3, "memory": "600Mi"}
     for name in PIPELINES:
-        text = trouble.pipeline(name, "wait", retries=KILLS + 1, params=params, resources=asked)
+        text = trouble.pipeline(name, "wait", retries=min(KILLS + 1, MOST), params=params, resources=asked)
         house.write(f"{name}.yaml", text)
     for name in PIPELINES:
         house.until(lambda name=name: house.dag(name), f"the DAG {name}")

@@ -1,4 +1,4 @@
-"""The last task of a run, whatever came before it: give the lease back, and tell how the run went."""
+"""The last task of a run, whatever came before it: leave nothing of it, and tell how the run went."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tradewind.operators.step import StepOperator
 from tradewind.plan.request import Run
 from tradewind_runtime import endpoints
 from tradewind_runtime.endpoints import moves
+from tradewind_runtime.launchers.pod import PodSettings
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -34,9 +35,25 @@ class ReleaseOperator(StepOperator):
             with self.explained(context):
                 self._withdraw(run, why)
         released = release_lease(self.plan, self.flow, run.documents, context)
+        if self.plan.kubernetes:
+            self._remove_pods(context)
         if failed:
             raise AirflowFailException(why)
         return {"released": released}
+
+    def _remove_pods(self, context: Context) -> None:
+        """Where the cluster does not answer they are left: no reason to take the run for a failure."""
+        from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
+
+        from tradewind.pods.leftovers import remove
+
+        settings = PodSettings.model_validate(self.plan.kubernetes)
+        try:
+            client = KubernetesHook(conn_id=settings.connection).get_conn()
+            for name in remove(client, settings.namespace, dag_id=context["dag"].dag_id, run_id=str(context["run_id"])):
+                self.log.info("pod %s was left, and goes", name)
+        except Exception as error:
+            self.log.warning("whether pods are left is not known: %s", error)
 
     def _withdraw(self, run: Run, why: str) -> None:
         endpoint = str(self.plan.model)
