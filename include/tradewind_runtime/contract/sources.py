@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from tradewind_runtime.contract.base import ConnectionId, Frozen, Name
+from tradewind_runtime.contract.base import ConnectionId, Duration, Frozen, Name
 
 #: The types a column may be given, in Arrow's and Delta's common words.
 ColumnType = Literal["string", "integer", "long", "float", "double", "boolean", "date", "timestamp", "binary"]
@@ -97,6 +98,42 @@ class ObjectsSource(Frozen):
     )
 
 
+TABLE = r"^[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)?$"
+
+
+class SqlSource(Frozen):
+    """A table or a query of a database: whole each time, or what its cursor has gained."""
+
+    connection: ConnectionId = Field("postgres_default", description="The database's connection.")
+    table: str | None = Field(None, pattern=TABLE, description="The table, with or without its schema.")
+    query: str | None = Field(None, description="A SELECT in its place.")
+    cursor: Name | None = Field(
+        None,
+        description="A column that only grows, of whole numbers or times: a run reads what is beyond the last one's "
+        "end. Without it each run reads all, in place of what was there.",
+    )
+    overlap: Duration = Field(
+        timedelta(0),
+        description="How much before the last run's end is read again, for rows that were committed late; they take "
+        "the place of those that are there. Of a cursor of numbers: so many.",
+    )
+    split_by: Name | None = Field(None, description="A column of whole numbers, by which parts are read at once.")
+    parts: int = Field(1, ge=1, le=32, description="How many of them, each by a connection of its own.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> SqlSource:
+        if (self.table is None) == (self.query is None):
+            msg = "either table or query"
+            raise ValueError(msg)
+        if self.overlap and self.cursor is None:
+            msg = "overlap is of a cursor: name it, or leave overlap out"
+            raise ValueError(msg)
+        if (self.parts > 1) != (self.split_by is not None):
+            msg = "split_by and parts go together"
+            raise ValueError(msg)
+        return self
+
+
 class SampleSource(Frozen):
     """A data set that scikit-learn ships: for first steps and tests."""
 
@@ -110,6 +147,7 @@ class Source(Frozen):
 
     kafka: KafkaSource | None = Field(None, description="A Kafka topic.")
     objects: ObjectsSource | None = Field(None, description="Objects of a store, or files of a folder.")
+    sql: SqlSource | None = Field(None, description="A table or a query of a database.")
     sample: SampleSource | None = Field(None, description="A data set that scikit-learn ships.")
     columns: Columns | None = Field(
         None, description="Names and types of the columns; inferred from the first rows if not given."
@@ -177,4 +215,4 @@ class Source(Frozen):
 
 
 #: Each has a module of the same name in tradewind_runtime.sources.
-SOURCE_KINDS = ("kafka", "objects", "sample")
+SOURCE_KINDS = ("kafka", "objects", "sql", "sample")

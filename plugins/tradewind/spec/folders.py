@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tradewind.errors import Problem
 from tradewind.spec.nodes import Mapping, parse
+from tradewind_runtime.contract.sources import SOURCE_KINDS
 from tradewind_runtime.contract.tune import Tune
 
 PIPELINES = "dags/pipelines"
@@ -19,7 +20,7 @@ NAMES = ("defaults.yaml", "defaults.yml")
 _BROUGHT_IN = ("description", "owner", "tags", "schedule", "params", "alerts", "defaults", "evaluate", "split")
 #: Of each group of keys a YAML chooses one; its choice drops the defaults of the others.
 _CHOICES: dict[str, tuple[tuple[str, ...], ...]] = {
-    "sources.*": (("kafka",), ("objects",), ("sample",)),
+    "sources.*": tuple((kind,) for kind in SOURCE_KINDS),
     "transform": (("spark",), ("sql",), ("python",)),
     "train": (("function",), ("estimator",)),
     "split": (("random",), ("time", "train", "valid", "test")),

@@ -7,6 +7,7 @@ from typing import Any
 
 from tradewind.spec.expectations import EXPECTATIONS
 from tradewind.spec.pipeline import Pipeline
+from tradewind_runtime.contract.sources import SOURCE_KINDS
 
 _DURATION = {
     "anyOf": [
@@ -17,7 +18,7 @@ _DURATION = {
 }
 #: Of each of these exactly one key is given.
 _ONE_OF = {
-    "Source": ("kafka", "objects", "sample"),
+    "Source": SOURCE_KINDS,
     "Transform": ("spark", "sql", "python"),
     "Train": ("function", "estimator"),
     "Volume": ("claim", "config_map"),

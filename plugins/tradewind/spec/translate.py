@@ -15,7 +15,7 @@ from tradewind.spec.places import Place, find, shown
 from tradewind.spec.schedule import ASSET
 from tradewind.spec.shape import keys_at, models_at
 from tradewind_runtime.contract.resources import HELD, IMAGE, LABEL_KEY, LABEL_VALUE, MIG, OBJECT, SIZE
-from tradewind_runtime.contract.sources import SCHEMA_FILE
+from tradewind_runtime.contract.sources import SCHEMA_FILE, TABLE
 
 _TYPES = {
     "string_type": "a text",
@@ -51,6 +51,7 @@ _PATTERNS = {
     r"^[a-z_][a-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$": "MODULE:FUNCTION of include/models, such as flight_delays:train",
     r"^spark_jobs/[A-Za-z0-9_/]+\.py$": "a file of spark_jobs/, such as spark_jobs/flight_features.py",
     r"^[\t -!#-~]$": "one character that is no quote, such as ; or a tab",
+    TABLE: "a table, with or without its schema, such as public.orders",
     SCHEMA_FILE: "a file of include/schemas, such as flights.avsc or flights.proto",
     r"^[A-Za-z_][A-Za-z0-9_.]*$": "a message of the schema, with or without its package",
     r"^expect_[a-z0-9_]+$": "an expectation of Great Expectations, such as expect_column_values_to_not_be_null",

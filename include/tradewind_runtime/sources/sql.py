@@ -1,0 +1,222 @@
+"""A table or a query of a database, as Arrow by ADBC: streamed, so that memory stays flat however many rows come.
+
+With a cursor a run reads what lies beyond the last one's end, up to the highest value that its first step has seen.
+Whoever commits late, below that end, is caught by `overlap`: that span is read again, and its rows take the place of
+those that are there. Without a cursor each run reads all, in place of what was there.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from tradewind_runtime.contract.errors import StepError
+from tradewind_runtime.contract.sources import Source, SqlSource
+from tradewind_runtime.lake import Advance, Table
+from tradewind_runtime.replacing import Replace
+from tradewind_runtime.sources import Access, Chunk
+from tradewind_runtime.sources.columns import known
+from tradewind_runtime.sources.databases import Database, opened, quoted
+from tradewind_runtime.sources.files import Blocks, FileRows, Origin
+from tradewind_runtime.sources.newcolumns import Columns
+
+WAITING = 4  # batches that are read ahead of the writer
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+def end_position(source: Source, access: Access) -> dict[str, int]:
+    """The cursor's highest value, or nothing where there is no row yet; without a cursor the moment of asking."""
+    sql = _sql(source)
+    if sql.cursor is None:
+        return {"all": time.time_ns() // 1000}
+    with opened(access.connection) as database:
+        cursor = Cursor.of(sql, database.schema(_select(sql)))
+        found = database.value(_select(sql, give=f"max({quoted(cursor.name)})"))
+    return {} if found is None else {cursor.name: cursor.number(found)}
+
+
+def read(source: Source, access: Access, end: Mapping[str, int], table: Table) -> Iterator[Chunk]:
+    """What is new, as one chunk."""
+    sql = _sql(source)
+    ((name, last),) = end.items()
+    id = f"sql:{name}"
+    before = table.position(id)
+    if before is not None and before >= last:
+        return
+    columns = Columns.of(source, known(source, table.snapshot().schema if table.exists() else None))
+    with opened(access.connection) as database:
+        found = database.schema(_select(sql))
+        columns.settle(found)
+        cursor = Cursor.of(sql, found) if sql.cursor else None
+        where, replace = ("TRUE", "all") if cursor is None else cursor.span(before, last)
+        origin = Origin(f"{sql.table or 'query'}@{last}", id, before or 0)
+        rows = FileRows(columns, origin, _blocks(sql, access, database, where), "json")
+        yield Chunk(
+            schema=rows.schema,
+            rows=rows.batches(),
+            bad=rows.bad,
+            positions={id: Advance(before, last)},
+            marks={id: last},
+            replace=replace,
+        )
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """A column that only grows, its values as whole numbers: of times, microseconds since 1970."""
+
+    name: str
+    kind: pa.DataType
+    overlap: timedelta
+
+    @classmethod
+    def of(cls, sql: SqlSource, schema: pa.Schema) -> Cursor:
+        """Of a source.
+
+        Raises:
+            StepError: TW527 where there is no such column, or it is neither of whole numbers nor of times.
+        """
+        name = str(sql.cursor)
+        kind = schema.field(name).type if name in schema.names else None
+        if kind is None or not (pa.types.is_integer(kind) or pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
+            raise StepError(
+                "TW527", f"the cursor {name!r} is no column of whole numbers or times", retryable=False,
+                got="no such column" if kind is None else str(kind), expected="an integer, a timestamp or a date",
+                fix="name another column",
+            )  # fmt: skip
+        return cls(name, kind, sql.overlap)
+
+    def number(self, value: Any) -> int:
+        """A value as a position."""
+        if isinstance(value, datetime):
+            moment = value if value.tzinfo else value.replace(tzinfo=UTC)
+            return (moment - EPOCH) // timedelta(microseconds=1)
+        if isinstance(value, date):
+            return (value - EPOCH.date()) // timedelta(microseconds=1)
+        return int(value)
+
+    def span(self, before: int | None, last: int) -> tuple[str, Replace | None]:
+        """What is read, as a condition, and which rows give way to it."""
+        column = quoted(self.name)
+        upper = f"{column} <= {self._literal(last)}"
+        if before is None:
+            return upper, None
+        number = pa.types.is_integer(self.kind)
+        first = before - (round(self.overlap.total_seconds()) if number else self.overlap // timedelta(microseconds=1))
+        again = None if first == before else Replace(self.name, self._value(first + 1), self._value(before + 1))
+        return f"{column} > {self._literal(first)} AND {upper}", again
+
+    def _literal(self, position: int) -> str:
+        if pa.types.is_integer(self.kind):
+            return str(position)
+        moment = EPOCH + timedelta(microseconds=position)
+        if pa.types.is_date(self.kind):
+            return f"DATE '{moment.date()}'"
+        return f"TIMESTAMP{'TZ' if self.kind.tz else ''} '{moment:%Y-%m-%d %H:%M:%S.%f}{'+00' if self.kind.tz else ''}'"
+
+    def _value(self, position: int) -> datetime | int:
+        return position if pa.types.is_integer(self.kind) else EPOCH + timedelta(microseconds=position)
+
+
+def _sql(source: Source) -> SqlSource:
+    assert source.sql is not None
+    return source.sql
+
+
+def _from(sql: SqlSource) -> str:
+    if sql.table is not None:
+        return ".".join(map(quoted, sql.table.split(".")))
+    return f"({str(sql.query).rstrip().rstrip(';')}) AS source"
+
+
+def _select(sql: SqlSource, where: str = "TRUE", give: str = "*") -> str:
+    """Its names and numbers are ours or quoted, and a query of the YAML's is for a session that may only read."""
+    return f"SELECT {give} FROM {_from(sql)} WHERE {where}"  # noqa: S608
+
+
+def _blocks(sql: SqlSource, access: Access, database: Database, where: str) -> Blocks:
+    """Rows as they come, numbered; of several parts at once where the YAML says so, all of one moment."""
+    if sql.split_by is None:
+        batches = database.batches(_select(sql, where))
+    else:
+        queries = [_select(sql, one) for one in _ranges(sql, database, where)]
+        batches = _parts(_Ahead(access, database.moment()), queries)
+    start = 0
+    for batch in batches:
+        yield pa.Table.from_batches([batch]), np.arange(start, start + batch.num_rows)
+        start += batch.num_rows
+
+
+def _ranges(sql: SqlSource, database: Database, where: str) -> list[str]:
+    """Conditions that hold together for each row once."""
+    column = quoted(str(sql.split_by))
+    low, high = (database.value(_select(sql, where, give=f"{edge}({column})")) for edge in ("min", "max"))
+    if low is None:
+        return [where]
+    edges = [int(low) + (int(high) - int(low) + 1) * part // sql.parts for part in range(1, sql.parts)]
+    found = []
+    for start, stop in zip([None, *edges], [*edges, None], strict=True):
+        lower = f" AND {column} >= {start}" if start is not None else ""
+        upper = f" AND {column} < {stop}" if stop is not None else ""
+        found.append(f"({where}){lower}{upper}")
+    found[0] = f"(({found[0]}) OR (({where}) AND {column} IS NULL))"
+    return found
+
+
+@dataclass(frozen=True)
+class _Ahead:
+    """Batches that threads have read and nobody has taken yet: a few, so that memory stays flat."""
+
+    access: Access
+    moment: str
+    ready: queue.Queue[pa.RecordBatch | Exception | None] = field(default_factory=lambda: queue.Queue(WAITING))
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    def fetch(self, query: str) -> None:
+        """All that a query gives, and a last word."""
+        try:
+            with opened(self.access.connection, self.moment) as database:
+                for batch in database.batches(query):
+                    self._put(batch)
+                    if self.stopped.is_set():
+                        return
+        except Exception as error:  # it is raised where the rows are taken
+            self._put(error)
+        self._put(None)
+
+    def _put(self, what: pa.RecordBatch | Exception | None) -> None:
+        while not self.stopped.is_set():
+            with suppress(queue.Full):
+                self.ready.put(what, timeout=0.2)
+                return
+
+
+def _parts(ahead: _Ahead, queries: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Each query by a session and a thread of its own; batches in the order in which they come."""
+    threads = [threading.Thread(target=ahead.fetch, args=(one,), daemon=True) for one in queries]
+    for thread in threads:
+        thread.start()
+    try:
+        left = len(threads)
+        while left:
+            found = ahead.ready.get()
+            if isinstance(found, Exception):
+                raise found
+            if found is None:
+                left -= 1
+            else:
+                yield found
+    finally:
+        ahead.stopped.set()
+        for thread in threads:
+            thread.join()

@@ -1,0 +1,213 @@
+"""Tables and queries of a real PostgreSQL: each row once, also those that are committed late."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.servers.postgresql import PostgreSQL
+from tests.tradewind_runtime.steprun import ingest, rows
+from tests.tradewind_runtime.tables import new_lake
+
+from tradewind.dev.running import start
+from tradewind_runtime.connections import Connection
+from tradewind_runtime.contract.errors import StepError
+from tradewind_runtime.contract.sources import Source
+from tradewind_runtime.lake import Lake
+from tradewind_runtime.sources import Access, sql
+
+pytestmark = pytest.mark.server
+NOON = datetime(2013, 1, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
+    with start(PostgreSQL.at(tmp_path_factory.mktemp("postgresql"))) as running:
+        yield running.server
+
+
+@pytest.fixture
+def name(server: PostgreSQL, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Of a table of this test's own."""
+    monkeypatch.setenv("AIRFLOW_CONN_POSTGRES_DEFAULT", server.connections()["postgres_default"])
+    return f"t{next(NUMBERS)}"
+
+
+NUMBERS = itertools.count()
+
+
+def source(name: str, columns: dict[str, str] | None = None, **more: Any) -> Source:
+    asked = ({} if "query" in more else {"table": name}) | more
+    return Source.model_validate({"sql": asked, "columns": columns, "max_bad": 0})
+
+
+def end(server: PostgreSQL, of: Source) -> dict[str, int]:
+    given = Connection.parse("postgres_default", server.connections()["postgres_default"])
+    return sql.end_position(of, Access(lake=None, connection=given))
+
+
+RUNS = itertools.count()
+
+
+def taken_in(server: PostgreSQL, lake: str, of: Source, pinned: dict[str, int] | None = None) -> list[dict[str, Any]]:
+    """The table's rows after a run."""
+    ingest(lake, of, end(server, of) if pinned is None else pinned, connection="postgres_default", run=f"r{next(RUNS)}")
+    return rows(lake)
+
+
+def test_a_table_comes_whole_and_typed(server: PostgreSQL, name: str, lake_uri: str) -> None:
+    server.run(
+        f"CREATE TABLE {name} (id bigint, small integer, price numeric(9,2), share real, text text, at timestamptz, "
+        "local timestamp, day date, ok boolean, raw bytea)",
+        f"INSERT INTO {name} VALUES (1, 2, 12.50, 0.5, 'café', '2013-01-01 13:00+01', '2013-01-01 12:00', "
+        "'2013-01-01', true, '\\xff00'), (2, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
+    )
+    found = sorted(taken_in(server, lake_uri, source(name)), key=lambda row: row["id"])
+    told = {key: value for key, value in found[0].items() if not key.startswith("_")}
+    assert told == {
+        "id": 1, "small": 2, "price": "12.50", "share": 0.5, "text": "café", "at": NOON, "local": NOON,
+        "day": date(2013, 1, 1), "ok": True, "raw": b"\xff\x00",
+    }  # fmt: skip
+    assert all(value is None for key, value in found[1].items() if key != "id" and not key.startswith("_"))
+
+
+def test_without_a_cursor_each_run_has_all_rows_in_place_of_those_before(
+    server: PostgreSQL, name: str, lake_uri: str
+) -> None:
+    server.run(f"CREATE TABLE {name} (id integer)", f"INSERT INTO {name} VALUES (1), (2)")
+    assert [row["id"] for row in taken_in(server, lake_uri, source(name))] == [1, 2]
+    server.run(f"DELETE FROM {name} WHERE id = 1", f"INSERT INTO {name} VALUES (3)")
+    assert sorted(row["id"] for row in taken_in(server, lake_uri, source(name))) == [2, 3]
+
+
+def test_by_a_cursor_each_run_has_what_is_new(server: PostgreSQL, name: str, lake_uri: str) -> None:
+    of = source(name, cursor="id")
+    server.run(
+        f"CREATE TABLE {name} (id integer, text text)", f"INSERT INTO {name} SELECT n, 'a' FROM generate_series(1, 5) n"
+    )
+    pinned = end(server, of)
+    server.run(f"INSERT INTO {name} VALUES (6, 'b')")
+    assert [row["id"] for row in taken_in(server, lake_uri, of, pinned)] == [1, 2, 3, 4, 5], "up to what was pinned"
+    assert sorted(row["id"] for row in taken_in(server, lake_uri, of)) == [1, 2, 3, 4, 5, 6]
+    version = Lake(lake_uri).table("demo/flights_raw").version()
+    assert len(taken_in(server, lake_uri, of)) == 6
+    assert Lake(lake_uri).table("demo/flights_raw").version() == version, "there was nothing new"
+    assert Lake(lake_uri).table("demo/flights_raw").position("sql:id") == 6
+
+
+@pytest.mark.parametrize("kind", ["timestamptz", "timestamp", "date"])
+def test_what_is_committed_late_is_caught_by_the_overlap(
+    server: PostgreSQL, name: str, lake_uri: str, kind: str
+) -> None:
+    days = kind == "date"
+    step = timedelta(days=1) if days else timedelta(minutes=1)
+    of = source(name, cursor="at", overlap="2d" if days else "2m")
+
+    def insert(id: int, steps: float) -> None:
+        server.run(f"INSERT INTO {name} VALUES ({id}, '{NOON + step * steps}')")
+
+    server.run(f"CREATE TABLE {name} (id integer, at {kind})")
+    insert(1, 0)
+    insert(2, 5)
+    insert(3, 10)
+    taken_in(server, lake_uri, of)
+    insert(4, 9)  # committed late, within the overlap
+    insert(5, 3)  # later than that
+    server.run(f"UPDATE {name} SET id = 30 WHERE id = 3")
+    assert sorted(row["id"] for row in taken_in(server, lake_uri, of)) == [1, 2, 3], "nothing lies beyond the end yet"
+    insert(6, 11)
+    assert sorted(row["id"] for row in taken_in(server, lake_uri, of)) == [1, 2, 4, 6, 30]
+
+
+def test_a_query_is_read_in_parts_of_one_moment(server: PostgreSQL, name: str, lake_uri: str) -> None:
+    server.run(
+        f"CREATE TABLE {name} (id integer, n integer)",
+        f"INSERT INTO {name} SELECT n, abs(n) % 7 FROM generate_series(-500, 99999) n",
+        f"INSERT INTO {name} VALUES (NULL, 1)",
+    )
+    of = source(name, query=f"SELECT id, n + 1 AS n FROM {name} WHERE n < 5;", split_by="id", parts=4)
+    found = taken_in(server, lake_uri, of)
+    expected = [n for n in range(-500, 100_000) if abs(n) % 7 < 5]
+    assert sorted(row["id"] for row in found if row["id"] is not None) == expected
+    assert sum(row["id"] is None for row in found) == 1
+    places = [(row["_source"], row["_position"]) for row in found]
+    assert len(set(places)) == len(places)
+
+
+@pytest.mark.parametrize("more", [{"parts": 4, "split_by": "id"}, {}], ids=["parts", "one"])
+def test_a_table_without_a_row_is_one(server: PostgreSQL, name: str, lake_uri: str, more: dict[str, Any]) -> None:
+    server.run(f"CREATE TABLE {name} (id integer)")
+    assert taken_in(server, lake_uri, source(name, columns={"id": "long"}, **more)) == []
+    by_cursor = source(name, columns={"id": "long"}, cursor="id", **more)
+    assert end(server, by_cursor) == {}
+    assert taken_in(server, lake_uri, by_cursor) == []
+
+
+def test_names_are_only_names(server: PostgreSQL, name: str, lake_uri: str) -> None:
+    server.run(f'CREATE TABLE "{name}" ("select" integer, "a b" text)', f"""INSERT INTO "{name}" VALUES (1, 'x')""")
+    (row,) = taken_in(server, lake_uri, source(name, cursor="select"))
+    assert row["select"] == 1
+
+
+WRONG: list[tuple[dict[str, Any], dict[str, Any], str, bool]] = [
+    ({"password": "stolen"}, {"table": "t"}, "password authentication failed", False),
+    ({"schema": "absent"}, {"table": "t"}, "does not exist", False),
+    ({}, {"table": "absent"}, 'relation "absent" does not exist', False),
+    ({}, {"query": "SELECT 1 +"}, "syntax error", False),
+    ({}, {"query": "SELECT 1; DROP TABLE x"}, "syntax error", False),
+    ({"port": 9}, {"table": "t"}, "[Cc]onnection refused", True),
+    ({"conn_type": "oracle"}, {"table": "t"}, "no database that can be read", False),
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong[2])
+def test_what_does_not_work_is_told(
+    server: PostgreSQL, lake_uri: str, monkeypatch: pytest.MonkeyPatch, wrong: tuple[dict, dict, str, bool]
+) -> None:
+    given, asked, why, retryable = wrong
+    body = json.loads(server.connections()["postgres_default"]) | given
+    monkeypatch.setenv("AIRFLOW_CONN_POSTGRES_DEFAULT", json.dumps(body))
+    with pytest.raises(StepError, match=rf"TW525(.|\n)*{why}") as caught:
+        ingest(lake_uri, source("t", **asked), {"all": 1}, connection="postgres_default")
+    assert caught.value.retryable == retryable
+    assert body["password"] not in str(caught.value)
+
+
+def test_a_query_cannot_write(server: PostgreSQL, name: str, lake_uri: str) -> None:
+    server.run(f"CREATE TABLE {name} (id integer)", f"CREATE SEQUENCE {name}_numbers")
+    with pytest.raises(StepError, match="read-only"):
+        ingest(
+            lake_uri, source(name, query=f"SELECT nextval('{name}_numbers')"), {"all": 1}, connection="postgres_default"
+        )
+
+
+@pytest.mark.parametrize("cursor", ["text", "absent"])
+def test_a_cursor_that_is_none_is_told(server: PostgreSQL, name: str, cursor: str) -> None:
+    server.run(f"CREATE TABLE {name} (id integer, text text)")
+    with pytest.raises(StepError, match=r"TW527(.|\n)*whole numbers or times"):
+        end(server, source(name, cursor=cursor))
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 40), max_size=6), max_size=4))
+def test_each_row_is_there_once_whatever_comes_late(server: PostgreSQL, runs: list[list[int]]) -> None:
+    """With an overlap as large as whatever comes late; rows may have the same cursor."""
+    name, lake = f"t{next(NUMBERS)}", new_lake().root
+    of = source(name, columns={"id": "long", "n": "long"}, cursor="n", overlap=100)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW_CONN_POSTGRES_DEFAULT", server.connections()["postgres_default"])
+        server.run(f"CREATE TABLE {name} (id serial, n integer)")
+        for number, values in enumerate(runs):
+            server.run(
+                *(f"INSERT INTO {name} (n) VALUES ({value + number})" for value in values),
+                f"INSERT INTO {name} (n) VALUES ({100 + number})",
+            )
+            found = taken_in(server, lake, of)
+        if runs:
+            assert sorted(row["id"] for row in found) == list(range(1, sum(map(len, runs)) + len(runs) + 1))
