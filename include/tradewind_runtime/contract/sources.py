@@ -191,6 +191,16 @@ class Source(Frozen):
             raise ValueError(msg)
         return self
 
+    @model_validator(mode="after")
+    def _cursor_is_a_column(self) -> Source:
+        """Rows of the overlap are found by it in the table."""
+        if self.sql and self.sql.cursor and self.sql.overlap and self.columns is not None:
+            kind = self.columns.get(self.sql.cursor)
+            if kind not in ("integer", "long", "timestamp", "date"):
+                msg = f"overlap needs the cursor {self.sql.cursor!r} among columns, as an integer, long, timestamp or date"
+                raise ValueError(msg)
+        return self
+
     @property
     def on_new_columns(self) -> NewColumns:
         """The policy that holds."""
