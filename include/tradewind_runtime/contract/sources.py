@@ -197,7 +197,8 @@ class Source(Frozen):
         if self.sql and self.sql.cursor and self.sql.overlap and self.columns is not None:
             kind = self.columns.get(self.sql.cursor)
             if kind not in ("integer", "long", "timestamp", "date"):
-                msg = f"overlap needs the cursor {self.sql.cursor!r} among columns, as an integer, long, timestamp or date"
+                kinds = "an integer, long, timestamp or date"
+                msg = f"overlap needs the cursor {self.sql.cursor!r} among columns, as {kinds}"
                 raise ValueError(msg)
         return self
 
