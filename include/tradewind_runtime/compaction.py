@@ -7,8 +7,6 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from tradewind_runtime.lake import Rewriting, Table
 from tradewind_runtime.staging import cut_of
 
@@ -29,9 +27,8 @@ def compact(table: Table, until: int) -> int:
     have = set(table.snapshot(until).files)
 
     def choose(handle: DeltaTable) -> Rewriting | None:
-        rows = pa.table(handle.get_add_actions(flatten=True)).to_pylist()
-        sizes = {table.absolute(row["path"]): int(row["size_bytes"]) for row in rows}
-        groups = list(small_ones({path: size for path, size in sizes.items() if path in have}))
+        sizes = {path: int(row["size_bytes"]) for path, row in table.entries(handle).items() if path in have}
+        groups = list(small_ones(sizes))
         return Rewriting(groups, {"compacted": sum(map(len, groups))}) if groups else None
 
     done = table.rewrite(choose)

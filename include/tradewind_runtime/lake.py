@@ -139,7 +139,7 @@ class Table:
     ) -> None:
         have = arrow_schema(handle)
         schema = have if chosen.schema is None else chosen.schema
-        rows = {self.absolute(row["path"]): row for row in pa.table(handle.get_add_actions(flatten=True)).to_pylist()}
+        rows = self.entries(handle)
         actions: list[AddAction | RemoveAction] = []
         sources: dict[str, list[str]] = {}
         for group in chosen.groups:
@@ -213,6 +213,10 @@ class Table:
         paths = pa.table(table.get_add_actions()).column("path").to_pylist()
         files = tuple(sorted(map(self.absolute, paths)))
         return Snapshot(self, table.version(), files, arrow_schema(table))
+
+    def entries(self, handle: DeltaTable) -> dict[str, dict[str, Any]]:
+        """What a version's log says of each file, by its absolute path: size, rows, bounds."""
+        return {self.absolute(row["path"]): row for row in pa.table(handle.get_add_actions(flatten=True)).to_pylist()}
 
     def absolute(self, path: str) -> str:
         """Of a file, as the log calls it: encoded, and relative to the table."""
@@ -314,9 +318,11 @@ class Table:
 
     def prepare(self, schema: pa.Schema) -> None:
         """The table, with at least these columns."""
-        if self._load() is None:
-            self.create(schema)  # or a rival does, with other columns
-        if set(schema.names) - {column.name for column in self._require().schema().fields}:
+        table = self._load()
+        if table is None:
+            self.create(schema)
+            table = self._require()  # it may be a rival's, with other columns
+        if set(schema.names) - {column.name for column in table.schema().fields}:
             self.add_columns(list(schema))
 
     def _removals(self, handle: DeltaTable, replace: Replace | Without | str | None) -> list[AddAction | RemoveAction]:
@@ -329,8 +335,7 @@ class Table:
             return Snapshot(self, handle.version(), (self.absolute(path),), schema).dataset()
 
         actions: list[AddAction | RemoveAction] = []
-        files = pa.table(handle.get_add_actions(flatten=True)).to_pylist()
-        for row, kept in giving_way(files, replace, schema, read):
+        for row, kept in giving_way(self.entries(handle).values(), replace, schema, read):
             actions.append(_remove(row))
             if kept is not None:
                 actions += [_add(staged) for staged in self.stage(kept.to_batches(), schema)]

@@ -5,7 +5,7 @@ The newest lease counts. A holder whose run has ended without releasing is passe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from pydantic import AwareDatetime, Field
@@ -39,6 +39,13 @@ def current(documents: Documents, name: str) -> Lease | None:
     """The newest lease, where it is not released."""
     lease, free = _newest(documents, name)
     return None if free else lease
+
+
+def held(documents: Documents) -> Iterator[Lease]:
+    """Every lease that is not released."""
+    for name in sorted({path.split("/")[1] for path in documents.names("leases")}):
+        if (lease := current(documents, name)) is not None:
+            yield lease
 
 
 def acquire(documents: Documents, name: str, holder: str, run: str, ended: Callable[[Lease], bool]) -> Lease | None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from deltalake.exceptions import DeltaError
 
-from tradewind_runtime import compaction
+from tradewind_runtime import compaction, leases
 from tradewind_runtime.contract.base import Frozen
+from tradewind_runtime.contract.pins import safe_run
 from tradewind_runtime.documents import Documents
 from tradewind_runtime.lake import Lake
 from tradewind_runtime.steps.check import POSITION
@@ -54,7 +54,7 @@ def vacuum(lake: Lake, name: str, pins: Pins, *, days: float, dry_run: bool) -> 
 
 def pinned(documents: Documents) -> Pins:
     """Versions that a run stands on whose model was registered, or which holds a lease; by the table's name."""
-    held = {_safe(run) for run in _held(documents)}
+    held = {safe_run(lease.run) for lease in leases.held(documents)}
     runs: defaultdict[str, list[str]] = defaultdict(list)
     for path in documents.names("runs"):
         _, pipeline, run, *_ = path.split("/")
@@ -67,21 +67,6 @@ def pinned(documents: Documents) -> Pins:
                 for table, version in _versions(_body(documents, path)):
                     found[table].add(version)
     return found
-
-
-def _safe(run: str) -> str:
-    """A run's name as a folder has it."""
-    return re.sub(r"[^A-Za-z0-9._+-]", "_", run)
-
-
-def _held(documents: Documents) -> Iterator[str]:
-    """Runs that hold a lease now."""
-    newest: dict[str, str] = {}
-    for path in sorted(documents.names("leases")):
-        lease, _, last = path.rpartition("/")
-        newest[lease] = "" if last.endswith(".released.json") else path
-    for path in filter(None, newest.values()):
-        yield str((_body(documents, path) or {}).get("run"))
 
 
 def _body(documents: Documents, path: str) -> Any:

@@ -7,8 +7,9 @@ the next time it is found in the table and only leaves the quarantine.
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -80,8 +81,8 @@ def _once(source: Source, access: Access, tables: Tables, mended: Mapping[Place,
             got=", ".join(f"{origin} at {position}" for origin, position in unknown[:5]),
             fix="name source and position as `tradewind lake show` has them",
         )  # fmt: skip
-    there = _there(raw, waiting)
-    messages = _messages(waiting.filter(pc.invert(there)), mended)
+    there = _among(raw, set(_places(waiting)))  # a replay was killed between its two commits
+    messages = _messages(waiting.filter(pa.array([one not in there for one in _places(waiting)], pa.bool_())), mended)
     rows = Rows.of(source, access, raw)
     made, why = rows.made(messages)
     if made.num_rows:
@@ -93,21 +94,20 @@ def _once(source: Source, access: Access, tables: Tables, mended: Mapping[Place,
             positions={POSITION: Advance(before, secrets.randbits(53))},
             metadata={"run": POSITION, "rows": made.num_rows},
         )
-    gone = pa.concat_tables([_keys(waiting.filter(there)), _keys(made.select(["_source", "_position"]))])
-    if gone.num_rows:
-        metadata = {"run": POSITION, "rows": -gone.num_rows}
-        tables.refused.commit([], schema=quarantine.SCHEMA, replace=Without(gone), metadata=metadata)
-    reasons: dict[str, int] = {}
-    for reason in why.values():
-        reasons[reason] = reasons.get(reason, 0) + 1
-    return PutBack(rows=made.num_rows, left=len(why), reasons=reasons)
+    gone = there | set(_places(made, "_source", "_position"))
+    if gone:
+        metadata = {"run": POSITION, "rows": -len(gone)}
+        tables.refused.commit([], schema=quarantine.SCHEMA, replace=Without(_keys(gone)), metadata=metadata)
+    return PutBack(rows=made.num_rows, left=len(why), reasons=Counter(why.values()))
 
 
 def _waiting(tables: Tables, topic: str) -> pa.Table:
     """Messages of the topic that were refused when they came, below the positions that the rows have reached."""
     if not tables.refused.exists() or not tables.raw.exists():
         return quarantine.SCHEMA.empty_table()
-    found = tables.refused.snapshot().to_arrow(where=pc.field("stage") == "ingest")
+    # A quarantine of an older version has fewer columns.
+    snapshot = replace(tables.refused.snapshot(), schema=quarantine.SCHEMA)
+    found = snapshot.to_arrow(where=pc.field("stage") == "ingest")
     ends = {}
     for origin in pc.unique(found["source"]).to_pylist():
         name, _, partition = origin.rpartition("-")
@@ -115,22 +115,11 @@ def _waiting(tables: Tables, topic: str) -> pa.Table:
             # A quarantine is one chunk ahead after a kill: what lies there is read once more by the source itself.
             ends[origin] = tables.raw.position(f"kafka:{topic}:{partition}") or 0
     kept = [position < ends.get(origin, 0) for origin, position in _places(found)]
-    rows = found.filter(pa.array(kept, pa.bool_()))
-    missing = [field for field in quarantine.SCHEMA if field.name not in rows.schema.names]  # an older quarantine
-    for field in missing:
-        rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
-    return rows.select(quarantine.SCHEMA.names)
+    return found.filter(pa.array(kept, pa.bool_()))
 
 
-def _places(rows: pa.Table) -> list[Place]:
-    return list(zip(rows["source"].to_pylist(), rows["position"].to_pylist(), strict=True))
-
-
-def _there(raw: Table, waiting: pa.Table) -> pa.ChunkedArray:
-    """Which of them are rows already, since a replay was killed between its two commits."""
-    places = _places(waiting)
-    have = _among(raw, set(places))
-    return pa.chunked_array([pa.array([place in have for place in places], pa.bool_())])
+def _places(rows: pa.Table, source: str = "source", position: str = "position") -> list[Place]:
+    return list(zip(rows[source].to_pylist(), rows[position].to_pylist(), strict=True))
 
 
 def _among(raw: Table, places: set[Place]) -> set[Place]:
@@ -141,7 +130,7 @@ def _among(raw: Table, places: set[Place]) -> set[Place]:
     where = pc.field("_source").isin(sorted({origin for origin, _ in places}))
     where &= (pc.field("_position") >= min(positions)) & (pc.field("_position") <= max(positions))
     found = raw.snapshot().to_arrow(["_source", "_position"], where)
-    return places & set(zip(found["_source"].to_pylist(), found["_position"].to_pylist(), strict=True))
+    return places & set(_places(found, "_source", "_position"))
 
 
 def _messages(waiting: pa.Table, mended: Mapping[Place, bytes | None]) -> Messages:
@@ -157,8 +146,7 @@ def _messages(waiting: pa.Table, mended: Mapping[Place, bytes | None]) -> Messag
     )
 
 
-def _keys(rows: pa.Table) -> pa.Table:
+def _keys(places: set[Place]) -> pa.Table:
     """As the quarantine has them."""
-    found = rows.select([0, 1]) if "_source" in rows.schema.names else rows.select(["source", "position"])
-    found = found.rename_columns(["source", "position"])
-    return found.append_column("stage", pa.repeat(pa.scalar("ingest"), found.num_rows)).combine_chunks()
+    rows = [{"source": origin, "position": position, "stage": "ingest"} for origin, position in places]
+    return pa.Table.from_pylist(rows, pa.schema([quarantine.SCHEMA.field(name) for name in rows[0]]))

@@ -40,22 +40,29 @@ def fit(table: Table, schema: pa.Schema) -> pa.Schema:
         StepError: TW519 where values would be lost.
     """
     table.prepare(schema)
+    have = table.snapshot().schema
+    types = agreed(have, schema, table.name)
+    if not _wider(types, have):
+        return types
 
     def choose(handle: DeltaTable) -> Rewriting | None:
         have = arrow_schema(handle)
-        types = agreed(have, schema, table.name)
-        told = {one.name: str(one.type) for one in types if have.field(one.name).type != one.type}
-        if not told:
-            return None
-        whole = pa.schema([types.field(one.name) if one.name in types.names else one for one in have])
+        wider = _wider(agreed(have, schema, table.name), have)
+        whole = pa.schema([one.with_type(wider.get(one.name, one.type)) for one in have])
         files = table.snapshot(handle.version()).files
-        return Rewriting([[file] for file in files], {"widened": told}, whole)
+        told = {name: str(kind) for name, kind in wider.items()}
+        return Rewriting([[file] for file in files], {"widened": told}, whole) if wider else None
 
     try:
         table.rewrite(choose)
     except pa.ArrowInvalid as error:
         raise narrowed(table.name, str(error)) from error
     return agreed(table.snapshot().schema, schema, table.name)
+
+
+def _wider(types: pa.Schema, have: pa.Schema) -> dict[str, pa.DataType]:
+    """The columns that must become wider."""
+    return {one.name: one.type for one in types if have.field(one.name).type != one.type}
 
 
 def agreed(have: pa.Schema, wanted: pa.Schema, name: str) -> pa.Schema:

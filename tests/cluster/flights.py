@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import tarfile
 from datetime import UTC, datetime
 from importlib.metadata import distribution
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from tradewind.plan.code import UserCode
 from tradewind_runtime.contract.refs import DatasetRef, Window
 from tradewind_runtime.contract.request import CodeRef, StepRequest, StepResult
 from tradewind_runtime.lake import Lake
@@ -72,16 +71,9 @@ def request(
 
 def _code(lake: Lake, text: str) -> CodeRef:
     """User code that travels: the job, and a module beside it, which Spark's workers must be able to import."""
-    files = {JOB: text, "spark_jobs/beside.py": ""}
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        for path, content in files.items():
-            entry = tarfile.TarInfo(path)
-            entry.size = len(content.encode())
-            archive.addfile(entry, io.BytesIO(content.encode()))
-    name = hashlib.sha256(buffer.getvalue()).hexdigest()
-    lake.documents.create(f"code/{name}.tar.gz", buffer.getvalue())
-    return CodeRef(archive=name, closure=hashlib.sha256(text.encode()).hexdigest())
+    code = UserCode({JOB: text.encode(), "spark_jobs/beside.py": b""})
+    lake.documents.create(f"code/{code.digest}.tar.gz", code.archive)
+    return CodeRef(archive=code.digest, closure=hashlib.sha256(text.encode()).hexdigest())
 
 
 def told(lake: Lake, result: StepResult) -> tuple[int, str]:

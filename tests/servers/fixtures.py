@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.servers.schema_registry import SchemaRegistry
+
+    from tradewind.dev.servers.s3 import S3
 
 
 @pytest.fixture(scope="session")
@@ -19,7 +25,7 @@ def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator["S3"]:  # noqa: F821, UP037
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
     """An S3 server: its `address`, `key`, `secret` and `connections()`."""
     from tradewind.dev.running import start
     from tradewind.dev.servers.s3 import S3
@@ -45,7 +51,7 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def schema_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator["SchemaRegistry"]:  # noqa: F821, UP037
+def schema_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SchemaRegistry]:
     """A Schema Registry: `register`, and its `connections()`."""
     from tests.servers.schema_registry import SchemaRegistry
 

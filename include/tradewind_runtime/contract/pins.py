@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from pydantic import AwareDatetime, Field
@@ -9,6 +10,11 @@ from pydantic import AwareDatetime, Field
 from tradewind_runtime.contract.base import Frozen
 from tradewind_runtime.contract.refs import Window
 from tradewind_runtime.contract.sources import Source
+
+
+def safe_run(run_id: str) -> str:
+    """A run's id as it may stand in a path."""
+    return re.sub(r"[^A-Za-z0-9._+-]", "_", run_id)
 
 
 class Pins(Frozen):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +11,7 @@ from tradewind.plan.model import Flow, Plan, PlanDag, PlanStep
 from tradewind.plan.words import fill
 from tradewind_runtime.contract.base import canonical
 from tradewind_runtime.contract.errors import Problem, TradewindError
-from tradewind_runtime.contract.pins import Pins
+from tradewind_runtime.contract.pins import Pins, safe_run
 from tradewind_runtime.contract.refs import DatasetRef, Output, Window
 from tradewind_runtime.contract.request import CodeRef, StepRequest, StepResult
 from tradewind_runtime.documents import Documents
@@ -23,7 +22,7 @@ TRAINING = frozenset({"tune", "train"})
 
 def run_key(flow: Flow, run_id: str) -> str:
     """A run's name in the lake: Airflow's run id, told apart by flow, safe in a path."""
-    safe = re.sub(r"[^A-Za-z0-9._+-]", "_", run_id)
+    safe = safe_run(run_id)
     return safe if flow == "train" else f"{flow}.{safe}"
 
 

@@ -38,13 +38,7 @@ def job_problem(root: Path, job: str, place: Place) -> Iterator[Problem]:
     file = root / job
     if not file.is_file():
         known = [f"{JOBS}/{one.relative_to(root / JOBS).as_posix()}" for one in _files(root / JOBS)]
-        yield place.problem(
-            "TW140",
-            f"there is no {job}",
-            got=job,
-            expected=", ".join(known[:10]) or f"a file in {JOBS}/",
-            suggestion=nearest(job, known),
-        )
+        yield _absent(job, job, known, JOBS, place)
         return
     yield from _defines(file, root, "transform", place)
 
@@ -54,13 +48,17 @@ def schema_problem(root: Path, file: str, place: Place) -> Iterator[Problem]:
     if not (root / SCHEMAS / file).is_file():
         folder = root / SCHEMAS
         known = [one.relative_to(folder).as_posix() for kind in ("avsc", "proto") for one in _files(folder, kind)]
-        yield place.problem(
-            "TW140",
-            f"there is no {SCHEMAS}/{file}",
-            got=file,
-            expected=", ".join(known[:10]) or f"a file in {SCHEMAS}/",
-            suggestion=nearest(file, known),
-        )
+        yield _absent(f"{SCHEMAS}/{file}", file, known, SCHEMAS, place)
+
+
+def _absent(path: str, got: str, known: list[str], folder: str, place: Place) -> Problem:
+    return place.problem(
+        "TW140",
+        f"there is no {path}",
+        got=got,
+        expected=", ".join(known[:10]) or f"a file in {folder}/",
+        suggestion=nearest(got, known),
+    )
 
 
 def _files(folder: Path, kind: str = "py") -> list[Path]:

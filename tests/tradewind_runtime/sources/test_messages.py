@@ -1,9 +1,6 @@
 """Messages of a real broker, written by Confluent's own serializers with a real Schema Registry."""
 
-import hashlib
-import io
 import json
-import tarfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -19,6 +16,7 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 from tests.servers.schema_registry import PASSWORD, USER, SchemaRegistry
 from tests.tradewind_runtime.steprun import ingest, rows
 
+from tradewind.plan.code import UserCode
 from tradewind_runtime.connections import Connection
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.request import CodeRef
@@ -188,15 +186,9 @@ def test_a_file_has_the_schema_of_all_messages(topic, lake_uri, format, name, te
 
 def code_of(lake: str, files: dict[str, str]) -> CodeRef:
     """User code that travels."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        for path, text in files.items():
-            entry = tarfile.TarInfo(path)
-            entry.size = len(text.encode())
-            archive.addfile(entry, io.BytesIO(text.encode()))
-    name = hashlib.sha256(buffer.getvalue()).hexdigest()
-    Documents(lake).create(f"code/{name}.tar.gz", buffer.getvalue())
-    return CodeRef(archive=name, closure=name)
+    code = UserCode({path: text.encode() for path, text in files.items()})
+    Documents(lake).create(f"code/{code.digest}.tar.gz", code.archive)
+    return CodeRef(archive=code.digest, closure=code.digest)
 
 
 def test_csv_and_raw_messages(topic, lake_uri):

@@ -163,9 +163,7 @@ def _read(group: Group, written: Written, refused: dict[int, str], mark: int) ->
         except UnreadableError as error:
             refused[int(index)] = f"not an Avro record of its schema: {error}"
     table, wrong = _columns(rows, written)
-    refused |= {kept[row]: f"field {name}: a value that is none of its type" for row, name in wrong.items()}
-    whole = [row for row in range(len(rows)) if row not in wrong]
-    return table.take(pa.array(whole, pa.int64())), base.numbers([kept[row] for row in whole])
+    return base.without((table, base.numbers(kept)), wrong, refused)
 
 
 def _together(contents: list[bytes], written: Written, mark: int) -> pa.Table:
@@ -194,7 +192,7 @@ def _ints(table: pa.Table, written: Written) -> pa.Table:
 
 
 def _columns(rows: list[dict[str, Any]], written: Written) -> tuple[pa.Table, dict[int, str]]:
-    """The rows' columns, and which rows have a value that is none of its field's type."""
+    """The rows' columns, and of rows with a value that is none of its field's type, why."""
     columns, wrong = {}, dict[int, str]()
     for field in written.schema["fields"]:
         name = field["name"]
@@ -203,7 +201,7 @@ def _columns(rows: list[dict[str, Any]], written: Written) -> tuple[pa.Table, di
         if kind is not None:
             texts = pa.types.is_string(kind)  # fastavro makes an object of a UUID
             columns[name], bad = base.column([_text(one) for one in values] if texts else values, kind)
-            wrong |= dict.fromkeys(bad, name)
+            wrong |= dict.fromkeys(bad, base.not_of_its_type(name))
         else:  # no table can hold it; its name is told
             columns[name] = pa.array([None] * len(values), pa.list_(pa.null()))
     return pa.table(columns), wrong

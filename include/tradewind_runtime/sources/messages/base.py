@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,11 +70,7 @@ class Decoder(ABC):
             wrong = self.columns.meet(table)
         except NewColumnError as error:
             raise NewColumnError(int(indexes[error.row]), error.column) from None
-        if not wrong:
-            return part
-        refused |= {int(indexes[row]): reason for row, reason in wrong.items()}
-        kept = np.delete(np.arange(len(indexes)), sorted(wrong))
-        return table.take(pa.array(kept)), indexes[kept]
+        return without(part, wrong, refused)
 
 
 def halved(
@@ -137,6 +133,21 @@ def _is_one(value: Any, kind: pa.DataType) -> bool:
     except _NO_VALUE:
         return False
     return True
+
+
+def without(part: Part, wrong: Mapping[int, str], refused: dict[int, str]) -> Part:
+    """A part without some rows, whose reasons go to `refused` by their messages' indexes."""
+    if not wrong:
+        return part
+    table, indexes = part
+    refused |= {int(indexes[row]): reason for row, reason in wrong.items()}
+    kept = np.delete(np.arange(len(indexes)), sorted(wrong))
+    return table.take(pa.array(kept)), indexes[kept]
+
+
+def not_of_its_type(name: str) -> str:
+    """Why a message is refused for a field's value."""
+    return f"field {name}: a value that is none of its type"
 
 
 def numbers(indexes: Sequence[int]) -> np.ndarray:

@@ -98,12 +98,7 @@ def _utf8(texts: Sequence[bytes | None], refused: dict[int, str]) -> list[int]:
 
 def _shallow(texts: Sequence[bytes | None], good: list[int], refused: dict[int, str]) -> list[int]:
     """Without those that are nested so deeply that a parser has no end."""
-    opened = [(texts[index] or b"").count(b"[") + (texts[index] or b"").count(b"{") for index in good]
-    deep = {
-        index
-        for index, count in zip(good, opened, strict=True)
-        if count > LEVELS and _depth(texts[index] or b"") > LEVELS
-    }
+    deep = {index for index in good if _depth(texts[index] or b"") > LEVELS}
     if not deep:
         return good
     refused |= dict.fromkeys(deep, f"nested more than {LEVELS} deep")
@@ -111,7 +106,9 @@ def _shallow(texts: Sequence[bytes | None], good: list[int], refused: dict[int, 
 
 
 def _depth(text: bytes) -> int:
-    """Of lists and objects in each other; what is written within quotes does not count."""
+    """Of lists and objects in each other, where it may matter; what is written within quotes does not count."""
+    if text.count(b"[") + text.count(b"{") <= LEVELS:
+        return 0  # as of nearly all: looked at no closer
     depth = most = 0
     for mark in _MARKS.finditer(text):
         if mark[0] in b"[{":

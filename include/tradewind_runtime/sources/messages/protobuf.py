@@ -199,9 +199,7 @@ def _read(group: Group, kind: type[Message], refused: dict[int, str], *, writers
         found.append(message)
         kept.append(int(index))
     table, wrong = _columns(found, kind.DESCRIPTOR)
-    refused |= {kept[row]: f"field {name}: a value that is none of its type" for row, name in wrong.items()}
-    whole = [row for row in range(len(found)) if row not in wrong]
-    return table.take(pa.array(whole, pa.int64())), base.numbers([kept[row] for row in whole])
+    return base.without((table, base.numbers(kept)), wrong, refused)
 
 
 _TYPES = {
@@ -216,7 +214,7 @@ _TIMESTAMP, _WRAPPERS = "google.protobuf.Timestamp", re.compile(r"google\.protob
 def _columns(found: Sequence[Any], of: Descriptor) -> tuple[pa.Table, dict[int, str]]:
     """Numbers, texts, bytes, names of an enum's values, times; of the others no more than their name.
 
-    And which messages have a value that no column can have, such as a time of the year 30000.
+    And of messages with a value that no column can have, such as a time of the year 30000, why.
     """
     columns, wrong = {}, dict[int, str]()
     for one in of.fields:
@@ -227,7 +225,7 @@ def _columns(found: Sequence[Any], of: Descriptor) -> tuple[pa.Table, dict[int, 
         present = one.has_presence
         values = [None if present and not message.HasField(one.name) else value(message) for message in found]
         columns[one.name], bad = base.column(values, kind)
-        wrong |= dict.fromkeys(bad, one.name)
+        wrong |= dict.fromkeys(bad, base.not_of_its_type(one.name))
     return pa.table(columns), wrong
 
 
