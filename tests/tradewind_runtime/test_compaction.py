@@ -87,6 +87,17 @@ def test_twice_put_together_is_still_told_from_what_is_new(table: Table) -> None
     assert unchanged(table, second.files, second.version, now.version) == set(now.files)
 
 
+def test_rows_that_were_put_together_with_new_ones_are_not_taken_for_old(table: Table) -> None:
+    """Whoever does so, as another program: then all are checked again, and none is passed over."""
+    seen = table.snapshot()
+    table.commit(table.stage(batches((0, 20)), SCHEMA, cut_by="time"), schema=SCHEMA)
+    compact(table, table.snapshot().version)
+    now = table.snapshot()
+    assert {cut_of(path) for path in set(now.files) - unchanged(table, seen.files, seen.version, now.version)} == {
+        "2013-01-01"
+    }
+
+
 def test_rows_that_come_meanwhile_are_there(table: Table) -> None:
     def append(n: int) -> None:
         table.commit(table.stage(batches((0, n)), SCHEMA, cut_by="time"), schema=SCHEMA)

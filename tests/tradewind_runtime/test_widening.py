@@ -102,6 +102,18 @@ def test_a_whole_number_that_a_double_cannot_hold_stays(lake_uri: str) -> None:
     assert table.version() == before
 
 
+def test_a_file_of_the_old_types_does_not_come_into_a_table_that_was_widened(lake_uri: str) -> None:
+    table = Lake(lake_uri).table("p/t")
+    rows = pa.table({"n": pa.array([1], pa.int32())})
+    schema = fit(table, rows.schema)
+    staged = table.stage(rows.to_batches(), schema)
+    fit(table, pa.schema([("n", pa.int64())]))
+    with pytest.raises(StepError, match="TW521") as caught:
+        table.commit(staged, schema=schema)
+    assert caught.value.retryable
+    assert table.snapshot().count() == 0
+
+
 def test_rows_that_come_meanwhile_are_widened_too(lake_uri: str) -> None:
     table = Lake(lake_uri).table("p/t")
     written(table, n=pa.array([0], pa.int32()))
