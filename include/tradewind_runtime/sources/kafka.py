@@ -18,6 +18,7 @@ from tradewind_runtime.sources import Access, Chunk
 from tradewind_runtime.sources.kafka_client import consumer_of, partitions, watermarks
 from tradewind_runtime.sources.kafka_rows import Messages, Rows
 from tradewind_runtime.sources.kept import headers_as_json
+from tradewind_runtime.sources.partitions import place, transaction
 
 CHUNK_BYTES = 128 * 1024 * 1024
 BATCH = 10_000  # messages that are decoded at once
@@ -33,18 +34,18 @@ log = logging.getLogger("tradewind")
 
 def end_position(source: Source, access: Access) -> dict[str, int]:
     """The last stable offset (or the high watermark, read uncommitted) of each partition."""
-    kafka = _kafka(source)
-    with consumer_of(kafka, access) as consumer:
+    kafka = kafka_of(source)
+    with consumer_of(kafka, access.connection) as consumer:
         return {str(p): watermarks(consumer, kafka, p)[1] for p in partitions(consumer, kafka)}
 
 
 def read(source: Source, access: Access, end: Mapping[str, int], table: Table) -> Iterator[Chunk]:
     """Messages from the table's positions up to the pinned end."""
-    kafka = _kafka(source)
-    names = {int(partition): f"kafka:{kafka.topic}:{partition}" for partition in end}
+    kafka = kafka_of(source)
+    names = {int(partition): transaction(kafka.topic, int(partition)) for partition in end}
     before = table.positions(names.values())
-    with consumer_of(kafka, access) as consumer:
-        progress = _Progress(kafka, names, access.chunk_rows, before={p: before[name] for p, name in names.items()})
+    with consumer_of(kafka, access.connection) as consumer:
+        progress = Progress(kafka, names, access.chunk_rows, before={p: before[name] for p, name in names.items()})
         for partition, last in sorted((int(p), int(last)) for p, last in end.items()):
             progress.begin(partition, last, watermarks(consumer, kafka, partition))
         if not progress.moves():
@@ -52,14 +53,14 @@ def read(source: Source, access: Access, end: Mapping[str, int], table: Table) -
         rows = Rows.of(source, access, table)
         consumer.assign([TopicPartition(kafka.topic, p, progress.next[p]) for p in progress.open])
         while progress.moves():
-            yield _chunk(_batches(consumer, progress), rows, progress)
+            yield _chunk(batches(consumer, progress), rows, progress)
             progress.committed()
         if out := rows.columns.left_out:
             log.info("%s: left out, since no table can hold them: %s", kafka.topic, ", ".join(sorted(out)))
 
 
 @dataclass
-class _Progress:
+class Progress:
     """How far each partition has been read: `before` in the table, `next` to read, `end` as pinned."""
 
     kafka: KafkaSource
@@ -123,7 +124,7 @@ class _Progress:
         self.before = dict(self.next)
 
 
-def _batches(consumer: Consumer, progress: _Progress) -> Iterator[Messages]:
+def batches(consumer: Consumer, progress: Progress) -> Iterator[Messages]:
     """Messages below the end, as many as a chunk holds."""
     rows = size = 0
     patience = time.monotonic() + PATIENCE
@@ -152,7 +153,7 @@ def _batches(consumer: Consumer, progress: _Progress) -> Iterator[Messages]:
             yield batch
 
 
-def _sorted(found: list[Message], progress: _Progress) -> Messages:
+def _sorted(found: list[Message], progress: Progress) -> Messages:
     """The messages that belong to the run; how far each partition has come is noted."""
     batch, ends, reached = Messages(), progress.end, dict[int, int]()
     keeps_key, keeps_headers = "key" in progress.kafka.keep, "headers" in progress.kafka.keep
@@ -179,7 +180,7 @@ def _sorted(found: list[Message], progress: _Progress) -> Messages:
     return batch
 
 
-def _event(message: Message, progress: _Progress) -> None:
+def _event(message: Message, progress: Progress) -> None:
     """What came in a message's place.
 
     Raises:
@@ -204,7 +205,7 @@ def _event(message: Message, progress: _Progress) -> None:
     raise StepError("TW525", f"Kafka: {error.str()}", got=error.name(), fix="see the connection and the broker's log")
 
 
-def _chunk(batches: Iterator[Messages], rows: Rows, progress: _Progress) -> Chunk:
+def _chunk(batches: Iterator[Messages], rows: Rows, progress: Progress) -> Chunk:
     tables: list[pa.Table] = []
     bad: list[Bad] = []
     for batch in batches:
@@ -215,23 +216,24 @@ def _chunk(batches: Iterator[Messages], rows: Rows, progress: _Progress) -> Chun
     moves = progress.moves()
     return Chunk(
         schema=whole.schema,
-        rows=whole.to_batches(),
+        rows=whole.tobatches(),
         bad=bad,
         positions={progress.names[p]: move for p, move in moves.items()},
         marks={progress.names[p]: move.after for p, move in moves.items()},
     )
 
 
-def _bad(batch: Messages, index: int, reason: str, progress: _Progress) -> Bad:
+def _bad(batch: Messages, index: int, reason: str, progress: Progress) -> Bad:
     partition, offset = batch.partitions[index], batch.offsets[index]
     return Bad(
-        f"{progress.kafka.topic}-{partition}", offset, reason, batch.values[index], progress.names[partition], offset,
+        place(progress.kafka.topic, partition), offset, reason, batch.values[index], progress.names[partition], offset,
         time=batch.times[index],
         key=batch.keys[index] if batch.keys else None,
         headers=batch.headers[index] if batch.headers else None,
     )  # fmt: skip
 
 
-def _kafka(source: Source) -> KafkaSource:
+def kafka_of(source: Source) -> KafkaSource:
+    """A source of this kind."""
     assert source.kafka is not None
     return source.kafka

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from tradewind.operators.lease import LeasedOperator, state_of
+from tradewind.plan.model import arrival_asset
 from tradewind.plan.request import Run, check_refresh
 from tradewind_runtime import retraining
 from tradewind_runtime.contract.refs import Window
@@ -84,10 +85,14 @@ class PinOperator(LeasedOperator):
         return any(step.windowed for step in self.plan.dag(self.flow).steps if step.kind != "pin")
 
     def _updated(self, context: Context) -> Window | None:
-        """The windows of the runs that have updated the tables which this DAG comes after, as one."""
-        after = self.plan.dag(self.flow).schedule.after
+        """The windows of the runs that have updated what this DAG comes after, or of what has arrived, as one."""
+        schedule = self.plan.dag(self.flow).schedule
+        after = set(schedule.after)
+        if schedule.arrival is not None:
+            after.add(arrival_asset(self.plan.pipeline, schedule.arrival.source))
         events = context.get("triggering_asset_events") or {}
         extras = [event.extra for asset, found in events.items() if asset.uri in after for event in found]
+        extras = [extra.get("payload", extra) for extra in extras]  # what a trigger says lies one deeper
         return retraining.union(Window.model_validate(extra["window"]) for extra in extras if "window" in extra)
 
 

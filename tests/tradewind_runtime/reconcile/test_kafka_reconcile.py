@@ -1,0 +1,167 @@
+"""The lake against a live broker: what is lost, what nobody sent, and what is only still to come."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+
+import pytest
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+from tests.tradewind_runtime.steprun import ingest
+
+from tradewind_runtime.connections import Connection
+from tradewind_runtime.contract.sources import Source
+from tradewind_runtime.lake import Lake
+from tradewind_runtime.reconcile import ask
+from tradewind_runtime.replacing import Replace
+from tradewind_runtime.sources import Access, kafka
+from tradewind_runtime.verify import Verified, verify_table
+
+pytestmark = pytest.mark.server
+RAW = "demo/flights_raw"
+
+
+class Topic:
+    """One of its own for each test, and a lake for what it gives."""
+
+    def __init__(self, broker: str, lake: str, **settings: str) -> None:
+        self.broker, self.lake, self.name, self.runs = broker, Lake(lake), f"reconcile-{time.time_ns()}", 0
+        self.admin = AdminClient({"bootstrap.servers": broker})
+        self.admin.create_topics([NewTopic(self.name, 2, 1, config=settings)])[self.name].result(20)
+        self.access = Access(self.lake, connection=Connection.parse("k", f"kafka://{broker}"))
+
+    def source(self, **more: str) -> Source:
+        return Source.model_validate(
+            {"kafka": {"topic": self.name, "connection": "k", **more}, "columns": {"n": "long"}, "max_bad": 100}
+        )
+
+    def send(self, numbers: range, transaction: str | None = None, *, keep: bool = True) -> None:
+        producer = Producer(
+            {"bootstrap.servers": self.broker} | ({"transactional.id": transaction} if transaction else {})
+        )
+        if transaction:
+            producer.init_transactions(20)
+            producer.begin_transaction()
+        for n in numbers:
+            producer.produce(self.name, json.dumps({"n": n}), key=str(n % 3), partition=n % 2)
+        assert producer.flush(20) == 0
+        if transaction:
+            producer.commit_transaction(20) if keep else producer.abort_transaction(20)
+
+    def ingest(self, **more: str) -> None:
+        self.runs += 1
+        source = self.source(**more)
+        end = kafka.end_position(source, self.access)
+        ingest(self.lake.root, source, end, connection="k", run=f"r{self.runs}")
+
+    def verified(self, **more: str) -> list[Verified]:
+        table = self.lake.table(RAW)
+        return verify_table(self.lake, RAW, ask(self.source(**more), self.access, table))
+
+
+@pytest.fixture
+def topic(kafka_broker: str, lake_uri: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Topic]:
+    monkeypatch.setenv("AIRFLOW_CONN_K", f"kafka://{kafka_broker}")
+    return lambda **settings: Topic(kafka_broker, lake_uri, **settings)
+
+
+def told(lines: list[Verified]) -> list[tuple[int | None, ...]]:
+    return [(one.lost, one.unknown, one.unread, one.ok) for one in lines]
+
+
+def test_markers_of_transactions_and_aborted_messages_are_no_loss(topic: Callable[..., Topic]) -> None:
+    flights = topic()
+    flights.send(range(10))
+    flights.send(range(10, 20), "a", keep=False)
+    flights.send(range(20, 26), "b")
+    flights.ingest()
+    assert told(flights.verified()) == [(0, 0, 0, True)] * 2
+    first = flights.verified()[0]
+    assert (first.rows, first.committed, first.gaps) == (8, 15, 7), "five were aborted, and two markers"
+
+
+def test_what_is_still_to_come_is_counted(topic: Callable[..., Topic]) -> None:
+    flights = topic()
+    flights.send(range(4))
+    assert told(flights.verified()) == [(0, 0, 2, True)] * 2, "nothing has been read"
+    flights.ingest()
+    flights.send(range(4, 10))
+    assert told(flights.verified()) == [(0, 0, 3, True)] * 2
+
+
+def test_a_row_that_is_lost_and_one_that_nobody_sent(topic: Callable[..., Topic]) -> None:
+    flights = topic()
+    flights.send(range(10))
+    flights.ingest()
+    table = flights.lake.table(RAW)
+    snapshot = table.snapshot()
+    rows = snapshot.to_arrow()
+    table.commit([], schema=snapshot.schema, replace=Replace("n", 4, 5))  # offset 2 of the first
+    lost, fine = flights.verified()
+    assert (lost.lost, lost.unknown, lost.examples, lost.ok) == (1, 0, (2,), False)
+    assert fine.ok
+    # Its partition begins anew after a deletion that the table does not know of, and the table has a row of before.
+    flights.admin.delete_records([TopicPartition(flights.name, 0, 4)])[TopicPartition(flights.name, 0)].result(20)
+    assert flights.verified()[0].ok, "what is gone there cannot be held against the table"
+    position = rows.schema.get_field_index("_position")
+    odd = rows.slice(0, 1).set_column(position, "_position", [[4 + 1000]])
+    table.commit(table.stage(odd.cast(snapshot.schema).to_batches(), snapshot.schema), schema=snapshot.schema)
+    assert sorted(one.unknown for one in flights.verified()) == [0, 1]
+
+
+def test_a_refused_message_is_not_lost(topic: Callable[..., Topic]) -> None:
+    flights = topic()
+    producer = Producer({"bootstrap.servers": flights.broker})
+    for value in (b'{"n": 1}', b"broken", None):
+        producer.produce(flights.name, value, key="k", partition=0)
+    assert producer.flush(20) == 0
+    flights.ingest()
+    assert told(flights.verified()) == [(0, 0, 0, True)] * 2
+    assert flights.verified()[0].quarantined == 2
+
+
+def test_reading_that_began_at_the_end_does_not_miss_what_was_before(topic: Callable[..., Topic]) -> None:
+    flights = topic()
+    flights.send(range(10))
+    flights.ingest(start="latest")
+    assert told(flights.verified(start="latest")) == [(0, 0, 0, True)] * 2
+    flights.send(range(10, 14))
+    flights.ingest(start="latest")
+    assert [one.rows for one in flights.verified(start="latest")] == [2, 2]
+    assert told(flights.verified(start="latest")) == [(0, 0, 0, True)] * 2
+    assert [one.lost for one in flights.verified()] == [5, 5], "had it been asked to begin at the beginning"
+
+
+def test_what_was_compacted_away_is_no_row_that_nobody_sent(topic: Callable[..., Topic]) -> None:
+    flights = topic(**{
+        "cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.01", "segment.ms": "100",
+        "max.compaction.lag.ms": "200", "delete.retention.ms": "100",
+    })  # fmt: skip
+    flights.send(range(30))
+    flights.ingest()
+    time.sleep(0.3)
+    flights.send(range(30, 34))  # closes the segment
+    until = time.monotonic() + 60
+    while flights.verified()[0].rows <= _given(flights):
+        assert time.monotonic() < until, "the broker compacts it"
+        time.sleep(0.5)
+    assert all(one.ok and one.unknown == 0 for one in flights.verified())
+
+
+def _given(flights: Topic) -> int:
+    asked = next(iter(ask(flights.source(), flights.access, flights.lake.table(RAW))))
+    return len(asked.given)
+
+
+def test_a_topic_that_was_made_again_does_not_hold_the_rows(topic: Callable[..., Topic]) -> None:
+    flights = topic()
+    flights.send(range(10))
+    flights.ingest()
+    flights.admin.delete_topics([flights.name])[flights.name].result(20)
+    time.sleep(1)
+    flights.admin.create_topics([NewTopic(flights.name, 2, 1)])[flights.name].result(20)
+    flights.send(range(2))
+    first, _ = flights.verified()
+    assert (first.unknown, first.ok) == (4, False)
