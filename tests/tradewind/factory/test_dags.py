@@ -60,8 +60,11 @@ def test_a_schedule_runs_from_its_first_to_its_last_day_of_its_own_zone(zone: st
 def test_a_topic_is_watched_by_the_triggerer_with_no_secret_in_what_it_is_given() -> None:
     arrival = {"arrival": {"source": "flights", "messages": 500, "wait": "5m"}}
     sources = {"flights": {"kafka": {"topic": "f"}, "columns": {"target": "long"}}}
-    dag = dags_of(plan(schedule=arrival, sources=sources).model_dump_json(), file="/bundle/p.py")["p"]
-    (watcher,) = [watcher for _, asset in dag.schedule.iter_assets() for watcher in asset.watchers]
+    dag = dags_of(
+        plan(schedule=arrival, sources=sources, monitor={"then": "alert"}).model_dump_json(), file="/bundle/p.py"
+    )["p"]
+    (asset,) = dag.schedule.objects
+    (watcher,) = asset.watchers
     path, words = watcher.trigger.serialize()
     assert path == "tradewind.operators.arrival.ArrivalTrigger"
     assert words["arrival"] == {
