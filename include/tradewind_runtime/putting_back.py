@@ -18,7 +18,8 @@ from tradewind_runtime import quarantine
 from tradewind_runtime.contract.base import Frozen
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import Source
-from tradewind_runtime.lake import Advance, PositionsMovedError, Table
+from tradewind_runtime.history import Advance
+from tradewind_runtime.lake import PositionsMovedError, Table
 from tradewind_runtime.replacing import Without
 from tradewind_runtime.sources import Access
 from tradewind_runtime.sources.kafka_rows import Messages, Rows

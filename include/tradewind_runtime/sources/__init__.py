@@ -19,7 +19,8 @@ from tradewind_runtime.contract.sources import Source
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from tradewind_runtime.lake import Advance, Lake, Table
+    from tradewind_runtime.history import Advance
+    from tradewind_runtime.lake import Lake, Table
     from tradewind_runtime.quarantine import Bad
     from tradewind_runtime.replacing import Replace
 

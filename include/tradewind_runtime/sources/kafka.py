@@ -12,7 +12,8 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import KafkaSource, Source
-from tradewind_runtime.lake import Advance, Table
+from tradewind_runtime.history import Advance
+from tradewind_runtime.lake import Table
 from tradewind_runtime.quarantine import Bad
 from tradewind_runtime.sources import Access, Chunk
 from tradewind_runtime.sources.kafka_client import consumer_of, partitions, watermarks

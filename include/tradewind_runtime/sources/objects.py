@@ -24,7 +24,8 @@ from obstore.store import LocalStore, ObjectStore, from_url
 from tradewind_runtime.connections import store_options
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import ObjectsSource, Source
-from tradewind_runtime.lake import Advance, Table
+from tradewind_runtime.history import Advance
+from tradewind_runtime.lake import Table
 from tradewind_runtime.replacing import Replace
 from tradewind_runtime.sources import Access, Chunk
 from tradewind_runtime.sources.files import FORMATS, Origin, open_rows

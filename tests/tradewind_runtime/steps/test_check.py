@@ -14,7 +14,8 @@ from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import DatasetRef
 from tradewind_runtime.contract.request import StepRequest
 from tradewind_runtime.execute import execute
-from tradewind_runtime.lake import Advance, Lake, Table
+from tradewind_runtime.history import Advance
+from tradewind_runtime.lake import Lake, Table
 from tradewind_runtime.steps import check
 from tradewind_runtime.widening import fit
 
