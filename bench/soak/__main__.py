@@ -38,7 +38,7 @@ def soak(folder: Path, kills: int, interruptions: int, points: Collection[str] =
     """
     began = time.monotonic()
     with world(folder) as servers:
-        attempts = Attempts(f"s3://{LAKE}/soak", servers.connections, tuple(points))
+        attempts = Attempts(f"s3://{LAKE}/soak", servers.connections, servers.troubled, tuple(points))
         ledger = Ledger()
         broker = servers.broker.server.address
         threads = [
@@ -52,6 +52,8 @@ def soak(folder: Path, kills: int, interruptions: int, points: Collection[str] =
             attempts.run(name, 0)
         lake = Lake(attempts.lake, Connection.parse("s3_default", servers.connections["s3_default"]))
         amiss, figures = judged(attempts, ledger, lake)
+    amiss += [f"{type(thread).__name__} has not ended" for thread in threads if thread.is_alive()]
+    amiss += [] if ledger.good and ledger.aborted and ledger.versions else ["too little was produced"]
     amiss += [*ledger.errors, *attempts.amiss, *servers.failed, *(f"never reached: {one}" for one in attempts.missed)]
     return {
         "ok": not amiss,

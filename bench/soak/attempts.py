@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +33,7 @@ SOURCES = {
 }
 KILLS_A_RUN = 4
 CHUNK = 700  # rows, so that a run has several
+FAILURES = 20  # of one run, while a server is away
 MISSES = 8  # attempts in a row that ended before they came to a point
 CHANGED = "TW526"  # an object was written again between its pinning and its reading: the next run's matter
 PATIENCE = 300.0  # seconds for one attempt
@@ -44,6 +45,7 @@ class Attempts:
 
     lake: str
     connections: dict[str, str]
+    troubled: Callable[[float], bool]
     points: tuple[str, ...] = POINTS
     chance: random.Random = field(default_factory=lambda: random.Random(0))
     kills: Counter[str] = field(default_factory=Counter)
@@ -62,8 +64,9 @@ class Attempts:
         number = next(self.numbers)
         request = self._request(name, f"r{number}")
         exchange = Exchange(request, Lake(self.lake, self._connection()).documents)
-        left = min(kills, KILLS_A_RUN)
+        left, failures = min(kills, KILLS_A_RUN), 0
         while True:
+            began = time.monotonic()
             how = self._way(name) if left else "none"
             code = self._attempt(exchange, how)
             if code == -9:
@@ -78,7 +81,9 @@ class Attempts:
             self.ended[error.code] += 1
             if error.code == CHANGED:
                 return
-            if not error.retryable:
+            failures += 1
+            # Only what comes of a server that is away may fail.
+            if not error.retryable or not self.troubled(began) or failures > FAILURES:
                 self.amiss.append(f"run {number} of {name}: {error}")
                 return
 

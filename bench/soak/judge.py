@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def _verified(attempts: Attempts, lake: Lake, name: str) -> list[Verified]:
     source, table = SOURCES[name], f"soak/{name}_raw"
     with tempfile.TemporaryDirectory(prefix="soak-") as scratch:
         access = replace(attempts.access(source), scratch=Path(scratch))
-        return verify_table(lake, table, ask(source, access, lake.table(table)))
+        return verify_table(lake, table, partial(ask, source, access))
 
 
 def _messages(ledger: Ledger, lake: Lake) -> list[str]:

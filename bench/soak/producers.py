@@ -113,6 +113,8 @@ class Transactional(_Producing):
         while not self.stopped.is_set():
             with suppress(KafkaException):
                 self._as(Producer(self.settings))
+        last = Producer(self.settings)  # whatever a client that was beyond help has left open is aborted by this
+        _again(lambda: last.init_transactions(60))
 
     def _as(self, client: Producer) -> None:
         _again(lambda: client.init_transactions(60))

@@ -28,6 +28,7 @@ class World:
     broken: list[threading.Thread] = field(default_factory=list)
     away: dict[str, int] = field(default_factory=lambda: {"broker": 0, "store": 0})
     failed: list[str] = field(default_factory=list)
+    back: float = 0.0  # when the last of them came back
 
     @property
     def connections(self) -> dict[str, str]:
@@ -49,8 +50,13 @@ class World:
             running.kill()
             time.sleep(seconds)
             setattr(self, which, start(running.server))
+            self.back = time.monotonic()
         except Exception as error:  # a thread's own would be lost
             self.failed.append(f"{which}: {error}")
+
+    def troubled(self, began: float) -> bool:
+        """Whether one of them has been away since then, or a moment before."""
+        return self.back > began - 30 or any(thread.is_alive() for thread in self.broken)
 
     def settle(self) -> None:
         """Until nobody is away."""

@@ -190,9 +190,9 @@ class Table:
         table = self._load()
         return None if table is None else table.transaction_version(id)
 
-    def positions(self, ids: Iterable[str]) -> dict[str, int | None]:
+    def positions(self, ids: Iterable[str], version: int | None = None) -> dict[str, int | None]:
         """The same for many, of one version."""
-        table = self._load()
+        table = self._load(version)
         return {id: None if table is None else table.transaction_version(id) for id in ids}
 
     def snapshot(self, version: int | None = None) -> Snapshot:

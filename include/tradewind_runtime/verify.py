@@ -6,7 +6,7 @@ what it still gives too. Unasked, an offset without a row may be lost, or may ne
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import duckdb
@@ -36,7 +36,7 @@ class Verified(Frozen):
     gaps: int
     ok: bool
     lost: int | None = None  # positions that the source gives and the lake has not
-    unknown: int | None = None  # positions of rows that the source does not give
+    unknown: int | None = None  # positions that the source does not give; None where it need not keep all
     unread: int | None = None  # messages to come; of an object, 1 where this version of it is not in the table
     examples: tuple[int, ...] = ()  # the first that are lost or unknown
 
@@ -49,13 +49,17 @@ union all select source, position, false from refused
 _COUNTS = """
 select source, count(*) filter (kept), count(distinct position) filter (not kept),
        count(*) filter (kept) - count(distinct position) filter (kept),
-       count(*), count(distinct position), min(position), max(position)
+       count(*), count(distinct position), min(position), max(position), max(position) filter (kept)
 from held group by source order by source
 """
-_PLACES = "select source, list(distinct position) as positions from held group by source"
+_PLACES = """
+select source, list(distinct position) as all, coalesce(list(distinct position) filter (kept), []) as kept
+from held group by source
+"""
+Ask = Callable[[Table, int | None], Iterable[Asked]]
 
 
-def verify_table(lake: Lake, name: str, asked: Iterable[Asked] = ()) -> list[Verified]:
+def verify_table(lake: Lake, name: str, ask: Ask | None = None) -> list[Verified]:
     """A line for each partition or object of an ingested table (`<source>_raw`).
 
     `gaps` are offsets of Kafka, from the first row on, that hold neither a row nor a refused one: markers of
@@ -67,13 +71,19 @@ def verify_table(lake: Lake, name: str, asked: Iterable[Asked] = ()) -> list[Ver
     Args:
         lake: that holds it.
         name: the table's.
-        asked: of the source, by `reconcile.ask`.
+        ask: the source, of a version of the table (None where there is none yet); by `reconcile.ask`.
+
+    Raises:
+        StepError: TW520 where there is no such table and the source is not asked.
     """
-    answers = {one.source: one for one in asked}
     table = lake.table(name)
-    snapshot = table.snapshot() if table.exists() else None
-    if snapshot is None or "_source" not in snapshot.schema.names:
-        return [_line(name, source, None, _Counts(), _against(one, NONE)) for source, one in answers.items()]
+    version = table.version()
+    answers = {one.source: one for one in ask(table, version)} if ask else {}
+    if version is None and ask:
+        return [_line(name, source, None, _Counts(), _against(one, _NOTHING)) for source, one in answers.items()]
+    snapshot = table.snapshot(version)
+    if "_source" not in snapshot.schema.names:
+        return []
     refused = lake.table(f"{name.removesuffix('_raw')}_quarantine")
     with duckdb.connect() as base:
         base.register("rows", snapshot.to_arrow(["_source", "_position"]))
@@ -83,8 +93,8 @@ def verify_table(lake: Lake, name: str, asked: Iterable[Asked] = ()) -> list[Ver
         counts = {source: _Counts(*found) for source, *found in base.execute(_COUNTS).fetchall()}
         held = dict(_places(base)) if answers else {}
     known = sorted({*counts, *answers})
-    committed = _committed(table, known)
-    against = {source: _against(one, held.get(source, NONE)) for source, one in answers.items()}
+    committed = _committed(table, known, snapshot.version)
+    against = {source: _against(one, held.get(source, _NOTHING)) for source, one in answers.items()}
     return [
         _line(name, source, committed[source], counts.get(source, _Counts()), against.get(source, {}))
         for source in known
@@ -104,6 +114,17 @@ class _Counts(NamedTuple):
     places: int = 0  # different positions
     first: int | None = None
     last: int | None = None
+    last_kept: int | None = None
+
+
+class _Held(NamedTuple):
+    """The positions of one source in the lake."""
+
+    every: Positions
+    kept: Positions  # of rows
+
+
+_NOTHING = _Held(NONE, NONE)
 
 
 def _refused(rows: pa.Table) -> pa.Table:
@@ -111,33 +132,43 @@ def _refused(rows: pa.Table) -> pa.Table:
     return rows.filter(pc.field("stage") == "ingest").drop_columns(["stage"])
 
 
-def _places(base: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, Positions]]:
+def _places(base: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, _Held]]:
     """The positions that each source has, each once."""
     found = base.sql(_PLACES).to_arrow_table()
-    for source, positions in zip(found["source"], found["positions"], strict=True):
-        yield source.as_py(), positions.values.to_numpy()
+    for source, every, kept in zip(found["source"], found["all"], found["kept"], strict=True):
+        yield source.as_py(), _Held(every.values.to_numpy(), kept.values.to_numpy())
 
 
-def _committed(table: Table, sources: Iterable[str]) -> dict[str, int | None]:
+def _committed(table: Table, sources: Iterable[str], version: int) -> dict[str, int | None]:
     """The position of each that is a partition."""
     ids = {source: transaction(*partition_of(source)) for source in sources}
-    now = table.positions(ids.values())
+    now = table.positions(ids.values(), version)
     return {source: now[id] for source, id in ids.items()}
 
 
-def _against(asked: Asked, held: Positions) -> dict[str, Any]:
+def _against(asked: Asked, held: _Held) -> dict[str, Any]:
     """What the lake has, held against what the source gives."""
-    lost = np.setdiff1d(asked.given, held, assume_unique=True)
-    beyond = np.setdiff1d(held[held >= asked.since], asked.given, assume_unique=True) if asked.lasting else NONE
-    examples = np.sort(np.concatenate([lost, beyond]))[:SHOWN].tolist()
-    return {"lost": len(lost), "unknown": len(beyond), "unread": asked.unread, "examples": tuple(examples)}
+    lost = np.setdiff1d(asked.given, held.every, assume_unique=True)
+    theirs = held.every if asked.refusals else held.kept
+    theirs = theirs[theirs >= asked.since]
+    if asked.until is not None:
+        theirs = theirs[theirs < asked.until]
+    unknown = np.setdiff1d(theirs, asked.given, assume_unique=True) if asked.lasting else NONE
+    examples = np.sort(np.concatenate([lost, unknown]))[:SHOWN].tolist()
+    return {
+        "lost": len(lost),
+        "unknown": len(unknown) if asked.lasting else None,
+        "unread": asked.unread,
+        "examples": tuple(examples),
+    }
 
 
 def _line(name: str, source: str, committed: int | None, counts: _Counts, against: dict[str, Any]) -> Verified:
-    first, last = counts.first, counts.last
+    first = counts.first
     doubles = counts.doubled_rows if committed is None else counts.all_told - counts.places
     gaps = 0 if committed is None or first is None else max(committed - first - counts.places, 0)
-    beyond = committed is not None and last is not None and last >= committed
+    # A quarantine may be ahead, by what a killed step has not committed of its rows.
+    beyond = committed is not None and counts.last_kept is not None and counts.last_kept >= committed
     amiss = against.get("lost") or against.get("unknown")
     return Verified(
         table=name,
@@ -146,7 +177,7 @@ def _line(name: str, source: str, committed: int | None, counts: _Counts, agains
         quarantined=counts.quarantined,
         doubles=doubles,
         first=first,
-        last=last,
+        last=counts.last,
         committed=committed,
         gaps=gaps,
         ok=not (doubles or beyond or amiss),

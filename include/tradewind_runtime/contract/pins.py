@@ -47,7 +47,9 @@ class Ends(Frozen):
     pipeline: str
     run_id: str
     created: AwareDatetime
+    until: AwareDatetime = Field(description="The latest end of a window that a run was about.")
     sources: dict[str, Any] = Field(default_factory=dict, description="As in the run's pins.")
+    topics: dict[str, str] = Field(default_factory=dict, description="Source → the topic that its ends are of.")
 
     @staticmethod
     def path(pipeline: str) -> str:

@@ -31,24 +31,32 @@ class Asked:
     """One partition or object."""
 
     source: str  # as its rows name it
-    given: Positions  # that it gives now, each once, of those that were committed
+    given: Positions  # that it gives now, each once
     since: int = 0  # the first that it can still give
+    until: int | None = None  # those from here on were not asked for
     unread: int = 0  # what it has besides: messages; of an object, 1 where this version of it is not in the table
     lasting: bool = True  # whether all that it ever gave since then is given now
+    refusals: bool = True  # whether refused rows are among them; of an object, older versions' stay in quarantine
 
 
 class Asking(Protocol):
     """What a module of this package offers."""
 
-    def asked(self, source: Source, access: Access, table: Table) -> Iterator[Asked]:
+    def asked(self, source: Source, access: Access, table: Table, version: int | None) -> Iterator[Asked]:
         """Each partition, or each object that is there."""
 
 
-def ask(source: Source, access: Access, table: Table) -> Iterator[Asked]:
+def ask(source: Source, access: Access, table: Table, version: int | None) -> Iterator[Asked]:
     """Each partition or object of a source of one of the `KINDS`.
+
+    Args:
+        source: as its YAML has it.
+        access: what it may use, a scratch folder among it.
+        table: with its raw rows.
+        version: of the table, whose positions count; None where there is none yet.
 
     Raises:
         StepError: where the source cannot be asked.
     """
     module = cast("Asking", importlib.import_module(f"{__name__}.{source.kind}"))
-    return module.asked(source, access, table)
+    return module.asked(source, access, table, version)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -18,30 +19,56 @@ from tradewind_runtime.sources.kafka_client import TIMEOUT, consumer_of, partiti
 from tradewind_runtime.sources.partitions import place, transaction
 
 
-def asked(source: Source, access: Access, table: Table) -> Iterator[Asked]:
-    """Each partition of the topic."""
+def asked(source: Source, access: Access, table: Table, version: int | None) -> Iterator[Asked]:
+    """Each partition of the topic, and those that it had when they were read."""
     kafka = kafka_of(source)
     with consumer_of(kafka, access.connection) as consumer:
-        ids = {p: transaction(kafka.topic, p) for p in partitions(consumer, kafka)}
-        now = table.positions(ids.values())
-        bounds = {p: watermarks(consumer, kafka, p) for p in ids}
-        since = {p: max(bounds[p][0], _begun(kafka, table, id) if now[id] else 0) for p, id in ids.items()}
+        there = partitions(consumer, kafka)
+        ids = {p: transaction(kafka.topic, p) for p in there}
+        now = _positions(table, ids.values(), version)
+        bounds = {p: watermarks(consumer, kafka, p) for p in there}
+        begun = _begun(kafka, table, version)
+        since = {p: max(bounds[p][0], begun.get(id, 0)) for p, id in ids.items()}
         ends = {p: min(end, bounds[p][1]) for p, id in ids.items() if (end := now[id]) is not None}
         given = _given(consumer, kafka, since, ends)
         lasting = not _compacted(kafka, access)
         for p, id in ids.items():
-            read = now[id]
-            unread = bounds[p][1] - max(since[p], 0 if read is None else read)
-            yield Asked(place(kafka.topic, p), given.get(p, NONE), since[p], max(unread, 0), lasting)
+            read, last = now[id] or 0, bounds[p][1]
+            unread = max(last - max(since[p], read), 0)
+            # Compaction takes nothing from the end: a topic that is shorter than it was is another one.
+            yield Asked(
+                place(kafka.topic, p), given.get(p, NONE), since[p], read, unread, lasting=lasting or last < read
+            )
+    yield from _gone(kafka.topic, max(there) + 1, table, version)
 
 
-def _begun(kafka: KafkaSource, table: Table, id: str) -> int:
-    """Where reading began: with `start: latest` its first commit has no rows, and says where."""
-    if kafka.start == "earliest":
-        return 0
-    moves = (commit.moves[id] for commit in reversed(table.history()) if id in commit.moves)
-    first = next(moves, None)
-    return first.after if first and first.before is None else 0
+def _positions(table: Table, ids: Iterable[str], version: int | None) -> dict[str, int | None]:
+    return dict.fromkeys(ids) if version is None else table.positions(ids, version)
+
+
+def _gone(topic: str, first: int, table: Table, version: int | None) -> Iterator[Asked]:
+    """Partitions that the table knows and the topic has no more."""
+    for p in itertools.count(first):
+        id = transaction(topic, p)
+        if _positions(table, [id], version)[id] is None:
+            return
+        yield Asked(place(topic, p), NONE)
+
+
+def _begun(kafka: KafkaSource, table: Table, version: int | None) -> dict[str, int]:
+    """Where reading began: with `start: latest` the first commit has no rows of what was there, and says where it was.
+
+    A table of a version of Tradewind that did not tell it began no later than at the first move that is told.
+    """
+    if kafka.start == "earliest" or version is None:
+        return {}
+    found: dict[str, int] = {}
+    for commit in reversed(table.history(version)):
+        first = all(move.before is None for move in commit.moves.values())
+        for id, move in commit.moves.items():
+            if id not in found:
+                found[id] = move.before if move.before is not None else move.after if first else 0
+    return found
 
 
 def _given(

@@ -217,7 +217,7 @@ def _chunk(batches: Iterator[Messages], rows: Rows, progress: Progress) -> Chunk
     moves = progress.moves()
     return Chunk(
         schema=whole.schema,
-        rows=whole.tobatches(),
+        rows=whole.to_batches(),
         bad=bad,
         positions={progress.names[p]: move for p, move in moves.items()},
         marks={progress.names[p]: move.after for p, move in moves.items()},

@@ -1,4 +1,4 @@
-"""How much of a topic nobody has read, asked with no more than the client at hand: the triggerer has no Arrow."""
+"""How much of a topic nobody has read, asked with Kafka's client alone."""
 
 from __future__ import annotations
 
@@ -24,5 +24,7 @@ def unread_of(kafka: KafkaSource, broker: Connection, read: Mapping[str, int]) -
     with consumer_of(kafka, broker) as consumer:
         for partition in partitions(consumer, kafka):
             low, high = watermarks(consumer, kafka, partition)
-            unread += max(high - max(read.get(str(partition), low), low), 0)
+            start = read.get(str(partition), low)
+            # One that ends before what was pinned was made again: a run is to say so.
+            unread += high - (low if start > high else max(start, low))
     return unread

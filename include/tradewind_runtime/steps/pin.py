@@ -47,9 +47,17 @@ def _tell_ends(context: StepContext, config: PinConfig, pins: Pins) -> None:
         return
     path = Ends.path(pins.pipeline)
     before = context.lake.documents.get_model(path, Ends)
-    if before is None or before.created < pins.created:
-        ends = Ends(pipeline=pins.pipeline, run_id=pins.run_id, created=pins.created, sources=pins.sources)
-        context.lake.documents.put(path, ends.model_dump_json(indent=1).encode())
+    if before is not None and before.created >= pins.created:
+        return
+    ends = Ends(
+        pipeline=pins.pipeline,
+        run_id=pins.run_id,
+        created=pins.created,
+        until=max(pins.window.end, before.until) if before else pins.window.end,
+        sources=pins.sources,
+        topics={name: source.kafka.topic for name, source in config.sources.items() if source.kafka},
+    )
+    context.lake.documents.put(path, ends.model_dump_json(indent=1).encode())
 
 
 def _refusal(config: PinConfig, pins: Pins) -> str | None:

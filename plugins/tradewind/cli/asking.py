@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Collection, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,17 +49,15 @@ def verified(file: Path, table: str | None, profile: str | None) -> Iterator[Ver
         if table not in (None, raw):
             continue
         if source.kind not in KINDS:
-            yield from verify_table(lake(profile), raw)
+            if lake(profile).table(raw).exists():
+                yield from verify_table(lake(profile), raw)
             continue
-        allowed = access(file, name, source, profile)
+        allowed = access(file, name, source, profile, uses=("source",))
         with tempfile.TemporaryDirectory(prefix="tradewind-verify-") as scratch:
-            asked = ask(source, replace(allowed, scratch=Path(scratch)), allowed.lake.table(raw))
-            yield from verify_table(allowed.lake, raw, asked)
+            yield from verify_table(allowed.lake, raw, partial(ask, source, replace(allowed, scratch=Path(scratch))))
 
 
-def access(
-    file: Path, name: str, source: Source, profile: str | None, uses: Collection[str] = ("source", "schemas")
-) -> Access:
+def access(file: Path, name: str, source: Source, profile: str | None, uses: Collection[str]) -> Access:
     """What a source may use, by the connections that are at hand.
 
     Args:

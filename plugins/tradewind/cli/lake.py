@@ -115,7 +115,7 @@ def verify(
         lines = list(verified(against, table, profile))
     else:
         opened = lake(profile)
-        names = [table] if table else [name for name in opened.tables() if name.endswith("_raw")]
+        names = [_table(table, profile).name] if table else [name for name in opened.tables() if name.endswith("_raw")]
         lines = [line for name in names for line in verify_table(opened, name)]
     ok = all(line.ok for line in lines)
     unasked = None if against else {"lost", "unknown", "unread", "examples"}

@@ -4,19 +4,34 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
+from tradewind.operators.lease import lease_of
 from tradewind.operators.triggers import connection_of, documents_of
 from tradewind.plan.model import Arrival
-from tradewind_runtime.contract.errors import StepError
+from tradewind_runtime import leases
+from tradewind_runtime.connections import Connection
 from tradewind_runtime.contract.pins import Ends
 from tradewind_runtime.contract.sources import KafkaSource
+from tradewind_runtime.documents import Documents
 
 AGAIN = timedelta(minutes=10)  # a run that was asked for and has pinned nothing by then is asked for once more
+AGAIN_HELD = timedelta(hours=6)  # the same, while another run has the lease that it waits for
+_ASKING = ThreadPoolExecutor(4, "tradewind-arrival")  # a broker that does not answer takes none of the loop's own
+
+
+@dataclass(frozen=True)
+class Look:
+    """What there is at one moment."""
+
+    unread: int
+    pinned: str = ""  # the run that has pinned last
+    held: bool = False  # whether a run of the pipeline is under way
 
 
 @dataclass
@@ -26,26 +41,21 @@ class Watch:
     messages: int
     wait: timedelta
     since: datetime | None = None  # something waits
-    asked: tuple[datetime, str] | None = None  # a run, and what the last one had pinned by then
+    asked: tuple[datetime, str] | None = None  # a run, and who had pinned last by then
 
-    def due(self, unread: int, pinned: str, now: datetime) -> bool:
-        """Whether to ask for a run.
-
-        Args:
-            unread: messages beyond what the last run has pinned.
-            pinned: that run's id, which is another once a run has pinned its end.
-            now: the time.
-        """
-        if not unread:
+    def due(self, look: Look, now: datetime) -> datetime | None:
+        """Whether to ask for a run: since when what it is to read waits; None where it is not time."""
+        if not look.unread:
             self.since = None
-            return False
-        self.since = self.since or now
-        if unread < self.messages and now - self.since < self.wait:
-            return False
-        if self.asked is not None and self.asked[1] == pinned and now - self.asked[0] < AGAIN:
-            return False
-        self.asked, self.since = (now, pinned), None
-        return True
+            return None
+        self.since = since = self.since or now
+        if look.unread < self.messages and now - since < self.wait:
+            return None
+        again = AGAIN_HELD if look.held else AGAIN
+        if self.asked is not None and self.asked[1] == look.pinned and now - self.asked[0] < again:
+            return None
+        self.asked, self.since = (now, look.pinned), None
+        return since
 
 
 class ArrivalTrigger(BaseEventTrigger):
@@ -74,27 +84,39 @@ class ArrivalTrigger(BaseEventTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Ask the broker from time to time; one that does not answer is asked again."""
-        from tradewind_runtime.sources.unread import unread_of
-
+        """Ask the broker from time to time; whatever does not answer is asked again."""
         arrival = Arrival.model_validate(self.arrival)
-        kafka = KafkaSource.model_validate(arrival.kafka)
         watch = Watch(arrival.messages, timedelta(seconds=arrival.wait))
-        documents = await documents_of(self.lake, self.connection)
-        broker = await connection_of(kafka.connection)
         while True:
             try:
-                ends = await asyncio.to_thread(documents.get_model, Ends.path(self.pipeline), Ends)
-                read = ends.sources.get(arrival.source) if ends else None
-                unread = await asyncio.to_thread(unread_of, kafka, broker, read or {})
-            except (StepError, OSError) as error:
-                self.log.warning("what waits in %s is not known: %s", kafka.topic, error)
+                look = await self._look(arrival)
+            except Exception as error:  # a broker, a store, a connection that somebody is about to mend
+                self.log.warning("what waits for %s is not known: %s", self.pipeline, error)
             else:
-                now = datetime.now(UTC)
-                if watch.due(unread, ends.run_id if ends else "", now):
-                    self.log.info("%d messages of %s wait", unread, kafka.topic)
-                    begun = ends.created if ends else now - watch.wait
-                    yield TriggerEvent(  # type: ignore[no-untyped-call]
-                        {"window": {"start": begun.isoformat(), "end": now.isoformat()}, "unread": unread}
-                    )
+                if (since := watch.due(look, datetime.now(UTC))) is not None:
+                    self.log.info("%d messages wait for %s", look.unread, self.pipeline)
+                    yield TriggerEvent({"since": since.isoformat(), "unread": look.unread})  # type: ignore[no-untyped-call]
             await asyncio.sleep(arrival.poll)
+
+    async def _look(self, arrival: Arrival) -> Look:
+        kafka = KafkaSource.model_validate(arrival.kafka)
+        documents = await documents_of(self.lake, self.connection)
+        broker = await connection_of(kafka.connection)
+        return await asyncio.get_running_loop().run_in_executor(
+            _ASKING, look_at, self.pipeline, arrival.source, kafka, documents, broker
+        )
+
+
+def look_at(pipeline: str, source: str, kafka: KafkaSource, documents: Documents, broker: Connection) -> Look:
+    """What waits in a topic beyond what the newest run has pinned of it.
+
+    Raises:
+        StepError: TW525 where the broker cannot be asked; others of the store.
+    """
+    from tradewind_runtime.sources.unread import unread_of
+
+    ends = documents.get_model(Ends.path(pipeline), Ends)
+    same = ends is not None and ends.topics.get(source) == kafka.topic
+    unread = unread_of(kafka, broker, ends.sources.get(source) or {} if ends and same else {})
+    held = leases.current(documents, lease_of(pipeline, "train")) is not None
+    return Look(unread, ends.run_id if ends else "", held)

@@ -49,7 +49,7 @@ class Arrival(Frozen):
     wait: Duration = Field(timedelta(minutes=15), description="So long after the first of them, however few they are.")
     poll: Duration = Field(timedelta(seconds=10), description="How often the broker is asked.")
 
-    @field_validator("poll")
+    @field_validator("wait", "poll")
     @classmethod
     def _not_at_once(cls, value: timedelta) -> timedelta:
         if value < timedelta(seconds=1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tradewind_runtime.contract.sources import Source
 from tradewind_runtime.lake import Lake
 from tradewind_runtime.reconcile import ask
 from tradewind_runtime.replacing import Replace
-from tradewind_runtime.sources import Access
+from tradewind_runtime.sources import Access, objects
 from tradewind_runtime.verify import Verified, verify_table
 
 RAW = "demo/flights_raw"
@@ -37,8 +38,8 @@ class Folder:
         ingest(self.lake.root, self.source, end, project=str(self.path), window=window, run=f"r{self.runs}")
 
     def verified(self) -> dict[str, Verified]:
-        asked = ask(self.source, Access(self.lake, project=self.path), self.lake.table(RAW))
-        return {one.source[8:10]: one for one in verify_table(self.lake, RAW, asked)}
+        asking = partial(ask, self.source, Access(self.lake, project=self.path))
+        return {one.source[8:10]: one for one in verify_table(self.lake, RAW, asking)}
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_an_object_that_no_run_has_read_or_not_in_this_version(folder: Folder) -
     folder.write(2, 6, 7, 8)
     found = folder.verified()
     assert (found["07"].rows, found["07"].unread, found["07"].ok) == (0, 1, True)
-    assert (found["02"].rows, found["02"].unread, found["02"].unknown, found["02"].ok) == (2, 1, 0, True)
+    assert (found["02"].rows, found["02"].unread, found["02"].unknown, found["02"].ok) == (2, 1, None, True)
     folder.ingest()
     assert (folder.verified()["02"].rows, folder.verified()["02"].unread) == (3, 0)
 
@@ -78,3 +79,24 @@ def test_a_row_of_an_object_that_is_lost(folder: Folder) -> None:
 def test_an_object_that_is_gone_is_not_asked(folder: Folder) -> None:
     (folder.path / "2013-01-02.csv").unlink()
     assert (folder.verified()["02"].lost, folder.verified()["02"].ok) == (None, True)
+
+
+def test_what_an_older_version_had_refused_is_held_against_nobody(folder: Folder) -> None:
+    folder.write(1, 1, 2)
+    folder.ingest()
+    first = folder.verified()["01"]
+    assert (first.rows, first.quarantined, first.unknown, first.ok) == (2, 1, 0, True)
+
+
+def test_an_object_that_is_written_again_while_it_is_asked(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = objects.end_position
+
+    def late(*given: object) -> object:
+        end = listed(*given)
+        folder.write(2, 6, 7, 8)
+        return end
+
+    monkeypatch.setattr("tradewind_runtime.reconcile.objects.end_position", late)
+    found = folder.verified()
+    assert (found["02"].unread, found["02"].lost, found["02"].ok) == (1, 0, True)
+    assert found["01"].ok
