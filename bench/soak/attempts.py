@@ -78,8 +78,9 @@ class Attempts:
                 self.ended["done"] += 1
                 return
             error = exchange.reason("ended")
-            self.ended[error.code] += 1
-            if error.code == CHANGED:
+            code = error.problems[0].code
+            self.ended[code] += 1
+            if code == CHANGED:
                 return
             failures += 1
             # Only what comes of a server that is away may fail.

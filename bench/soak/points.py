@@ -18,7 +18,7 @@ from typing import Any
 #: Name → module and what is called there, in the order in which a step gets there.
 CALLS = {
     "positions": ("tradewind_runtime.lake", "Table.positions"),
-    "read messages": ("tradewind_runtime.sources.kafka", "_sorted"),
+    "read messages": ("tradewind_runtime.sources.kafka_progress", "_sorted"),
     "open object": ("tradewind_runtime.sources.objects", "Opened.__enter__"),
     "columns": ("tradewind_runtime.steps.ingest", "fit"),
     "stage": ("tradewind_runtime.lake", "Table.stage"),

@@ -88,7 +88,7 @@ def _once(source: Source, access: Access, tables: Tables, mended: Mapping[Place,
     rows = Rows.of(source, access, raw)
     made, why = rows.made(messages)
     if made.num_rows:
-        whole = rows.together([made])
+        whole = rows.together([made], rows.schema)
         schema = fit(raw, whole.schema)
         raw.commit(
             raw.stage(whole.to_batches(), schema, cut_by=source.time if source.time in schema.names else None),

@@ -14,8 +14,9 @@ from tradewind_runtime.contract.sources import KafkaSource, Source
 from tradewind_runtime.lake import Table
 from tradewind_runtime.reconcile import NONE, Asked, Positions
 from tradewind_runtime.sources import Access
-from tradewind_runtime.sources.kafka import Progress, batches, kafka_of
+from tradewind_runtime.sources.kafka import kafka_of
 from tradewind_runtime.sources.kafka_client import TIMEOUT, consumer_of, partitions, settings_of, watermarks
+from tradewind_runtime.sources.kafka_progress import Progress, batches
 from tradewind_runtime.sources.partitions import place, transaction
 
 

@@ -45,7 +45,7 @@ def asked(source: Source, access: Access, table: Table, version: int | None) -> 
         try:
             yield Asked(key, _numbers(Opened(place, key, end[key], access), source, table), refusals=False)
         except StepError as error:
-            if error.code != CHANGED:
+            if error.problems[0].code != CHANGED:
                 raise
             yield waiting
 
