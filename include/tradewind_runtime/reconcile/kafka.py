@@ -65,7 +65,7 @@ def _begun(kafka: KafkaSource, table: Table, version: int | None) -> dict[str, i
         return {}
     found: dict[str, int] = {}
     for commit in reversed(table.history(version)):
-        first = all(move.before is None for move in commit.moves.values())
+        first = not found and all(move.before is None for move in commit.moves.values())
         for id, move in commit.moves.items():
             if id not in found:
                 found[id] = move.before if move.before is not None else move.after if first else 0

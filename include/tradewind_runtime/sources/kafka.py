@@ -20,7 +20,7 @@ from tradewind_runtime.sources.kafka_rows import Messages, Rows
 from tradewind_runtime.sources.partitions import place, transaction
 from tradewind_runtime.staging import ROW_GROUP
 
-GROUP_BYTES = 16 * 1024 * 1024  # of rows that are written at once
+GROUP_BYTES = 8 * 1024 * 1024  # of rows that are written at once
 
 log = logging.getLogger("tradewind")
 

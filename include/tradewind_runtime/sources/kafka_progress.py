@@ -16,7 +16,7 @@ from tradewind_runtime.sources.kafka_rows import Messages
 from tradewind_runtime.sources.kept import headers_as_json
 
 CHUNK_BYTES = 256 * 1024 * 1024  # of messages; they are not held, but staged as they come
-BATCH = 5_000  # messages that are decoded at once
+BATCH = 4_000  # messages that are decoded at once
 PATIENCE = 120.0  # seconds without any message before the end is reached
 _NO_TIMESTAMP = 0  # confluent_kafka.TIMESTAMP_NOT_AVAILABLE
 

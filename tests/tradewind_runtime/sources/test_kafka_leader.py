@@ -32,7 +32,7 @@ def test_a_leader_that_is_killed_while_it_is_read(
         text = json.dumps({"conn_type": "kafka", "extra": {"bootstrap.servers": both}})
         monkeypatch.setenv("AIRFLOW_CONN_K", text)
         admin = AdminClient({"bootstrap.servers": both})
-        admin.create_topics([NewTopic("led", replica_assignment=[[2, 1]])])["led"].result(20)
+        admin.create_topics([NewTopic("led", 1, replica_assignment=[[2, 1]])])["led"].result(20)
         producer = Producer({"bootstrap.servers": both, "acks": "all"})
         for n in range(ROWS):
             producer.produce("led", json.dumps({"n": n}))
