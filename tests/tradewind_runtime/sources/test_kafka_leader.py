@@ -20,7 +20,7 @@ from tradewind_runtime.lake import Lake
 from tradewind_runtime.sources import Access, kafka
 
 pytestmark = pytest.mark.server
-ROWS = 6_000
+ROWS, PAD = 6_000, "x" * 8_000  # more than a client fetches ahead
 
 
 def test_a_leader_that_is_killed_while_it_is_read(
@@ -33,9 +33,9 @@ def test_a_leader_that_is_killed_while_it_is_read(
         monkeypatch.setenv("AIRFLOW_CONN_K", text)
         admin = AdminClient({"bootstrap.servers": both})
         admin.create_topics([NewTopic("led", 1, replica_assignment=[[2, 1]])])["led"].result(20)
-        producer = Producer({"bootstrap.servers": both, "acks": "all"})
+        producer = Producer({"bootstrap.servers": both, "acks": "all", "compression.type": "none"})
         for n in range(ROWS):
-            producer.produce("led", json.dumps({"n": n}))
+            producer.produce("led", json.dumps({"n": n, "note": PAD}))
         assert producer.flush(20) == 0
         assert admin.list_topics("led").topics["led"].partitions[0].leader == 2
 
@@ -51,5 +51,5 @@ def test_a_leader_that_is_killed_while_it_is_read(
         second.kill()
         assert process.poll() is None, "it is still reading"
         assert process.wait(100) == 0, process.stderr.read().decode() if process.stderr else ""
-        assert admin.list_topics("led").topics["led"].partitions[0].leader == 1
+        assert admin.list_topics("led", timeout=20).topics["led"].partitions[0].leader == 1
     assert sorted(row["n"] for row in rows(lake_uri)) == list(range(ROWS))
