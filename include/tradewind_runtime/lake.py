@@ -28,6 +28,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from tradewind_runtime.connections import Connection, arrow_filesystem, delta_options, store_options
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.documents import Documents
+from tradewind_runtime.positions import committed
 from tradewind_runtime.replacing import Replace, Without, giving_way
 from tradewind_runtime.snapshot import Snapshot
 from tradewind_runtime.staging import Staged, cut_of, describe, find_files, write_files
@@ -199,8 +200,8 @@ class Table:
 
     def positions(self, ids: Iterable[str]) -> dict[str, int | None]:
         """The same for many, of one version."""
-        table = self._load()
-        return {id: None if table is None else table.transaction_version(id) for id in ids}
+        table, wanted = self._load(), list(ids)
+        return dict.fromkeys(wanted) if table is None else committed(table, wanted, self.filesystem, self.uri)
 
     def snapshot(self, version: int | None = None) -> Snapshot:
         """A version of it, the newest by default.
@@ -291,7 +292,7 @@ class Table:
         wanted = dict(positions or {})
         for attempt in range(ATTEMPTS):
             handle = self._require()
-            now = {id: handle.transaction_version(id) for id in wanted}
+            now = committed(handle, wanted, self.filesystem, self.uri)
             if wanted and all(now[id] == move.after for id, move in wanted.items()):
                 return handle.version()
             if any(now[id] != move.before for id, move in wanted.items()):
