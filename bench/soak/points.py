@@ -19,7 +19,7 @@ from typing import Any
 CALLS = {
     "positions": ("tradewind_runtime.lake", "Table.positions"),
     "read messages": ("tradewind_runtime.sources.kafka_progress", "_sorted"),
-    "open object": ("tradewind_runtime.sources.objects", "Opened.__enter__"),
+    "open object": ("tradewind_runtime.sources.stores.pinned", "Pinned.fetch"),
     "columns": ("tradewind_runtime.steps.ingest", "fit"),
     "stage": ("tradewind_runtime.lake", "Table.stage"),
     "describe": ("tradewind_runtime.lake", "describe"),

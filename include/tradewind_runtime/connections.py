@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
@@ -13,6 +14,11 @@ from tradewind_runtime.contract.errors import StepError
 
 if TYPE_CHECKING:
     import pyarrow.fs as pafs
+
+
+#: Extras that hold a secret, by their names.
+_SECRET = re.compile(r"(?i)(key|secret|token|password|passphrase|dict|connection_string|authorization)$")
+_SHORTEST = 5  # letters of a secret that is looked for: of fewer, any text may have them
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,18 @@ class Connection:
         scheme = scheme or ("https" if "https" in (self.type, self.schema) else "http")
         user = f"{quote(self.login, safe='')}:{quote(self.password, safe='')}@" if self.login else ""
         return f"{scheme}://{user}{host}{f':{self.port}' if self.port else ''}"
+
+    def field(self, name: str) -> Any:
+        """An extra, also by the longer name that older versions of Airflow gave it."""
+        return self.extra.get(name) or self.extra.get(f"extra__{self.type}__{name}")
+
+    def hide(self, text: str) -> str:
+        """Somebody else's words, without what this connection keeps secret."""
+        found = {one for one in (self.password, *_secrets(self.extra)) if len(one) >= _SHORTEST}
+        for secret in sorted(found, key=len, reverse=True):
+            for written in (secret, quote(secret, safe="")):
+                text = text.replace(written, "***")
+        return text
 
     @classmethod
     def parse(cls, id: str, text: str) -> Connection:
@@ -79,6 +97,14 @@ class Connection:
                 expected="Airflow's URI or JSON form",
                 fix=f"set the connection {id!r} again in Airflow",
             ) from error
+
+
+def _secrets(extra: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in extra.items():
+        if isinstance(value, Mapping):
+            yield from _secrets(value)
+        elif isinstance(value, str) and _SECRET.search(name):
+            yield value
 
 
 def variable(id: str) -> str:

@@ -29,6 +29,7 @@ from tradewind_runtime.connections import Connection, arrow_filesystem, delta_op
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.documents import Documents
 from tradewind_runtime.history import MOVES, Advance, Commit
+from tradewind_runtime.positions import committed
 from tradewind_runtime.replacing import Replace, Without, giving_way
 from tradewind_runtime.snapshot import Snapshot
 from tradewind_runtime.staging import Staged, cut_of, describe, find_files, write_files
@@ -192,8 +193,8 @@ class Table:
 
     def positions(self, ids: Iterable[str], version: int | None = None) -> dict[str, int | None]:
         """The same for many, of one version."""
-        table = self._load(version)
-        return {id: None if table is None else table.transaction_version(id) for id in ids}
+        table, wanted = self._load(version), list(ids)
+        return dict.fromkeys(wanted) if table is None else committed(table, wanted, self.filesystem, self.uri)
 
     def snapshot(self, version: int | None = None) -> Snapshot:
         """A version of it, the newest by default.
@@ -283,7 +284,7 @@ class Table:
         moves = {MOVES: {id: (move.before, move.after) for id, move in wanted.items()}} if wanted else {}
         for attempt in range(ATTEMPTS):
             handle = self._require()
-            now = {id: handle.transaction_version(id) for id in wanted}
+            now = committed(handle, wanted, self.filesystem, self.uri)
             if wanted and all(now[id] == move.after for id, move in wanted.items()):
                 return handle.version()
             if any(now[id] != move.before for id, move in wanted.items()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Annotated, Literal
 
@@ -83,19 +84,41 @@ class KafkaSource(Frozen):
         return self
 
 
+#: The scheme of an address → the module of tradewind_runtime.sources.stores that opens it.
+STORES = {
+    "s3": "s3", "s3a": "s3", "gs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure", "http": "http",
+    "https": "http",
+}  # fmt: skip
+WILD = re.compile(r"[*?\[]")
+
+
 class ObjectsSource(Frozen):
     """Objects of a store, or files of a folder: each read once for each version of its content."""
 
     uri: str = Field(
-        description="s3://bucket/path or file:///path or a path in the project; "
-        "may hold a glob (*) and {window.date}, which stands for every date of the window."
+        description="s3://bucket/path, gs://bucket/path, az://container/path, https://host/file, file:///path or a "
+        "path in the project; may hold a glob (*, not of https) and {window.date}, which stands for every date of the "
+        "window."
     )
     connection: ConnectionId | None = Field(None, description="The store's connection; none for files.")
-    format: Literal["csv", "parquet", "json"] | None = Field(None, description="By the name, if not given.")
+    format: Literal["csv", "parquet", "json", "avro"] | None = Field(None, description="By the name, if not given.")
     nulls: tuple[str, ...] = Field(("", "NA"), description="Texts of a CSV that stand for a null.")
     mode: Literal["append", "replace"] = Field(
         "append", description="replace: a newer object's rows take the place of all that were read before."
     )
+
+    @model_validator(mode="after")
+    def _of_a_store(self) -> ObjectsSource:
+        scheme, found, rest = self.uri.partition("://")
+        if not found or scheme == "file" or "{" in scheme:  # a word is filled in later
+            return self
+        if scheme not in STORES:
+            msg = f"no store is known by {scheme}://; there are {', '.join(STORES)}, and file for files"
+            raise ValueError(msg)
+        if STORES[scheme] == "http" and (WILD.search(rest) or "@" in rest.partition("/")[0]):
+            msg = "an address of HTTP names one file: without *, ?, [ and a login, which is the connection's"
+            raise ValueError(msg)
+        return self
 
 
 TABLE = r"^[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)?$"

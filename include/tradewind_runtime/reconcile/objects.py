@@ -12,16 +12,9 @@ from tradewind_runtime.lake import Table
 from tradewind_runtime.reconcile import NONE, Asked, Positions
 from tradewind_runtime.sources import Access
 from tradewind_runtime.sources.files import Origin, open_rows
-from tradewind_runtime.sources.objects import (
-    DATE,
-    Opened,
-    Place,
-    end_position,
-    format_of,
-    ids_of,
-    in_place,
-    objects_of,
-)
+from tradewind_runtime.sources.objects import DATE, end_position, format_of, ids_of, in_place, objects_of
+from tradewind_runtime.sources.stores import Place
+from tradewind_runtime.sources.stores.pinned import Pinned, fetched
 
 CHANGED = "TW526"  # written again or gone since it was listed: its next version is to come
 ANY_DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
@@ -36,25 +29,29 @@ def asked(source: Source, access: Access, table: Table, version: int | None) -> 
     ids = ids_of(objects, end)
     every = {id for pair in ids.values() for id in pair}
     now = dict.fromkeys(every) if version is None else table.positions(every, version)
-    place = Place.of(objects, access)
+    place = Place.of(objects.uri, access)
     for key, (count, mark) in ids.items():
         waiting = Asked(key, NONE, unread=1, lasting=False)
         if not in_place(now, count, mark):
             yield waiting
             continue
         try:
-            yield Asked(key, _numbers(Opened(place, key, end[key], access), source, table), refusals=False)
+            (file,) = fetched(place, [(key, end[key])], access.scratch)
+            yield Asked(key, _numbers(file, source, table), refusals=False)
         except StepError as error:
             if error.problems[0].code != CHANGED:
                 raise
             yield waiting
 
 
-def _numbers(opened: Opened, source: Source, table: Table) -> Positions:
+def _numbers(file: Pinned, source: Source, table: Table) -> Positions:
     """Of an object's rows that are good."""
-    objects, key = objects_of(source), opened.key
-    with opened as path:
-        origin = Origin(key, "", 0)
-        rows = open_rows(path, format_of(objects, key), source, nulls=objects.nulls, origin=origin, table=table)
-        found = [np.asarray(batch.column("_position"), np.int64) for batch in opened.checked(rows.batches())]
+    objects = objects_of(source)
+    rows = open_rows(
+        file.path, format_of(objects, file.key), source, nulls=objects.nulls, origin=Origin(file.key, "", 0),
+        have=table.snapshot().schema,
+    )  # fmt: skip
+    found = [np.asarray(batch.column("_position"), np.int64) for batch in rows.batches()]
+    file.check()
+    file.forget()
     return np.concatenate([NONE, *found])

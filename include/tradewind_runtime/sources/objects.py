@@ -1,6 +1,6 @@
-"""Objects of a store, or files of a folder: each version of each object once, in one commit of its own.
+"""Objects of a store, or files of a folder: each version of each object once, small new ones several in a commit.
 
-An object's version is its ETag (S3) or its size and time (files). In the table, `object:<key>` counts the
+An object's version is its ETag (of a store) or its size and time (files). In the table, `object:<key>` counts the
 versions of a key that were taken in, and `object:<key>@<version>` is that count at the time: the version whose
 number is its key's is in place. So an object that was written again, even back to what it once was, is read again
 and its rows take the place of the older ones. With `mode: replace` one object, the newest, holds the whole table.
@@ -11,27 +11,28 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-import obstore
 import pyarrow as pa
-from obstore.exceptions import BaseError, NotFoundError
-from obstore.store import LocalStore, ObjectStore, from_url
 
-from tradewind_runtime.connections import store_options
 from tradewind_runtime.contract.errors import StepError
-from tradewind_runtime.contract.sources import ObjectsSource, Source
+from tradewind_runtime.contract.sources import STORES, ObjectsSource, Source
 from tradewind_runtime.history import Advance
 from tradewind_runtime.lake import Table
+from tradewind_runtime.quarantine import Bad
 from tradewind_runtime.replacing import Replace
 from tradewind_runtime.sources import Access, Chunk
-from tradewind_runtime.sources.files import FORMATS, Origin, open_rows
+from tradewind_runtime.sources.files import FORMATS, FileRows, Origin, open_rows
+from tradewind_runtime.sources.files.base import BLOCK, ROWS
+from tradewind_runtime.sources.stores import Place
+from tradewind_runtime.sources.stores.pinned import Pinned, fetched
+from tradewind_runtime.widening import narrowed
 
-_WILD = re.compile(r"[*?\[]")
 DATE = "{window.date}"
+TOGETHER = 1_000  # objects of a commit: each has two positions there, which stay in the table's log
+ROW = 64  # bytes, about: so many of them are a chunk's rows
 
 log = logging.getLogger("tradewind")
 
@@ -39,44 +40,67 @@ log = logging.getLogger("tradewind")
 def end_position(source: Source, access: Access) -> dict[str, str]:
     """The objects that match now, and their versions; with `mode: replace` the newest alone."""
     objects = objects_of(source)
-    place = Place.of(objects, access)
-    found = {key: meta for pattern in _patterns(objects, access) for key, meta in place.matching(pattern)}
-    if objects.mode == "replace" and found:
-        newest = max(found, key=lambda key: (found[key]["last_modified"], key))
-        found = {newest: found[newest]}
-    return {key: place.version(found[key]) for key in sorted(found)}
+    place = Place.of(objects.uri, access)
+    found = (one for pattern in _patterns(objects, access) for one in place.matching(pattern))
+    if objects.mode == "replace":
+        newest = max(found, key=lambda one: (one[1]["last_modified"], one[0]), default=None)
+        return {newest[0]: place.version(newest[1])} if newest else {}
+    return dict(sorted((key, place.version(meta)) for key, meta in found))
 
 
 def read(source: Source, access: Access, end: Mapping[str, str], table: Table) -> Iterator[Chunk]:
-    """Each pinned object that is not in place, as one chunk."""
+    """The pinned objects that are not in place: those that are new several in a chunk, others one by one.
+
+    What comes before one that cannot be opened is given first.
+    """
     objects = objects_of(source)
-    place = Place.of(objects, access)
-    ids = ids_of(objects, end)
-    now = table.positions({id for pair in ids.values() for id in pair})
-    for key, (count, mark) in ids.items():
-        if in_place(now, count, mark):
-            continue
-        after = (now[count] or 0) + 1
-        log.info("reading %s", key)
-        origin = Origin(key, mark, (now[mark] or 0))
-        opened = Opened(place, key, end[key], access)
-        with opened as path:
-            rows = open_rows(path, format_of(objects, key), source, nulls=objects.nulls, origin=origin, table=table)
-            yield Chunk(
-                schema=rows.schema,
-                rows=opened.checked(rows.batches()),
-                bad=rows.bad,
-                positions={count: Advance(now[count], after), mark: Advance(now[mark], after)},
-                marks={mark: after},
-                replace=_replace(objects, key, now[count]),
-            )
-        now[count] = after
+    place = Place.of(objects.uri, access)
+    wanted = _wanted(objects, end, table)
+    files = fetched(place, ((one.key, one.version) for one in wanted), access.scratch)
+    group = _Group(source, table)
+    try:
+        for one, file in zip(wanted, files, strict=True):
+            if group.parts and not one.new:
+                yield group.chunk()
+                group = _Group(source, table)
+            group.add(one, file)
+            if not one.new or group.size >= access.chunk_rows * ROW or len(group.parts) == TOGETHER:
+                yield group.chunk()
+                group = _Group(source, table)
+    except StepError:
+        if group.parts:
+            yield group.chunk()
+        raise
+    if group.parts:
+        yield group.chunk()
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A version of an object, and the positions that stand for it."""
+
+    key: str
+    version: str
+    counter: str
+    mark: str
+    counted: int | None
+    marked: int | None
+
+    @property
+    def new(self) -> bool:
+        """Whether no row of the table gives way to its own."""
+        return self.counted is None
+
+    @property
+    def positions(self) -> dict[str, Advance]:
+        after = (self.counted or 0) + 1
+        return {self.counter: Advance(self.counted, after), self.mark: Advance(self.marked, after)}
 
 
 def ids_of(objects: ObjectsSource, end: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     """The transactions of each pinned version: that of its key (of all, where one object is the table) and its own."""
-    shared = objects.mode == "replace"
-    return {key: ("objects" if shared else f"object:{key}", f"object:{key}@{at}") for key, at in end.items()}
+    whole = objects.mode == "replace"
+    return {key: ("objects" if whole else f"object:{key}", f"object:{key}@{at}") for key, at in end.items()}
 
 
 def in_place(now: Mapping[str, int | None], count: str, mark: str) -> bool:
@@ -84,113 +108,109 @@ def in_place(now: Mapping[str, int | None], count: str, mark: str) -> bool:
     return now[mark] is not None and now[mark] == now[count]
 
 
-def _replace(objects: ObjectsSource, key: str, count: int | None) -> Replace | str | None:
+def _wanted(objects: ObjectsSource, end: Mapping[str, str], table: Table) -> list[_Wanted]:
+    """What is pinned and not in place."""
+    ids = ids_of(objects, end)
+    now = table.positions({id for pair in ids.values() for id in pair})
+    return [
+        _Wanted(key, end[key], count, mark, now[count], now[mark])
+        for key, (count, mark) in ids.items()
+        if not in_place(now, count, mark)
+    ]
+
+
+@dataclass
+class _Group:
+    """Objects of one chunk. Each has the columns of those before it, and may add to them."""
+
+    source: Source
+    table: Table
+    parts: list[tuple[_Wanted, Pinned, FileRows]] = field(default_factory=list)
+    bad: list[Bad] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, one: _Wanted, file: Pinned) -> None:
+        """One more, opened and not yet read.
+
+        Raises:
+            StepError: TW527 where it is no such file; the group is then as it was.
+        """
+        objects = objects_of(self.source)
+        if self.parts:
+            have: pa.Schema | None = self.parts[-1][2].schema
+        else:
+            have = self.table.snapshot().schema if self.table.exists() else None
+        rows = open_rows(
+            file.path, format_of(objects, one.key), self.source, nulls=objects.nulls,
+            origin=Origin(one.key, one.mark, one.marked or 0), have=have, bad=self.bad,
+        )  # fmt: skip
+        self.parts.append((one, file, rows))
+        self.size += file.size
+
+    def chunk(self) -> Chunk:
+        """All of it, to be committed at once."""
+        first, last = self.parts[0][0], self.parts[-1][0]
+        log.info("reading %s", first.key if first is last else f"{len(self.parts)} objects, {first.key} to {last.key}")
+        schema = self.parts[-1][2].schema
+        positions = {id: move for one, _, _ in self.parts for id, move in one.positions.items()}
+        return Chunk(
+            schema=schema,
+            rows=self._rows(schema),
+            bad=self.bad,
+            positions=positions,
+            marks={one.mark: positions[one.mark].after for one, _, _ in self.parts},
+            replace=_replace(objects_of(self.source), first),
+        )
+
+    def _rows(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        """A few rows of many objects make one batch, which is one part of a file in the table."""
+        waiting: list[pa.RecordBatch] = []
+        count = size = 0
+        for batch in self._each(schema):
+            waiting.append(batch)
+            count, size = count + batch.num_rows, size + batch.nbytes
+            if count >= ROWS or size >= BLOCK:
+                yield from _joined(waiting, schema)
+                waiting, count, size = [], 0, 0
+        yield from _joined(waiting, schema)
+
+    def _each(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        """Of all; none is done before it was seen that it has not changed under our hands."""
+        for _, file, rows in self.parts:
+            for batch in rows.batches():
+                yield _fitted(batch, schema, self.table.name)
+            file.check()
+            file.forget()
+
+
+def _joined(batches: list[pa.RecordBatch], schema: pa.Schema) -> list[pa.RecordBatch]:
+    return list(pa.Table.from_batches(batches, schema).combine_chunks().to_batches())
+
+
+def _fitted(batch: pa.RecordBatch, schema: pa.Schema, table: str) -> pa.RecordBatch:
+    """With the columns and the wider types that objects after it have brought.
+
+    Raises:
+        StepError: TW519 where a value would lose digits.
+    """
+    if batch.schema.equals(schema):
+        return batch
+    have = batch.schema.names
+    try:
+        columns = [
+            batch.column(one.name).cast(one.type) if one.name in have else pa.nulls(batch.num_rows, one.type)
+            for one in schema
+        ]
+    except pa.ArrowInvalid as error:
+        raise narrowed(table, str(error)) from error
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _replace(objects: ObjectsSource, one: _Wanted) -> Replace | str | None:
+    """What gives way to an object."""
     if objects.mode == "replace":
         return "all"
-    return Replace("_source", key, key + "\0") if count else None
-
-
-@dataclass(frozen=True)
-class Place:
-    """A store and the key in it that patterns start from."""
-
-    store: ObjectStore
-    root: Path | None  # of a folder
-
-    @classmethod
-    def of(cls, objects: ObjectsSource, access: Access) -> Place:
-        """Where a source's objects are."""
-        parts = urlsplit(objects.uri)
-        if parts.scheme == "file":
-            return cls(LocalStore("/"), Path("/"))
-        if not parts.scheme:
-            root = access.project or Path.cwd()
-            return cls(LocalStore(root), root)
-        return cls(from_url(f"{parts.scheme}://{parts.netloc}", **store_options(access.connection)), None)
-
-    def matching(self, pattern: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Keys that match, with what the store says of each."""
-        try:
-            wild = _WILD.search(pattern)
-            if wild is None:
-                yield pattern, obstore.head(self.store, pattern)
-                return
-            folder = pattern[: wild.start()].rpartition("/")[0]
-            wanted = _regex(pattern)
-            for batch in obstore.list(self.store, folder or None):
-                yield from ((meta["path"], meta) for meta in batch if wanted.fullmatch(meta["path"]))
-        except (NotFoundError, FileNotFoundError):
-            return
-        except (BaseError, OSError) as error:
-            raise StepError(
-                "TW525",
-                f"the store cannot be listed: {_first_line(error)}",
-                got=pattern,
-                fix="see the connection, and whether the bucket exists",
-            ) from error
-
-    def version(self, meta: Mapping[str, Any]) -> str:
-        """What changes when the object does."""
-        if self.root is None and meta["e_tag"]:
-            return str(meta["e_tag"]).strip('"')
-        return f"{meta['size']}-{int(meta['last_modified'].timestamp() * 1e6)}"
-
-
-@dataclass(frozen=True)
-class Opened:
-    """A pinned object as a file of this machine, of that version and no other."""
-
-    place: Place
-    key: str
-    version: str
-    access: Access
-
-    def __enter__(self) -> Path:
-        self._check()
-        if self.place.root is not None:
-            return self.place.root / self.key
-        assert self.access.scratch is not None, "an object of a store is read from a scratch folder"
-        path = self.access.scratch / PurePosixPath(self.key).name
-        try:
-            found = obstore.get(self.place.store, self.key)
-            if self.place.version(found.meta) != self.version:
-                raise self._changed("changed")
-            with path.open("wb") as file:
-                for block in found.stream(min_chunk_size=8 * 1024 * 1024):
-                    file.write(block)
-        except (NotFoundError, FileNotFoundError) as error:
-            raise self._changed("vanished") from error
-        except (BaseError, OSError) as error:
-            raise StepError("TW525", f"{self.key} cannot be read: {_first_line(error)}", fix="try again") from error
-        return path
-
-    def __exit__(self, *_: object) -> None:
-        if self.place.root is None and self.access.scratch is not None:
-            (self.access.scratch / PurePosixPath(self.key).name).unlink(missing_ok=True)
-
-    def checked(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Rows of which the last is given only if the object has not changed under our hands."""
-        yield from batches
-        self._check()
-
-    def _check(self) -> None:
-        """A file is read where it lies, so it is looked at before and after."""
-        if self.place.root is None:
-            return
-        try:
-            if self.place.version(obstore.head(self.place.store, self.key)) != self.version:
-                raise self._changed("changed")
-        except (NotFoundError, FileNotFoundError) as error:
-            raise self._changed("vanished") from error
-
-    def _changed(self, how: str) -> StepError:
-        return StepError(
-            "TW526",
-            f"{self.key} {how} after the run was pinned to it",
-            retryable=False,
-            expected=f"version {self.version}",
-            fix="start a new run, which pins what is there now; write objects once, under a new name each",
-        )
+    return None if one.new else Replace("_source", one.key, one.key + "\0")
 
 
 def objects_of(source: Source) -> ObjectsSource:
@@ -207,7 +227,7 @@ def _patterns(objects: ObjectsSource, access: Access) -> list[str]:
     """
     parts = urlsplit(objects.uri)
     path = objects.uri if not parts.scheme else objects.uri.partition("://")[2].removeprefix(parts.netloc)
-    if parts.scheme == "file":
+    if parts.scheme == "file" or STORES.get(parts.scheme) == "http":
         path = unquote(path)
     path = re.sub(r"^(\./|/)+", "", path)
     if DATE not in path:
@@ -215,20 +235,6 @@ def _patterns(objects: ObjectsSource, access: Access) -> list[str]:
     if access.window is None:
         raise StepError("TW514", f"{objects.uri} wants dates, and the run has no window", retryable=False)
     return [path.replace(DATE, day.isoformat()) for day in access.window.dates()]
-
-
-def _regex(pattern: str) -> re.Pattern[str]:
-    """A glob over keys: `*` and `?` stay within a folder, `**` does not, `[…]` is a set."""
-    words = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    parts = re.split(r"(\*\*/|\*\*|\*|\?|\[!?[^\]]+\])", pattern)
-    return re.compile("".join(words.get(part) or _literal(part) for part in parts if part))
-
-
-def _literal(part: str) -> str:
-    if part.startswith("[") and part.endswith("]") and len(part) > 2:
-        inner = part[1:-1].replace("\\", r"\\")
-        return f"[^{inner[1:]}]" if inner.startswith("!") else f"[{inner}]"
-    return re.escape(part)
 
 
 def format_of(objects: ObjectsSource, key: str) -> str:
@@ -250,7 +256,3 @@ def format_of(objects: ObjectsSource, key: str) -> str:
             fix="set objects.format",
         )
     return found[-1]
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:200]

@@ -8,56 +8,33 @@ from urllib.parse import quote
 
 import obstore
 import pyarrow as pa
+import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 from obstore.store import S3Store
 from tests.servers import buckets
+from tests.tradewind_runtime.sources.project import Project
+from tests.tradewind_runtime.sources.project import objects as of_objects
 from tests.tradewind_runtime.steprun import end_of, ingest, rows
 
 from tradewind_runtime.connections import Connection
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import Window
-from tradewind_runtime.contract.sources import ObjectsSource, SampleSource, Source
+from tradewind_runtime.contract.sources import SampleSource, Source
 from tradewind_runtime.lake import Lake
-from tradewind_runtime.sources import objects
+from tradewind_runtime.sources import stores
 
 COLUMNS = {"n": "long", "time": "timestamp", "temp": "double", "name": "string"}
 JANUARY = Window(start=datetime(2013, 1, 1, tzinfo=UTC), end=datetime(2013, 1, 3, tzinfo=UTC))
 
 
 def source(uri: str, **more) -> Source:
-    chosen = {key: more.pop(key) for key in ("mode", "format", "connection", "nulls") if key in more}
-    return Source(objects=ObjectsSource(uri=uri, **chosen), **({"columns": COLUMNS} | more))
-
-
-class Folder:
-    """A project with data in it, and runs on it."""
-
-    def __init__(self, path, lake):
-        self.path, self.lake, self.runs = path, lake, 0
-
-    def write(self, name, content):
-        path = self.path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return path
-
-    def end(self, of, window=None):
-        return end_of(self.lake, of, project=self.path, window=window)
-
-    def ingest(self, of, end=None, window=None):
-        self.runs += 1
-        end = self.end(of, window) if end is None else end
-        return ingest(self.lake, of, end, project=str(self.path), window=window, run=f"r{self.runs}")
-
-    def column(self, name="n"):
-        return sorted(row[name] for row in rows(self.lake))
+    return of_objects(uri, **({"columns": COLUMNS} | more))
 
 
 @pytest.fixture
 def folder(tmp_path, lake_uri):
-    (tmp_path / "a project").mkdir()
-    return Folder(tmp_path / "a project", lake_uri)
+    return Project(tmp_path / "a project", lake_uri)
 
 
 def test_csv_rows_come_typed_with_nulls_and_their_place(folder):
@@ -319,12 +296,25 @@ def test_s3_objects_by_version(s3_server, lake_uri, monkeypatch):
     obstore.delete(bucket.store, "2013/deep/03.csv")
     with pytest.raises(StepError, match=r"TW526: 2013/deep/03.csv vanished"):
         bucket.ingest(lake_uri, every, "r3", pinned)
-    with pytest.raises(StepError, match="TW525"):
-        end_of(
-            lake_uri,
-            source("s3://nowhere/*.csv"),
-            connection=Connection("s3", login="x", password="y", extra=conn.extra),
-        )
+    for stranger in (conn, Connection("s3", login="x", password="y", extra=conn.extra)):
+        with pytest.raises(StepError, match="TW525"):
+            end_of(lake_uri, source("s3://nowhere/*.csv"), connection=stranger)
+
+
+@pytest.mark.server
+def test_an_upload_that_is_not_done_is_not_seen(s3_server, lake_uri, monkeypatch):
+    bucket = Bucket(s3_server, monkeypatch)
+    conn = Connection.parse("s3_default", bucket.text)
+    every = source("s3://weather/uploads/*.csv", connection="s3_default")
+    store = pafs.S3FileSystem(
+        access_key=s3_server.key, secret_key=s3_server.secret, region="us-east-1", scheme="http",
+        endpoint_override=s3_server.address.removeprefix("http://"),
+    )  # fmt: skip
+    writing = store.open_output_stream("weather/uploads/big.csv")
+    writing.write(b"n\n" + b"1\n" * 8_000_000)  # of several parts, some of which have been sent
+    assert end_of(lake_uri, every, connection=conn) == {}
+    writing.close()
+    assert list(end_of(lake_uri, every, connection=conn)) == ["uploads/big.csv"]
 
 
 @pytest.mark.server
@@ -364,7 +354,7 @@ def test_globs():
     }
     keys = ["a/b.csv", "a/c/d.csv", "a/c/e/f.csv"]
     for pattern, wanted in match.items():
-        found = [key for key in [*keys, "a+b/c"] if objects._regex(pattern).fullmatch(key)]
+        found = [key for key in [*keys, "a+b/c"] if stores.regex(pattern).fullmatch(key)]
         assert [key for key in found if pattern != "**" or key in keys] == wanted, pattern
 
 

@@ -100,6 +100,11 @@ class Written:
         """Whether a record may contain another of its kind."""
         return any(one not in _PRIMITIVE and one != "null" for one in _named(self.schema))
 
+    @property
+    def weightless(self) -> bool:
+        """Whether a record takes no byte."""
+        return _weightless(self.schema)
+
     @cached_property
     def quick(self) -> bool:
         """Whether Polars can read it."""
@@ -162,7 +167,7 @@ def _read(group: Group, written: Written, refused: dict[int, str], mark: int) ->
             kept.append(int(index))
         except UnreadableError as error:
             refused[int(index)] = f"not an Avro record of its schema: {error}"
-    table, wrong = _columns(rows, written)
+    table, wrong = columns_of(rows, written)
     return base.without((table, base.numbers(kept)), wrong, refused)
 
 
@@ -191,7 +196,7 @@ def _ints(table: pa.Table, written: Written) -> pa.Table:
     return table
 
 
-def _columns(rows: list[dict[str, Any]], written: Written) -> tuple[pa.Table, dict[int, str]]:
+def columns_of(rows: list[dict[str, Any]], written: Written) -> tuple[pa.Table, dict[int, str]]:
     """The rows' columns, and of rows with a value that is none of its field's type, why."""
     columns, wrong = {}, dict[int, str]()
     for field in written.schema["fields"]:

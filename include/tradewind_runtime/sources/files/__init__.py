@@ -1,0 +1,77 @@
+"""Files to typed rows, streamed, compressed or not: one module a format.
+
+A new format is one module here, with `opened`, one line of `FORMATS` and its name in contract/sources.py.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol, cast
+
+import pyarrow as pa
+
+from tradewind_runtime.contract.sources import Source
+from tradewind_runtime.quarantine import Bad
+from tradewind_runtime.sources.columns import known
+from tradewind_runtime.sources.files.base import BROKEN, Blocks, FileRows, Origin, bearable, guarded, unreadable
+from tradewind_runtime.sources.newcolumns import Columns
+
+__all__ = ["FORMATS", "Blocks", "FileRows", "Origin", "open_rows"]
+
+#: The end of a name → the format, which is a module here.
+FORMATS: Mapping[str, str] = {
+    ".csv": "csv",
+    ".parquet": "parquet",
+    ".json": "json",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".avro": "avro",
+}
+
+
+class Format(Protocol):
+    """What a module of this package offers."""
+
+    #: How a refused row is kept: csv or json.
+    CONTENTS: str
+
+    def opened(self, path: Path, rows: FileRows, nulls: Sequence[str]) -> Blocks:
+        """A file's blocks; when it returns, `rows.columns` are settled."""
+
+
+def open_rows(
+    path: Path,
+    kind: str,
+    source: Source,
+    *,
+    nulls: Sequence[str],
+    origin: Origin,
+    have: pa.Schema | None,
+    bad: list[Bad] | None = None,
+) -> FileRows:
+    """A file's rows, of the columns that the YAML names, or else of those that the table and the file have.
+
+    Args:
+        path: the file, whose name ends as its compression wants.
+        kind: its format.
+        source: of the YAML.
+        nulls: texts of a CSV that stand for a null.
+        origin: where its rows come from.
+        have: the columns of the table, as they are by now.
+        bad: where its refused rows go; a list of its own by default.
+
+    Raises:
+        StepError: TW527 where the file as a whole cannot be read.
+    """
+    module = cast("Format", importlib.import_module(f"tradewind_runtime.sources.files.{kind}"))
+    columns = Columns.of(source, known(source, have))
+    rows = FileRows(columns, origin, iter(()), module.CONTENTS, [] if bad is None else bad)
+    try:
+        found = module.opened(path, rows, nulls)
+    except BROKEN as error:
+        raise unreadable(origin, error) from error
+    bearable(rows.columns.schema.names, origin)
+    rows.raw = guarded(found, origin)
+    return rows

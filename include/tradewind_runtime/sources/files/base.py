@@ -1,0 +1,153 @@
+"""What every format of files shares: rows on their way to a table, with their provenance, and the bad ones apart."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from tradewind_runtime.contract.errors import StepError
+from tradewind_runtime.quarantine import Bad
+from tradewind_runtime.sources.columns import PROVENANCE, TIMESTAMP, conform
+from tradewind_runtime.sources.newcolumns import Columns, NewColumnError
+
+COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+#: Columns as a file has them, and the numbers of these rows in it.
+Blocks = Iterator[tuple[pa.Table, np.ndarray]]
+BLOCK = 8 * 1024 * 1024
+ROWS = 65_536
+MOST = 10_000  # columns of a file: with more, a table's log and each of its files would be all names
+#: What readers say of a file that is broken.
+BROKEN = (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, csv.Error)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a file's rows come from, and the transaction that stands for having read them."""
+
+    key: str
+    id: str
+    at: int
+
+
+@dataclass
+class FileRows:
+    """The rows of one file; reading `batches` fills `bad`."""
+
+    columns: Columns
+    origin: Origin
+    raw: Blocks
+    contents: str  # how a refused row is kept: csv or json
+    bad: list[Bad] = field(default_factory=list)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of the rows, with their provenance."""
+        return pa.schema([*self.columns.schema, *PROVENANCE])
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Typed rows, with their provenance."""
+        now = datetime.now(UTC)
+        for found in self.raw:
+            table, numbers = self._known(*found)
+            good = conform(table, self.columns.schema)
+            for row, reason in sorted(good.refused.items()):
+                self.refuse(int(numbers[row]), reason, _content(table, row, self.contents))
+            rows = (
+                good.rows.append_column("_source", pa.repeat(pa.scalar(self.origin.key), good.rows.num_rows))
+                .append_column("_position", pa.array(numbers[good.kept], pa.int64()))
+                .append_column("_ingested", pa.repeat(pa.scalar(now, TIMESTAMP), good.rows.num_rows))
+            )
+            yield from rows.combine_chunks().to_batches()
+
+    def _known(self, table: pa.Table, numbers: np.ndarray) -> tuple[pa.Table, np.ndarray]:
+        """Without the rows that have columns which they must not."""
+        try:
+            wrong = self.columns.meet(table)
+        except NewColumnError as error:
+            raise self.told(error, numbers) from None
+        for row, reason in sorted(wrong.items()):
+            self.refuse(int(numbers[row]), reason, _content(table, row, self.contents))
+        if not wrong:
+            return table, numbers
+        kept = np.delete(np.arange(len(numbers)), sorted(wrong))
+        return table.take(pa.array(kept)), numbers[kept]
+
+    def told(self, error: NewColumnError, numbers: np.ndarray) -> StepError:
+        """For people, with the row."""
+        return error.told(f"{self.origin.key} at {numbers[error.row]}")
+
+    def refuse(self, number: int, reason: str, content: bytes) -> None:
+        """Note a row that cannot be read."""
+        self.bad.append(Bad(self.origin.key, number, reason, content, self.origin.id, self.origin.at))
+
+
+def guarded(found: Blocks, origin: Origin) -> Blocks:
+    """The same, with what goes wrong told of the file."""
+    try:
+        yield from found
+    except BROKEN as error:
+        raise unreadable(origin, error) from error
+
+
+def unreadable(origin: Origin, error: object) -> StepError:
+    """A file that cannot be read as a whole."""
+    return StepError(
+        "TW527",
+        f"{origin.key} cannot be read: {str(error)[:200]}",
+        retryable=False,
+        fix="mend or remove the object, or set objects.format; nothing of it has been taken in",
+    )
+
+
+def bearable(names: Sequence[str], origin: Origin) -> None:
+    """Stop at more columns than a table can bear.
+
+    Raises:
+        StepError: TW527 with how many there are.
+    """
+    if len(names) > MOST:
+        raise StepError(
+            "TW527", f"{origin.key} has too many columns", retryable=False, got=len(names),
+            expected=f"at most {MOST}", fix="write many values as rows, or as one column of a list",
+        )  # fmt: skip
+
+
+def column_names(names: Sequence[str], origin: Origin) -> list[str]:
+    """Names that a table may have, each once.
+
+    Raises:
+        StepError: TW527 where two are the same, or there are too many.
+    """
+    bearable(names, origin)
+    found = [_safe(name) for name in names]
+    if twice := sorted(name for name, count in Counter(found).items() if count > 1):
+        raise StepError("TW527", f"{origin.key} has a column twice", retryable=False, got=twice[:20])
+    return found
+
+
+def stream(path: Path) -> pa.NativeFile:
+    """A file's content, decompressed as its name says."""
+    return pa.input_stream(str(path), compression=COMPRESSED.get(path.suffix.lower()))
+
+
+def _safe(name: str) -> str:
+    """A name that a table may have: letters, digits and underscores."""
+    words = re.sub(r"\W+", " ", name, flags=re.ASCII).split()
+    safe = "_".join(words) or "column"
+    return f"_{safe}" if safe[0].isdigit() else safe
+
+
+def _content(table: pa.Table, row: int, kind: str) -> bytes:
+    values = table.slice(row, 1).to_pylist()[0]
+    if kind == "csv":
+        return b",".join(value if value is not None else b"" for value in values.values())
+    return json.dumps(values, default=str).encode()

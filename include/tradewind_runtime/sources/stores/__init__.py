@@ -1,0 +1,138 @@
+"""Stores by the scheme of an address: a new one is one module here, and one line of `STORES` in contract/sources.py."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+from urllib.parse import SplitResult, urlsplit
+
+import obstore
+from obstore.exceptions import BaseError, NotFoundError
+from obstore.store import LocalStore, ObjectStore
+
+from tradewind_runtime.connections import Connection
+from tradewind_runtime.contract.errors import StepError
+from tradewind_runtime.contract.sources import STORES, WILD
+from tradewind_runtime.sources import Access
+
+
+class Opener(Protocol):
+    """What a module of this package offers."""
+
+    #: Types of Airflow's connections that it knows.
+    TYPES: frozenset[str]
+
+    def opened(self, address: SplitResult, connection: Connection | None) -> ObjectStore:
+        """The bucket, container or host of an address; without a connection, as this machine may."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A store and the key in it that patterns start from."""
+
+    store: ObjectStore
+    root: Path | None = None  # of a folder
+    connection: Connection | None = None
+
+    @classmethod
+    def of(cls, uri: str, access: Access) -> Place:
+        """Where an address leads.
+
+        Raises:
+            StepError: TW525 where its connection cannot open it.
+        """
+        address = urlsplit(uri)
+        if address.scheme == "file":
+            return cls(LocalStore("/"), Path("/"))
+        if not address.scheme:
+            root = access.project or Path.cwd()
+            return cls(LocalStore(root), root)
+        return cls(_opened(address, access.connection), connection=access.connection)
+
+    def matching(self, pattern: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Keys that match, with what the store says of each.
+
+        Raises:
+            StepError: TW525 where the store does not answer, or refuses.
+        """
+        wild = WILD.search(pattern)
+        try:
+            if wild is None:
+                yield pattern, obstore.head(self.store, pattern)
+                return
+            folder = pattern[: wild.start()].rpartition("/")[0]
+            wanted = regex(pattern)
+            for batch in obstore.list(self.store, folder or None):
+                yield from ((meta["path"], meta) for meta in batch if wanted.fullmatch(meta["path"]))
+        except (NotFoundError, FileNotFoundError) as error:
+            if wild is not None and self.root is None:  # no object may be there, but the bucket must
+                raise self._silent(pattern, error) from None
+        except (BaseError, OSError) as error:
+            raise self._silent(pattern, error) from None
+
+    def _silent(self, pattern: str, error: Exception) -> StepError:
+        """The error itself stays out: it may hold a signature."""
+        return StepError(
+            "TW525",
+            f"the store cannot be listed: {self.said(error)}",
+            got=pattern,
+            fix="see the connection, and whether the bucket exists",
+        )
+
+    def version(self, meta: Mapping[str, Any]) -> str:
+        """What changes when the object does.
+
+        Raises:
+            StepError: TW525 where the store tells nothing that would.
+        """
+        if self.root is None and meta["e_tag"]:
+            return str(meta["e_tag"]).strip('"')
+        if self.root is None and meta["last_modified"].timestamp() <= 0:
+            raise StepError(
+                "TW525", f"{meta['path']} has neither an ETag nor a time, so no run can be pinned to it",
+                retryable=False, fix="have its server send ETag or Last-Modified",
+            )  # fmt: skip
+        return f"{meta['size']}-{int(meta['last_modified'].timestamp() * 1e6)}"
+
+    def said(self, error: Exception) -> str:
+        """A store's own words, in short."""
+        return _said(error, self.connection)
+
+
+def _opened(address: SplitResult, connection: Connection | None) -> ObjectStore:
+    module = cast("Opener", importlib.import_module(f"tradewind_runtime.sources.stores.{STORES[address.scheme]}"))
+    if connection is not None and connection.type not in {"", "generic", *module.TYPES}:
+        raise StepError(
+            "TW525", f"no {address.scheme}:// is opened by a connection of type {connection.type!r}", retryable=False,
+            expected=" or ".join(sorted(module.TYPES)), fix="name another connection, or mend its type",
+        )  # fmt: skip
+    try:
+        return module.opened(address, connection)
+    except (BaseError, ValueError) as error:
+        raise StepError(
+            "TW525", f"the connection does not open {address.scheme}://{address.hostname}: {_said(error, connection)}",
+            retryable=False, fix="mend the connection",
+        ) from None  # fmt: skip
+
+
+def _said(error: Exception, connection: Connection | None) -> str:
+    text = str(error).partition("\n")[0]
+    return (connection.hide(text) if connection else text)[:300]
+
+
+def regex(pattern: str) -> re.Pattern[str]:
+    """A glob over keys: `*` and `?` stay within a folder, `**` does not, `[…]` is a set."""
+    words = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    parts = re.split(r"(\*\*/|\*\*|\*|\?|\[!?[^\]]+\])", pattern)
+    return re.compile("".join(words.get(part) or _literal(part) for part in parts if part))
+
+
+def _literal(part: str) -> str:
+    if part.startswith("[") and part.endswith("]") and len(part) > 2:
+        inner = part[1:-1].replace("\\", r"\\")
+        return f"[^{inner[1:]}]" if inner.startswith("!") else f"[{inner}]"
+    return re.escape(part)

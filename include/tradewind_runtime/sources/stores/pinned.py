@@ -1,0 +1,121 @@
+"""Objects that a run is pinned to, as files of this machine: of that version and no other."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+import obstore
+from obstore.exceptions import BaseError, NotFoundError
+
+from tradewind_runtime.contract.errors import StepError
+from tradewind_runtime.sources.files.base import BLOCK, COMPRESSED
+from tradewind_runtime.sources.stores import Place
+
+AHEAD = 8  # objects that are on their way while one is read
+SMALL = 4 * 1024 * 1024  # bytes of one that is brought before its turn
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """One object, and where it lies here."""
+
+    place: Place
+    key: str
+    version: str
+    path: Path
+    size: int = 0
+
+    def fetch(self, most: int | None = None) -> int | None:
+        """Bring it here; its size, or None where it is larger than `most` and was left there.
+
+        Raises:
+            StepError: TW526 where it is not what was pinned, TW525 where the store does not give it.
+        """
+        try:
+            found = obstore.get(self.place.store, self.key)
+            if self.place.version(found.meta) != self.version:
+                raise self._changed("changed")
+            if most is not None and found.meta["size"] > most:
+                return None
+            with self.path.open("wb") as file:
+                for block in found.stream(min_chunk_size=BLOCK):
+                    file.write(block)
+        except (NotFoundError, FileNotFoundError):
+            raise self._changed("vanished") from None
+        except (BaseError, OSError) as error:
+            said = self.place.said(error)  # without a signature, which the error may hold
+            raise StepError("TW525", f"{self.key} cannot be read: {said}", fix="try again") from None
+        return int(found.meta["size"])
+
+    def check(self) -> int | None:
+        """A file is read where it lies, so it is looked at before and after; its size.
+
+        Raises:
+            StepError: TW526 where it is not what was pinned.
+        """
+        if self.place.root is None:
+            return None
+        try:
+            found = obstore.head(self.place.store, self.key)
+        except (NotFoundError, FileNotFoundError):
+            raise self._changed("vanished") from None
+        if self.place.version(found) != self.version:
+            raise self._changed("changed")
+        return int(found["size"])
+
+    def forget(self) -> None:
+        """Remove what was brought here."""
+        if self.place.root is None:
+            self.path.unlink(missing_ok=True)
+
+    def _changed(self, how: str) -> StepError:
+        return StepError(
+            "TW526",
+            f"{self.key} {how} after the run was pinned to it",
+            retryable=False,
+            expected=f"version {self.version}",
+            fix="start a new run, which pins what is there now; write objects once, under a new name each",
+        )
+
+
+def fetched(place: Place, pins: Iterable[tuple[str, str]], folder: Path | None) -> Iterator[Pinned]:
+    """Objects in their order, the next small ones being on their way already.
+
+    Args:
+        place: where they are.
+        pins: their keys and versions.
+        folder: where they are brought; files are read where they lie.
+
+    Raises:
+        StepError: as `Pinned.fetch`, once all before it have been given.
+    """
+    if place.root is not None:
+        for key, version in pins:
+            one = Pinned(place, key, version, place.root / key)
+            yield replace(one, size=one.check() or 0)
+        return
+    assert folder is not None, "an object of a store is read from a scratch folder"
+    coming: deque[tuple[Pinned, Future[int | None]]] = deque()
+    with ThreadPoolExecutor(AHEAD) as pool:
+        for number, (key, version) in enumerate(pins):
+            one = Pinned(place, key, version, folder / f"{number}{_ending(key)}")
+            coming.append((one, pool.submit(one.fetch, SMALL)))
+            if len(coming) == AHEAD:
+                yield _arrived(*coming.popleft())
+        while coming:
+            yield _arrived(*coming.popleft())
+
+
+def _arrived(one: Pinned, coming: Future[int | None]) -> Pinned:
+    size = coming.result()
+    return replace(one, size=one.fetch() or 0 if size is None else size)
+
+
+def _ending(key: str) -> str:
+    """What says how it is compressed; the rest of its name may be of any length, and another's too."""
+    suffix = PurePosixPath(key).suffix.lower()
+    return suffix if suffix in COMPRESSED else ""

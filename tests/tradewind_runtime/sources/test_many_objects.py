@@ -1,0 +1,173 @@
+"""Many small objects: several in a commit, each once, also when one is killed, broken or written again among them."""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from tests.tradewind_runtime.sources.project import Project, objects
+from tests.tradewind_runtime.steprun import rows
+
+from tradewind_runtime.contract.errors import StepError
+from tradewind_runtime.lake import Lake, Table
+from tradewind_runtime.sources import objects as reader
+
+EVERY = objects("in/*.csv", columns={"n": "long"}, max_bad=1_000)
+
+
+@pytest.fixture
+def project(tmp_path: Path, lake_uri: str) -> Project:
+    return Project(tmp_path / "a project", lake_uri)
+
+
+def version(project: Project) -> int:
+    return Lake(project.lake).table("demo/flights_raw").version() or 0
+
+
+def test_two_thousand_objects_come_in_two_commits(project: Project) -> None:
+    for number in range(2_000):
+        project.write(f"in/{number:05}.csv", f"n\n{number}\n{'x' if number % 100 == 0 else -number}\n")
+    result = project.ingest(EVERY)
+    assert result.metrics == result.metrics | {"rows": 3_980, "bad": 20}
+    assert version(project) == 2, "after the one that made it"
+    found = {(row["_source"], row["_position"]): row["n"] for row in rows(project.lake)}
+    wanted = {(f"in/{n:05}.csv", at): value for n in range(2_000) for at, value in enumerate((n, -n))}
+    bad = {(f"in/{n:05}.csv", 1) for n in range(0, 2_000, 100)}
+    assert found == {place: value for place, value in wanted.items() if place not in bad}
+    assert len(rows(project.lake, "flights_quarantine")) == 20
+    assert project.ingest(EVERY).metrics["rows"] == 0
+    files = Lake(project.lake).table("demo/flights_raw").snapshot().files
+    assert sum(pq.read_metadata(path).num_row_groups for path in files) == 2, "rows of many objects lie together"
+
+
+@pytest.mark.parametrize("dies_in", ["_raw", "_quarantine"])
+def test_a_kill_between_two_commits_loses_and_doubles_nothing(
+    project: Project, monkeypatch: pytest.MonkeyPatch, dies_in: str
+) -> None:
+    monkeypatch.setattr(reader, "TOGETHER", 10)
+    for number in range(35):
+        project.write(f"in/{number:02}.csv", f"n\n{number}\nx{number}\n")
+    commit, commits = Table.commit, []
+
+    def dies(self: Table, files: Any, **more: Any) -> int:
+        if self.name.endswith(dies_in):
+            commits.append(self.name)
+            if len(commits) == 3:
+                raise KeyboardInterrupt
+        return commit(self, files, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Table, "commit", dies)
+        with pytest.raises(KeyboardInterrupt):
+            project.ingest(EVERY)
+    assert project.column() == list(range(20))
+    monkeypatch.setattr(reader, "TOGETHER", 7)  # what was told to the quarantine is by object, not by commit
+    project.write("in/005.csv", "n\n100\n")
+    project.ingest(EVERY)
+    assert project.column() == [*range(35), 100]
+    assert sorted(row["content"] for row in rows(project.lake, "flights_quarantine")) == sorted(
+        f"x{number}".encode() for number in range(35)
+    )
+
+
+def test_what_was_written_again_takes_its_own_rows_place_among_new_ones(project: Project) -> None:
+    for name in "bdf":
+        project.write(f"in/{name}.csv", f"n\n{ord(name)}\n")
+    project.ingest(EVERY)
+    before = version(project)
+    for name in "abcde":
+        project.write(f"in/{name}.csv", f"n\n{ord(name)}\n{ord(name) * 10}\n")
+    project.ingest(EVERY)
+    assert project.column() == sorted([*(ord(name) * times for name in "abcde" for times in (1, 10)), ord("f")])
+    assert version(project) - before == 5, "a, b, c, d and e"
+
+
+def test_those_before_a_broken_one_are_taken_in(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "abde":
+        project.write(f"in/{name}.csv", f"n\n{ord(name)}\n")
+    project.write("in/c.csv", b"\xff\xfen\n1\n")
+    for _ in range(2):
+        with pytest.raises(StepError, match=r"TW527: in/c\.csv cannot be read"):
+            project.ingest(EVERY)
+        assert project.column() == [ord("a"), ord("b")]
+    project.write("in/c.csv", "n\n0\n")
+    project.ingest(EVERY)
+    assert project.column() == [0, *map(ord, "abde")]
+
+
+def test_those_before_one_that_changed_are_taken_in(project: Project) -> None:
+    for name in "abc":
+        project.write(f"in/{name}.csv", f"n\n{ord(name)}\n")
+    end = project.end(EVERY)
+    project.write("in/b.csv", "n\n1\n2\n")
+    (project.path / "in/c.csv").unlink()
+    with pytest.raises(StepError, match=r"TW526: in/b\.csv changed"):
+        project.ingest(EVERY, end)
+    assert project.column() == [ord("a")]
+    with pytest.raises(StepError, match=r"TW526: in/c\.csv vanished"):
+        project.ingest(EVERY, {"in/c.csv": end["in/c.csv"]})
+
+
+def test_a_file_that_changes_while_it_is_read_gives_no_row(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "ab":
+        project.write(f"in/{name}.csv", f"n\n{ord(name)}\n")
+    through = reader._fitted
+
+    def changed(*given: Any) -> Any:
+        project.write("in/b.csv", "n\n1\n2\n3\n")
+        return through(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reader, "_fitted", changed)
+        with pytest.raises(StepError, match=r"TW526: in/b\.csv changed"):
+            project.ingest(EVERY)
+    assert rows(project.lake) == [], "nor of what was read with it"
+    project.ingest(EVERY)
+    assert project.column() == [1, 2, 3, ord("a")]
+
+
+def test_late_and_out_of_order_objects_come_all_the_same(project: Project) -> None:
+    for day in ("2013-01-02", "2013-01-04", "2013-01-01", "2013-01-03"):
+        project.write(f"in/{day}.csv", f"n\n{day[-1]}\n")
+        assert project.ingest(EVERY).metrics["rows"] == 1
+    assert project.column() == [1, 2, 3, 4]
+
+
+def test_columns_and_wider_types_of_later_objects_hold_for_all(project: Project) -> None:
+    any_columns = objects("in/*.csv", max_bad=0)
+    project.write("in/a.csv", "n,name\n1,a\n")
+    project.write("in/b.csv", "n,gate\n2.5,B2\n")
+    project.write("in/c.csv", "gate\nC3\n")
+    project.ingest(any_columns)
+    assert version(project) == 1
+    found = sorted((row["_source"][3], row["n"], row["name"], row["gate"]) for row in rows(project.lake))
+    assert found == [("a", 1.0, "a", None), ("b", 2.5, None, "B2"), ("c", None, None, "C3")]
+
+
+def test_no_digit_is_lost_to_a_wider_type_of_a_later_object(project: Project) -> None:
+    project.write("in/a.csv", f"n\n{2**53 + 1}\n")
+    project.write("in/b.csv", "n\n2.5\n")
+    with pytest.raises(StepError, match="TW519"):
+        project.ingest(objects("in/*.csv"))
+
+
+def test_a_hundred_thousand_keys_are_listed(project: Project) -> None:
+    folder = project.path / "in"
+    folder.mkdir()
+    for number in range(100_000):
+        (folder / f"{number:06}.csv").touch()
+    began = time.monotonic()
+    tracemalloc.start()
+    try:
+        end = project.end(EVERY)
+        held = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(end) == 100_000
+    assert list(end) == sorted(end)
+    assert held < 100 * 1024 * 1024
+    assert time.monotonic() - began < 60

@@ -1,0 +1,64 @@
+"""Positions of many sources, read from the log at once, are those that delta-rs gives one by one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from deltalake import DeltaTable
+from tests.tradewind_runtime.tables import SCHEMA, new_lake
+
+from tradewind_runtime import positions
+from tradewind_runtime.history import Advance
+from tradewind_runtime.lake import Table
+
+IDS = [f"object:a {n}.csv" for n in range(60)]
+
+
+def advanced(table: Table, ids: list[str], before: int | None, after: int) -> None:
+    table.commit([], schema=SCHEMA, positions={id: Advance(before, after) for id in ids})
+
+
+@pytest.fixture
+def table() -> Table:
+    made = new_lake().table("demo/t")
+    advanced(made, IDS[:40], None, 1)
+    advanced(made, IDS[10:20], 1, 2)
+    return made
+
+
+def one_by_one(table: Table, version: int | None = None) -> dict[str, int | None]:
+    handle = DeltaTable(table.uri, version=version)
+    return {id: handle.transaction_version(id) for id in IDS}
+
+
+def test_of_a_log_of_commits(table: Table) -> None:
+    assert table.positions(IDS) == one_by_one(table)
+    assert sorted({at for at in table.positions(IDS).values() if at}) == [1, 2]
+    assert list(table.positions(IDS).values()).count(None) == 20
+
+
+def test_of_a_checkpoint_and_what_came_after_it(table: Table) -> None:
+    DeltaTable(table.uri).create_checkpoint()
+    assert table.positions(IDS) == one_by_one(table)
+    advanced(table, IDS[15:20], 2, 3)
+    assert table.positions(IDS) == one_by_one(table)
+
+
+def test_of_a_version_before_the_newest_checkpoint(table: Table) -> None:
+    handle = DeltaTable(table.uri)
+    advanced(table, IDS[:5], 1, 7)
+    DeltaTable(table.uri).create_checkpoint()
+    found = positions.committed(handle, IDS, table.filesystem, table.uri)
+    assert found == one_by_one(table, handle.version())
+    assert set(found.values()) == {None, 1, 2}
+
+
+def test_of_a_log_that_is_not_of_the_plain_form(table: Table) -> None:
+    handle, wanted = DeltaTable(table.uri), one_by_one(table)
+    (Path(table.uri) / "_delta_log/_last_checkpoint").write_text('{"version": 1, "size": 2, "parts": 2}')
+    assert positions.committed(handle, IDS, table.filesystem, table.uri) == wanted
+
+
+def test_of_no_table() -> None:
+    assert new_lake().table("demo/none").positions(IDS) == dict.fromkeys(IDS)
