@@ -53,7 +53,7 @@ class Chunk:
     """What is committed at once: rows, and the positions that stand for having read them."""
 
     schema: pa.Schema  # of the rows, with their provenance
-    rows: Iterable[pa.RecordBatch]  # to be read once; reading them fills `bad`
+    rows: Iterable[pa.RecordBatch]  # to be read once; reading them fills `bad`, and for some sources `positions`
     positions: Mapping[str, Advance]
     marks: Mapping[str, int]  # transaction id → what the quarantine has been told once it is told of `bad`
     bad: list[Bad] = field(default_factory=list)
