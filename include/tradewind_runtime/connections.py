@@ -35,13 +35,14 @@ class Connection:
     extra: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def http(self) -> str:
-        """Its address: the extra `uri`, else scheme, login, host and port."""
+        """Its address: the extra `uri`, else scheme, login, host and port, and a path that the host is given with."""
         if uri := self.extra.get("uri"):
             return str(uri)
         scheme, _, host = self.host.rpartition("://")
         scheme = scheme or ("https" if "https" in (self.type, self.schema) else "http")
         user = f"{quote(self.login, safe='')}:{quote(self.password, safe='')}@" if self.login else ""
-        return f"{scheme}://{user}{host}{f':{self.port}' if self.port else ''}"
+        host, slash, path = host.partition("/")
+        return f"{scheme}://{user}{host}{f':{self.port}' if self.port else ''}{slash}{path}"
 
     def field(self, name: str) -> Any:
         """An extra, also by the longer name that older versions of Airflow gave it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,11 +33,15 @@ class JsonHandler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def served(handler: type[BaseHTTPRequestHandler], **attributes: Any) -> Iterator[str]:
+def served(
+    handler: type[BaseHTTPRequestHandler], tls: ssl.SSLContext | None = None, **attributes: Any
+) -> Iterator[str]:
     """The address of a server on a free port, whose handlers have these attributes."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (handler,), attributes))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()  # seconds until it sees its end
+    yield f"{'https' if tls else 'http'}://127.0.0.1:{server.server_address[1]}"
     server.shutdown()
     server.server_close()
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from tradewind_runtime.contract.base import ConnectionId, Duration, Frozen, Name
+from tradewind_runtime.contract.http import HttpSource
 
 #: The types a column may be given, in Arrow's and Delta's common words.
 ColumnType = Literal["string", "integer", "long", "float", "double", "boolean", "date", "timestamp", "binary"]
@@ -171,6 +172,7 @@ class Source(Frozen):
     kafka: KafkaSource | None = Field(None, description="A Kafka topic.")
     objects: ObjectsSource | None = Field(None, description="Objects of a store, or files of a folder.")
     sql: SqlSource | None = Field(None, description="A table or a query of a database.")
+    http: HttpSource | None = Field(None, description="An HTTP API.")
     sample: SampleSource | None = Field(None, description="A data set that scikit-learn ships.")
     columns: Columns | None = Field(
         None, description="Names and types of the columns; inferred from the first rows if not given."
@@ -215,6 +217,21 @@ class Source(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _columns_of_an_answer(self) -> Source:
+        if self.http is None:
+            return self
+        if self.http.format == "csv" and not self.columns:
+            msg = "an answer of csv has no types: name its columns and theirs"
+            raise ValueError(msg)
+        if self.http.cursor and self.columns is not None:
+            kind = self.columns.get(self.http.cursor)
+            if kind not in ("integer", "long", "timestamp", "date"):
+                kinds = "an integer, long, timestamp or date"
+                msg = f"the cursor {self.http.cursor!r} is to be among columns, as {kinds}"
+                raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
     def _cursor_is_a_column(self) -> Source:
         """Rows of the overlap are found by it in the table."""
         if self.sql and self.sql.cursor and self.sql.overlap and self.columns is not None:
@@ -249,4 +266,4 @@ class Source(Frozen):
 
 
 #: Each has a module of the same name in tradewind_runtime.sources.
-SOURCE_KINDS = ("kafka", "objects", "sql", "sample")
+SOURCE_KINDS = ("kafka", "objects", "sql", "http", "sample")

@@ -13,26 +13,23 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 import numpy as np
 import pyarrow as pa
 
-from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import Source, SqlSource
 from tradewind_runtime.history import Advance
 from tradewind_runtime.lake import Table
 from tradewind_runtime.replacing import Replace
 from tradewind_runtime.sources import Access, Chunk
 from tradewind_runtime.sources.columns import known
+from tradewind_runtime.sources.cursors import EPOCH, Cursor
 from tradewind_runtime.sources.databases import Database, opened, quoted
 from tradewind_runtime.sources.files import Blocks, FileRows, Origin
 from tradewind_runtime.sources.newcolumns import Columns
 
 WAITING = 4  # batches that are read ahead of the writer
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-DAY = timedelta(days=1)
 
 
 def end_position(source: Source, access: Access) -> dict[str, int]:
@@ -41,7 +38,7 @@ def end_position(source: Source, access: Access) -> dict[str, int]:
     if sql.cursor is None:
         return {"all": time.time_ns() // 1000}
     with opened(access.connection) as database:
-        cursor = Cursor.of(sql, database.schema(_select(sql)))
+        cursor = Cursor.of(sql.cursor, sql.overlap, database.schema(_select(sql)))
         found = database.value(_select(sql, give=f"max({quoted(cursor.name)})"))
     return {} if found is None else {cursor.name: cursor.number(found)}
 
@@ -58,8 +55,8 @@ def read(source: Source, access: Access, end: Mapping[str, int], table: Table) -
     with opened(access.connection) as database:
         found = database.schema(_select(sql))
         columns.settle(found)
-        cursor = Cursor.of(sql, found) if sql.cursor else None
-        where, replace = ("TRUE", "all") if cursor is None else cursor.span(before, last)
+        cursor = Cursor.of(sql.cursor, sql.overlap, found) if sql.cursor else None
+        where, replace = ("TRUE", "all") if cursor is None else _span(cursor, before, last)
         origin = Origin(f"{sql.table or 'query'}@{last}", id, before or 0)
         rows = FileRows(columns, origin, _blocks(sql, access, database, where), "json")
         yield Chunk(
@@ -72,61 +69,23 @@ def read(source: Source, access: Access, end: Mapping[str, int], table: Table) -
         )
 
 
-@dataclass(frozen=True)
-class Cursor:
-    """A column that only grows, its values as whole numbers: of times, microseconds since 1970."""
+def _span(cursor: Cursor, before: int | None, last: int) -> tuple[str, Replace | None]:
+    """What is read, as a condition, and which rows give way to it."""
+    column = quoted(cursor.name)
+    upper = f"{column} <= {_literal(cursor, last)}"
+    if before is None:
+        return upper, None
+    return f"{column} > {_literal(cursor, cursor.first(before))} AND {upper}", cursor.again(before)
 
-    name: str
-    kind: pa.DataType
-    overlap: timedelta
 
-    @classmethod
-    def of(cls, sql: SqlSource, schema: pa.Schema) -> Cursor:
-        """Of a source.
-
-        Raises:
-            StepError: TW527 where there is no such column, or it is neither of whole numbers nor of times.
-        """
-        name = str(sql.cursor)
-        kind = schema.field(name).type if name in schema.names else None
-        if kind is None or not (pa.types.is_integer(kind) or pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
-            raise StepError(
-                "TW527", f"the cursor {name!r} is no column of whole numbers or times", retryable=False,
-                got="no such column" if kind is None else str(kind), expected="an integer, a timestamp or a date",
-                fix="name another column",
-            )  # fmt: skip
-        return cls(name, kind, sql.overlap)
-
-    def number(self, value: Any) -> int:
-        """A value as a position."""
-        if isinstance(value, datetime):
-            moment = value if value.tzinfo else value.replace(tzinfo=UTC)
-            return (moment - EPOCH) // timedelta(microseconds=1)
-        if isinstance(value, date):
-            return (value - EPOCH.date()) // timedelta(microseconds=1)
-        return int(value)
-
-    def span(self, before: int | None, last: int) -> tuple[str, Replace | None]:
-        """What is read, as a condition, and which rows give way to it."""
-        column = quoted(self.name)
-        upper = f"{column} <= {self._literal(last)}"
-        if before is None:
-            return upper, None
-        number = pa.types.is_integer(self.kind)
-        first = before - (round(self.overlap.total_seconds()) if number else self.overlap // timedelta(microseconds=1))
-        again = None if first == before else Replace(self.name, self._value(first + 1), self._value(before + 1))
-        return f"{column} > {self._literal(first)} AND {upper}", again
-
-    def _literal(self, position: int) -> str:
-        if pa.types.is_integer(self.kind):
-            return str(position)
-        moment = EPOCH + timedelta(microseconds=position)
-        if pa.types.is_date(self.kind):
-            return f"DATE '{moment.date()}'"
-        return f"TIMESTAMP{'TZ' if self.kind.tz else ''} '{moment:%Y-%m-%d %H:%M:%S.%f}{'+00' if self.kind.tz else ''}'"
-
-    def _value(self, position: int) -> datetime | int:
-        return position if pa.types.is_integer(self.kind) else EPOCH + timedelta(microseconds=position)
+def _literal(cursor: Cursor, position: int) -> str:
+    if cursor.counts:
+        return str(position)
+    moment = EPOCH + timedelta(microseconds=position)
+    if pa.types.is_date(cursor.kind):
+        return f"DATE '{moment.date()}'"
+    zone = cursor.kind.tz
+    return f"TIMESTAMP{'TZ' if zone else ''} '{moment:%Y-%m-%d %H:%M:%S.%f}{'+00' if zone else ''}'"
 
 
 def _sql(source: Source) -> SqlSource:

@@ -73,19 +73,22 @@ def _models_page(head: str, title: str, top: type[BaseModel], elsewhere: set[typ
     done = {top, *elsewhere}
     parts = [head, *_table(top, title, 2)]
     for name, field in top.model_fields.items():
+        below = f"{name}.NAME" if get_origin(field.annotation) is dict else name
         for model in models_at(top, (name,)) or _inside(field.annotation):
-            parts += _section(model, f"`{name}`", 2, done)
+            parts += _section(model, f"`{name}`", 2, done, below)
     return "\n".join(parts).rstrip() + "\n"
 
 
-def _section(model: type[BaseModel], title: str, level: int, done: set[type[BaseModel]]) -> Iterator[str]:
-    """A model's table, and below it those of the models in it."""
+def _section(
+    model: type[BaseModel], title: str, level: int, done: set[type[BaseModel]], path: str = ""
+) -> Iterator[str]:
+    """A model's table, and below it those of the models in it; the path is that of its keys, if not its title."""
     done.add(model)
     yield from _table(model, title, level)
     for name, field in model.model_fields.items():
         for inner in _inside(field.annotation):
             if inner not in done:
-                head = f"{title.strip('`')}.{field.alias or name}"
+                head = f"{path or title.strip('`')}.{field.alias or name}"
                 shown = f"`{head}` as {inner.__name__}" if len(_inside(field.annotation)) > 1 else f"`{head}`"
                 yield from _section(inner, shown, min(level + 1, 4), done)
 

@@ -14,6 +14,7 @@ from tradewind.spec.nodes import Mapping, Path, Scalar
 from tradewind.spec.places import Place, find, shown
 from tradewind.spec.schedule import ASSET
 from tradewind.spec.shape import keys_at, models_at
+from tradewind_runtime.contract.http import PARAMETER, PATH, PLACE, RATE
 from tradewind_runtime.contract.resources import HELD, IMAGE, LABEL_KEY, LABEL_VALUE, MIG, OBJECT, SIZE
 from tradewind_runtime.contract.sources import SCHEMA_FILE, TABLE
 
@@ -52,6 +53,10 @@ _PATTERNS = {
     r"^spark_jobs/[A-Za-z0-9_/]+\.py$": "a file of spark_jobs/, such as spark_jobs/flight_features.py",
     r"^[\t -!#-~]$": "one character that is no quote, such as ; or a tab",
     TABLE: "a table, with or without its schema, such as public.orders",
+    PATH: "a path that begins with /, such as /v1/orders; what follows a ? goes into params",
+    PARAMETER: "a query parameter's name, such as updated_after",
+    PLACE: "keys with dots between them, such as data.items",
+    RATE: "requests in a second, minute or hour, such as 5/s or 100/m",
     SCHEMA_FILE: "a file of include/schemas, such as flights.avsc or flights.proto",
     r"^[A-Za-z_][A-Za-z0-9_.]*$": "a message of the schema, with or without its package",
     r"^expect_[a-z0-9_]+$": "an expectation of Great Expectations, such as expect_column_values_to_not_be_null",

@@ -1,4 +1,4 @@
-"""Lines of comma-separated values without a header: the YAML names the columns, in their order."""
+"""Lines of comma-separated values without a header: it is elsewhere, or the YAML names the columns in their order."""
 
 from __future__ import annotations
 
@@ -30,9 +30,12 @@ def decoder(source: Source, columns: Columns, access: Access) -> Decoder:
 class Decoder(base.Decoder):
     """Decodes one line a message; a mark behind each tells whether its last quote was closed."""
 
-    def __init__(self, columns: Columns, *, delimiter: str, nulls: Sequence[str]) -> None:
+    def __init__(
+        self, columns: Columns, *, delimiter: str, nulls: Sequence[str], header: Sequence[str] | None = None
+    ) -> None:
         super().__init__(columns)
-        names = [*columns.schema.names, MARK]
+        names = [*(columns.schema.names if header is None else header), MARK]
+        self._values = len(names) - 1
         self._mark = secrets.token_hex(16)  # or a producer could write it
         self._end = f"{delimiter}{self._mark}\n".encode()
         self._options = {
@@ -60,5 +63,5 @@ class Decoder(base.Decoder):
     def _reason(self, line: bytes, error: UnreadableError) -> str:
         found = re.search(r"got (\d+)", str(error))  # with the mark
         if found and b"\n" not in line.rstrip() and line.count(b'"') % 2 == 0:
-            return f"not a line of {len(self.schema)} values: it has {int(found[1]) - 1}"
-        return f"not a line of {len(self.schema)} values: {ONE if found else str(error)[:200]}"
+            return f"not a line of {self._values} values: it has {int(found[1]) - 1}"
+        return f"not a line of {self._values} values: {ONE if found else str(error)[:200]}"
