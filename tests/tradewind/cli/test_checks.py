@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from tests.tradewind.cli.conftest import Typed
+from tests.tradewind.cli.conftest import Typed, lay_out
 from tests.tradewind_runtime.checkable import House, rows
 
 from tradewind.errors import TradewindError
@@ -91,3 +94,47 @@ def test_its_table_is_one_like_others(watched: Path, typed: Typed) -> None:
     for command in (("compact", "p/checks"), ("vacuum", "p/checks"), ("show", "p/checks"), ("history", "p/checks")):
         assert typed(watched, "lake", *command).exit_code == 0
     assert len(json.loads(typed(watched, "checks", "p", "--format", "json").stdout)["checks"]) == 3
+
+
+LANDING = """\
+version: 1
+pipeline: landing
+sources:
+  readings:
+    objects: {uri: "landing/*.csv"}
+    columns: {id: string, at: timestamp}
+    time: at
+checks:
+  readings:
+    - freshness: {max_age: 2d}
+    - volume: {min: 2, severity: warn}
+    - schema: {columns: {id: string, at: timestamp}, extra: refuse}
+"""
+
+
+def run(project: Path, day: int) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TRADEWIND")}
+    command = [sys.executable, "-m", "tradewind.cli", "run", "dags/pipelines/landing.yaml", "--format", "json"]
+    command += ["--run-id", f"day-{day}", "--window", f"2013-01-0{day}", f"2013-01-0{day + 1}"]
+    return subprocess.run(command, cwd=project, env=kept, capture_output=True, text=True, check=False)
+
+
+def test_runs_leave_what_the_command_shows(tmp_path: Path, typed: Typed) -> None:
+    root = lay_out(tmp_path / "a project")
+    (root / "dags/pipelines/landing.yaml").write_text(LANDING)
+    (root / "landing").mkdir()
+    (root / "landing/first.csv").write_text("id,at\na,2013-01-01 10:00\nb,2013-01-01 20:00\n")
+    states = []
+    for day in (1, 2, 5):
+        done = run(root, day)
+        body = json.loads(done.stdout)
+        steps = {step["id"]: step["metrics"].get("failed") for step in body.get("steps", ())}
+        codes = [problem["code"] for problem in body.get("problems", ())]
+        states.append((done.returncode, steps.get("check_readings"), codes))
+    assert states == [(0, 0, []), (0, 1, []), (1, None, ["TW540"])], done.stderr
+    found = json.loads(typed(root, "checks", "landing", "--format", "json").stdout)
+    assert {one["check"]: [result["success"] for result in one["results"]] for one in found["checks"]} == {
+        "freshness": [False, True, True],
+        "volume": [False, False, True],
+        "schema": [True, True, True],
+    }
