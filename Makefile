@@ -1,6 +1,6 @@
 # Each target says what it does: `make help`.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test test-runtime test-cluster test-frameworks lint bench docs images
+.PHONY: help setup demo up down test test-runtime test-cluster test-frameworks lint bench soak docs images
 
 # One of two workers waits for a server most of the time; modules stay whole and in order.
 WORKERS = -n 2 --dist loadscope --no-loadscope-reorder
@@ -34,6 +34,9 @@ lint: setup ## Style, types, layers, the Dockerfile and the examples
 bench: setup ## Measure, beside peers; results go to bench/results/
 	@.cache/tools/bin/uv pip install --quiet --target .cache/bench --no-deps dag-factory==1.1.0
 	PYTHONPATH=.cache/bench .venv/bin/python -m bench $(ARGS)
+
+soak: setup ## Kafka and objects ingested while step, broker and store are killed; every message must be there once
+	.venv/bin/python -m bench.soak $(ARGS)
 
 docs: setup ## Build the documentation into site/
 	.venv/bin/mkdocs build --strict

@@ -32,6 +32,8 @@ def test_a_result_may_come_from_an_environment_of_steps(tmp_path: Path, monkeypa
     assert json.loads(results.write("some", {}).read_text())["machine"]["airflow"] is None
 
 
-@pytest.mark.parametrize("name", [*NAMES, "gpu", "pods.__main__"])
+@pytest.mark.parametrize("name", [*NAMES, "gpu", "pods", "soak"])
 def test_every_benchmark_keeps_its_result_so(name: str) -> None:
-    assert import_module(f"bench.{name}").write is results.write
+    module = import_module(f"bench.{name}")
+    main = import_module(f"bench.{name}.__main__") if hasattr(module, "__path__") else module
+    assert main.write is results.write

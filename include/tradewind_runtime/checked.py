@@ -21,7 +21,8 @@ from tradewind_runtime.contract.base import Frozen, digest
 from tradewind_runtime.contract.checks import CheckConfig
 from tradewind_runtime.contract.refs import Window
 from tradewind_runtime.findings import Finding
-from tradewind_runtime.lake import Advance, Lake
+from tradewind_runtime.history import Advance
+from tradewind_runtime.lake import Lake
 from tradewind_runtime.snapshot import Snapshot
 
 TABLE = "checks"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -45,10 +44,8 @@ def unchanged(table: Table, files: Collection[str], after: int, upto: int) -> se
         upto: a later one.
     """
     found = set(files)
-    for commit in sorted(table.history(upto, upto - after), key=lambda commit: int(commit["version"])):
-        if int(commit["version"]) <= after:
-            continue
-        again = json.loads(commit.get("tradewind") or "{}").get("files") or {}
+    for commit in sorted(table.history(upto, upto - after), key=lambda commit: commit.version):
+        again = commit.told.get("files", {}) if commit.version > after else {}
         for new, old in again.items():
             sources = {f"{table.uri}/{path}" for path in old}
             if sources <= found:

@@ -28,6 +28,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from tradewind_runtime.connections import Connection, arrow_filesystem, delta_options, store_options
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.documents import Documents
+from tradewind_runtime.history import MOVES, Advance, Commit
 from tradewind_runtime.replacing import Replace, Without, giving_way
 from tradewind_runtime.snapshot import Snapshot
 from tradewind_runtime.staging import Staged, cut_of, describe, find_files, write_files
@@ -37,14 +38,6 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 20
 YOUNGEST = 2.0  # days; a step with files that are not committed yet never runs so long
-
-
-@dataclass(frozen=True)
-class Advance:
-    """A source's position in a table: what it must be before the commit, and what it is after."""
-
-    before: int | None
-    after: int
 
 
 @dataclass(frozen=True)
@@ -197,9 +190,9 @@ class Table:
         table = self._load()
         return None if table is None else table.transaction_version(id)
 
-    def positions(self, ids: Iterable[str]) -> dict[str, int | None]:
+    def positions(self, ids: Iterable[str], version: int | None = None) -> dict[str, int | None]:
         """The same for many, of one version."""
-        table = self._load()
+        table = self._load(version)
         return {id: None if table is None else table.transaction_version(id) for id in ids}
 
     def snapshot(self, version: int | None = None) -> Snapshot:
@@ -222,16 +215,14 @@ class Table:
         """Of a file, as the log calls it: encoded, and relative to the table."""
         return f"{self.uri}/{unquote(path)}"
 
-    def history(self, version: int | None = None, limit: int | None = None) -> list[dict[str, Any]]:
-        """Commits up to a version, newest first, with what they were given as metadata."""
-        return list(self._require(version).history(limit))
+    def history(self, version: int | None = None, limit: int | None = None) -> list[Commit]:
+        """Commits up to a version, newest first."""
+        return [Commit.of(entry) for entry in self._require(version).history(limit)]
 
     def version_with(self, key: str, value: Any) -> int | None:
         """The newest version whose commit was given this metadata: where a step that is done left its rows."""
-        for commit in self.history() if self.exists() else ():
-            if json.loads(commit.get("tradewind") or "{}").get(key) == value:
-                return int(commit["version"])
-        return None
+        found = self.history() if self.exists() else ()
+        return next((commit.version for commit in found if commit.told.get(key) == value), None)
 
     # Writing ---------------------------------------------------------------------------------
 
@@ -278,7 +269,7 @@ class Table:
             schema: of the files; columns that the table has not are added before.
             positions: transaction id → advance.
             replace: rows that give way: a span of a column, those with some keys, or "all".
-            metadata: kept in the table's history.
+            metadata: kept in the table's history, and the positions with it.
 
         Returns:
             The version that holds them: the existing one where all positions are already as wanted.
@@ -289,6 +280,7 @@ class Table:
         """
         self.prepare(schema)
         wanted = dict(positions or {})
+        moves = {MOVES: {id: (move.before, move.after) for id, move in wanted.items()}} if wanted else {}
         for attempt in range(ATTEMPTS):
             handle = self._require()
             now = {id: handle.transaction_version(id) for id in wanted}
@@ -307,7 +299,8 @@ class Table:
                     "append",
                     schema=handle.schema(),
                     commit_properties=_properties(
-                        metadata or {}, [Transaction(app_id=id, version=move.after) for id, move in wanted.items()]
+                        {**(metadata or {}), **moves},
+                        [Transaction(app_id=id, version=move.after) for id, move in wanted.items()],
                     ),
                 )
             except CommitFailedError:

@@ -18,10 +18,12 @@ from tradewind_runtime import quarantine
 from tradewind_runtime.contract.base import Frozen
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import Source
-from tradewind_runtime.lake import Advance, PositionsMovedError, Table
+from tradewind_runtime.history import Advance
+from tradewind_runtime.lake import PositionsMovedError, Table
 from tradewind_runtime.replacing import Without
 from tradewind_runtime.sources import Access
 from tradewind_runtime.sources.kafka_rows import Messages, Rows
+from tradewind_runtime.sources.partitions import partition_of, transaction
 from tradewind_runtime.widening import fit
 
 POSITION = "replay"  # another number after each replay of a table, so that of two at once one begins anew
@@ -86,7 +88,7 @@ def _once(source: Source, access: Access, tables: Tables, mended: Mapping[Place,
     rows = Rows.of(source, access, raw)
     made, why = rows.made(messages)
     if made.num_rows:
-        whole = rows.together([made])
+        whole = rows.together([made], rows.schema)
         schema = fit(raw, whole.schema)
         raw.commit(
             raw.stage(whole.to_batches(), schema, cut_by=source.time if source.time in schema.names else None),
@@ -110,10 +112,9 @@ def _waiting(tables: Tables, topic: str) -> pa.Table:
     found = snapshot.to_arrow(where=pc.field("stage") == "ingest")
     ends = {}
     for origin in pc.unique(found["source"]).to_pylist():
-        name, _, partition = origin.rpartition("-")
-        if name == topic:
+        if partition_of(origin)[0] == topic:
             # A quarantine is one chunk ahead after a kill: what lies there is read once more by the source itself.
-            ends[origin] = tables.raw.position(f"kafka:{topic}:{partition}") or 0
+            ends[origin] = tables.raw.position(transaction(*partition_of(origin))) or 0
     kept = [position < ends.get(origin, 0) for origin, position in _places(found)]
     return found.filter(pa.array(kept, pa.bool_()))
 
@@ -138,7 +139,7 @@ def _messages(waiting: pa.Table, mended: Mapping[Place, bytes | None]) -> Messag
     contents = waiting["content"].to_pylist()
     return Messages(
         values=[mended.get(place, content) for place, content in zip(places, contents, strict=True)],
-        partitions=[int(origin.rpartition("-")[2]) for origin, _ in places],
+        partitions=[partition_of(origin)[1] for origin, _ in places],
         offsets=[position for _, position in places],
         times=waiting["time"].cast(pa.timestamp("ms", "UTC"), safe=False).cast(pa.int64()).to_pylist(),
         keys=waiting["key"].to_pylist(),

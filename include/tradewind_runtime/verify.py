@@ -1,21 +1,29 @@
 """Whether the lake holds what a source gave once, and nothing that it does not answer for.
 
-Rows and refused rows are held against committed positions. What a source has given is not asked of it: an offset
-without a row may be lost, or may never have held a message, so it is counted and judged by who knows.
+Rows and refused rows are held against committed positions; where the source itself was asked (`reconcile`), against
+what it still gives too. Unasked, an offset without a row may be lost, or may never have held a message.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tradewind_runtime.contract.base import Frozen
-from tradewind_runtime.lake import Lake
+from tradewind_runtime.lake import Lake, Table
+from tradewind_runtime.reconcile import NONE, Asked, Positions
+from tradewind_runtime.sources.partitions import partition_of, transaction
+
+SHOWN = 5  # lost or unknown positions that are named
 
 
 class Verified(Frozen):
-    """One Kafka partition or object of one table."""
+    """One Kafka partition or object of one table; the last four where the source was asked."""
 
     table: str
     source: str
@@ -27,40 +35,96 @@ class Verified(Frozen):
     committed: int | None
     gaps: int
     ok: bool
+    lost: int | None = None  # positions that the source gives and the lake has not
+    unknown: int | None = None  # positions that the source does not give; None where it need not keep all
+    unread: int | None = None  # messages to come; of an object, 1 where this version of it is not in the table
+    examples: tuple[int, ...] = ()  # the first that are lost or unknown
 
 
+_HELD = """
+create temp table held as
+select _source as source, _position as position, true as kept from rows
+union all select source, position, false from refused
+"""
 _COUNTS = """
-with seen as (select _source as source, _position as position, true as kept from rows
-              union all select source, position, false from refused)
 select source, count(*) filter (kept), count(distinct position) filter (not kept),
        count(*) filter (kept) - count(distinct position) filter (kept),
-       count(*), count(distinct position), min(position), max(position)
-from seen group by source order by source
+       count(*), count(distinct position), min(position), max(position), max(position) filter (kept)
+from held group by source order by source
 """
+_PLACES = """
+select source, list(distinct position) as all, coalesce(list(distinct position) filter (kept), []) as kept
+from held group by source
+"""
+Ask = Callable[[Table, int | None], Iterable[Asked]]
 
 
-def verify_table(lake: Lake, name: str) -> list[Verified]:
+def verify_table(lake: Lake, name: str, ask: Ask | None = None) -> list[Verified]:
     """A line for each partition or object of an ingested table (`<source>_raw`).
 
     `gaps` are offsets of Kafka, from the first row on, that hold neither a row nor a refused one: markers of
     transactions and compacted messages leave some, which are no loss. A row beyond the committed position, or
-    twice, is an error. An object has no committed position, and an earlier version of it may have been refused
-    where the one in place is good: of objects, only rows can be there twice.
+    twice, is an error; so is, where the source was asked, what it gives and the lake has not, and what the lake
+    has and a source that keeps all does not give. An object has no committed position, and an earlier version of it
+    may have been refused where the one in place is good: of objects, only rows can be there twice.
+
+    Args:
+        lake: that holds it.
+        name: the table's.
+        ask: the source, of a version of the table (None where there is none yet); by `reconcile.ask`.
+
+    Raises:
+        StepError: TW520 where there is no such table and the source is not asked.
     """
     table = lake.table(name)
-    if "_source" not in table.snapshot().schema.names:
+    version = table.version()
+    answers = {one.source: one for one in ask(table, version)} if ask else {}
+    if version is None and ask:
+        return [_line(name, source, None, _Counts(), _against(one, _NOTHING)) for source, one in answers.items()]
+    snapshot = table.snapshot(version)
+    if "_source" not in snapshot.schema.names:
         return []
     refused = lake.table(f"{name.removesuffix('_raw')}_quarantine")
-    rows = table.snapshot().to_arrow(["_source", "_position"])
-    bad = _refused(refused.snapshot().to_arrow(["source", "position", "stage"])) if refused.exists() else _NONE
     with duckdb.connect() as base:
-        base.register("rows", rows)
-        base.register("refused", bad)
-        found = base.execute(_COUNTS).fetchall()
-    return [_line(lake, name, source, *counts) for source, *counts in found]
+        base.register("rows", snapshot.to_arrow(["_source", "_position"]))
+        columns = ["source", "position", "stage"]
+        base.register("refused", _refused(refused.snapshot().to_arrow(columns)) if refused.exists() else _NONE)
+        base.execute(_HELD)
+        counts = {source: _Counts(*found) for source, *found in base.execute(_COUNTS).fetchall()}
+        held = dict(_places(base)) if answers else {}
+    known = sorted({*counts, *answers})
+    committed = _committed(table, known, snapshot.version)
+    against = {source: _against(one, held.get(source, _NOTHING)) for source, one in answers.items()}
+    return [
+        _line(name, source, committed[source], counts.get(source, _Counts()), against.get(source, {}))
+        for source in known
+    ]
 
 
 _NONE = pa.table({"source": pa.array([], pa.string()), "position": pa.array([], pa.int64())})
+
+
+class _Counts(NamedTuple):
+    """Of one source, rows and refused rows, as `_COUNTS` gives them."""
+
+    rows: int = 0
+    quarantined: int = 0
+    doubled_rows: int = 0
+    all_told: int = 0
+    places: int = 0  # different positions
+    first: int | None = None
+    last: int | None = None
+    last_kept: int | None = None
+
+
+class _Held(NamedTuple):
+    """The positions of one source in the lake."""
+
+    every: Positions
+    kept: Positions  # of rows
+
+
+_NOTHING = _Held(NONE, NONE)
 
 
 def _refused(rows: pa.Table) -> pa.Table:
@@ -68,22 +132,54 @@ def _refused(rows: pa.Table) -> pa.Table:
     return rows.filter(pc.field("stage") == "ingest").drop_columns(["stage"])
 
 
-def _line(lake: Lake, name: str, source: str, *counts: int) -> Verified:
-    rows, quarantined, doubled_rows, all_told, places, first, last = counts
-    topic, _, partition = source.rpartition("-")
-    committed = lake.table(name).position(f"kafka:{topic}:{partition}")
-    doubles = doubled_rows if committed is None else all_told - places
-    gaps = 0 if committed is None else max(committed - first - places, 0)
-    beyond = committed is not None and last >= committed
+def _places(base: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, _Held]]:
+    """The positions that each source has, each once."""
+    found = base.sql(_PLACES).to_arrow_table()
+    for source, every, kept in zip(found["source"], found["all"], found["kept"], strict=True):
+        yield source.as_py(), _Held(every.values.to_numpy(), kept.values.to_numpy())
+
+
+def _committed(table: Table, sources: Iterable[str], version: int) -> dict[str, int | None]:
+    """The position of each that is a partition."""
+    ids = {source: transaction(*partition_of(source)) for source in sources}
+    now = table.positions(ids.values(), version)
+    return {source: now[id] for source, id in ids.items()}
+
+
+def _against(asked: Asked, held: _Held) -> dict[str, Any]:
+    """What the lake has, held against what the source gives."""
+    lost = np.setdiff1d(asked.given, held.every, assume_unique=True)
+    theirs = held.every if asked.refusals else held.kept
+    theirs = theirs[theirs >= asked.since]
+    if asked.until is not None:
+        theirs = theirs[theirs < asked.until]
+    unknown = np.setdiff1d(theirs, asked.given, assume_unique=True) if asked.lasting else NONE
+    examples = np.sort(np.concatenate([lost, unknown]))[:SHOWN].tolist()
+    return {
+        "lost": len(lost),
+        "unknown": len(unknown) if asked.lasting else None,
+        "unread": asked.unread,
+        "examples": tuple(examples),
+    }
+
+
+def _line(name: str, source: str, committed: int | None, counts: _Counts, against: dict[str, Any]) -> Verified:
+    first = counts.first
+    doubles = counts.doubled_rows if committed is None else counts.all_told - counts.places
+    gaps = 0 if committed is None or first is None else max(committed - first - counts.places, 0)
+    # A quarantine may be ahead, by what a killed step has not committed of its rows.
+    beyond = committed is not None and counts.last_kept is not None and counts.last_kept >= committed
+    amiss = against.get("lost") or against.get("unknown")
     return Verified(
         table=name,
         source=source,
-        rows=rows,
-        quarantined=quarantined,
+        rows=counts.rows,
+        quarantined=counts.quarantined,
         doubles=doubles,
         first=first,
-        last=last,
+        last=counts.last,
         committed=committed,
         gaps=gaps,
-        ok=doubles == 0 and not beyond,
+        ok=not (doubles or beyond or amiss),
+        **against,
     )

@@ -37,9 +37,11 @@ class SecuredKafka(Kafka):
         keys = self.folder / "broker.pem"
         keys.write_text(key.read_text() + certificate.read_text())
         super().prepare()
-        more = _MORE.format(host=self.host, user=USER, password=PASSWORD, keys=keys, **self.ports)
-        with (self.folder / "server.properties").open("a") as file:
-            file.write(more)
+
+    def settings(self) -> str:
+        """Besides: its second listener."""
+        keys = self.folder / "broker.pem"
+        return super().settings() + _MORE.format(host=self.host, user=USER, password=PASSWORD, keys=keys, **self.ports)
 
     def secured(self, **more: str) -> str:
         """Airflow's connection of it, with the authority's certificate as a text, as a secrets backend has it."""

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 
 from tradewind_runtime import quarantine
-from tradewind_runtime.lake import Advance, Lake
+from tradewind_runtime.history import Advance
+from tradewind_runtime.lake import Lake
 from tradewind_runtime.quarantine import Bad
 from tradewind_runtime.replacing import Replace
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tests.tradewind_runtime.tables import SCHEMA, batches, numbers
 
 from tradewind_runtime.compaction import LARGE, SMALL, compact, small_ones, unchanged
-from tradewind_runtime.lake import Advance, Lake, Table
+from tradewind_runtime.history import Advance
+from tradewind_runtime.lake import Lake, Table
 from tradewind_runtime.staging import cut_of
 
 DAYS = ["2013-01-01", "2013-01-02", "part"]

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tests.tradewind_runtime.tables import SCHEMA, START, batches, new_lake, numbers
 
 from tradewind_runtime.contract.errors import StepError
-from tradewind_runtime.lake import Advance, Lake, PositionsMovedError
+from tradewind_runtime.history import Advance
+from tradewind_runtime.lake import Lake, PositionsMovedError
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from tests.tradewind_runtime.tables import SCHEMA, batches, numbers
 
 from tradewind_runtime import leases
 from tradewind_runtime.contract.refs import DatasetRef
-from tradewind_runtime.lake import Advance, Lake, Table
+from tradewind_runtime.history import Advance
+from tradewind_runtime.lake import Lake, Table
 from tradewind_runtime.maintenance import compact, pinned, vacuum
 from tradewind_runtime.steps.check import POSITION
 

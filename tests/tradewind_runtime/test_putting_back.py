@@ -15,7 +15,8 @@ from tests.tradewind_runtime.tables import new_lake
 from tradewind_runtime import quarantine
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import Source
-from tradewind_runtime.lake import Advance, Lake, PositionsMovedError, Table
+from tradewind_runtime.history import Advance
+from tradewind_runtime.lake import Lake, PositionsMovedError, Table
 from tradewind_runtime.putting_back import PutBack, Tables, put_back
 from tradewind_runtime.quarantine import Bad
 from tradewind_runtime.sources import Access

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.tradewind_runtime.tables import SCHEMA, START, batches, new_lake, numbers, span
 
-from tradewind_runtime.lake import Advance, Lake
+from tradewind_runtime.history import Advance
+from tradewind_runtime.lake import Lake
 from tradewind_runtime.replacing import Replace
 
 hours = st.integers(0, 71)

@@ -18,7 +18,8 @@ from tests.tradewind_runtime.steprun import end_of, ingest, rows
 
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import Source
-from tradewind_runtime.lake import Advance, Lake, Table
+from tradewind_runtime.history import Advance
+from tradewind_runtime.lake import Lake, Table
 from tradewind_runtime.widening import agreed, fit, widens
 
 TYPES = [

@@ -41,6 +41,22 @@ class Pins(Frozen):
         return f"runs/{pipeline}/{run_id}/pins.json"
 
 
+class Ends(Frozen):
+    """`ends/<pipeline>.json`: how far its newest run reads, for who watches what comes after."""
+
+    pipeline: str
+    run_id: str
+    created: AwareDatetime
+    until: AwareDatetime = Field(description="The latest end of a window that a run was about.")
+    sources: dict[str, Any] = Field(default_factory=dict, description="As in the run's pins.")
+    topics: dict[str, str] = Field(default_factory=dict, description="Source → the topic that its ends are of.")
+
+    @staticmethod
+    def path(pipeline: str) -> str:
+        """Where it lies, below the lake."""
+        return f"ends/{pipeline}.json"
+
+
 class PinConfig(Frozen):
     """What the step `pin` is configured by."""
 

@@ -6,6 +6,7 @@ import os
 import selectors
 import signal
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -56,7 +57,9 @@ class Launch:
             self.on_line(f"already done by run {done.run_id}: adopting result {done.fingerprint[:12]}")
             return done
         self.exchange.begin()
-        code = self._execute()
+        # What a killed step cannot remove goes with its attempt.
+        with tempfile.TemporaryDirectory(prefix="tradewind-", ignore_cleanup_errors=True) as scratch:
+            code = self._execute(scratch)
         if (done := self.result()) is not None:
             return done
         raise self._reason(code)
@@ -75,7 +78,7 @@ class Launch:
             process.wait(GRACE)
         _signal_group(process.pid, signal.SIGKILL)
 
-    def _execute(self) -> int:
+    def _execute(self, scratch: str) -> int:
         command = [self.python, "-m", "tradewind_runtime", *arguments(self.request), "--parent", str(os.getpid())]
         # A session of its own, so that all of it can be signalled; no inherited stdin, which would
         # hold the Airflow supervisor's socket open.
@@ -85,7 +88,7 @@ class Launch:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env=self._environment(),
+            env=self._environment() | {"TMPDIR": scratch},
         )
         self._process = process
         try:

@@ -19,7 +19,8 @@ from tradewind_runtime.contract.sources import Source
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from tradewind_runtime.lake import Advance, Lake, Table
+    from tradewind_runtime.history import Advance
+    from tradewind_runtime.lake import Lake, Table
     from tradewind_runtime.quarantine import Bad
     from tradewind_runtime.replacing import Replace
 
@@ -53,9 +54,9 @@ class Chunk:
     """What is committed at once: rows, and the positions that stand for having read them."""
 
     schema: pa.Schema  # of the rows, with their provenance
-    rows: Iterable[pa.RecordBatch]  # to be read once; reading them fills `bad`
-    positions: Mapping[str, Advance]
-    marks: Mapping[str, int]  # transaction id → what the quarantine has been told once it is told of `bad`
+    rows: Iterable[pa.RecordBatch]  # to be read once; reading them fills what follows, where it is not known before
+    positions: dict[str, Advance]
+    marks: dict[str, int]  # transaction id → what the quarantine has been told once it is told of `bad`
     bad: list[Bad] = field(default_factory=list)
     replace: Replace | str | None = None
 

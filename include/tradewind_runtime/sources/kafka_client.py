@@ -14,7 +14,6 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from tradewind_runtime.connections import Connection
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import KafkaSource
-from tradewind_runtime.sources import Access
 
 TIMEOUT = 30.0  # seconds for one answer of the broker
 
@@ -25,20 +24,13 @@ log = logging.getLogger("tradewind")
 
 
 @contextmanager
-def consumer_of(kafka: KafkaSource, access: Access) -> Iterator[Consumer]:
+def consumer_of(kafka: KafkaSource, connection: Connection | None) -> Iterator[Consumer]:
     """A consumer with no group, no commits, and no jumps over what is gone.
 
     Raises:
         StepError: TW525 where there is no way to the broker, or it refuses.
     """
-    settings = _settings(access.connection) if access.connection else {}
-    if not settings.get("bootstrap.servers"):
-        raise StepError(
-            "TW525",
-            f"the connection of topic {kafka.topic!r} names no broker",
-            retryable=False,
-            fix='give it a host and port, or {"bootstrap.servers": "host:port"} as extra',
-        )
+    settings = settings_of(kafka, connection)
     refused: list[tuple[float, KafkaError]] = []
     settings |= {
         "group.id": f"tradewind-{uuid.uuid4().hex}",  # librdkafka wants one; nothing is ever committed to it
@@ -49,7 +41,8 @@ def consumer_of(kafka: KafkaSource, access: Access) -> Iterator[Consumer]:
         "isolation.level": kafka.isolation,
         "fetch.queue.backoff.ms": 5,
         "reconnect.backoff.max.ms": 2_000,
-        "queued.max.messages.kbytes": 65_536,
+        "queued.max.messages.kbytes": 16_384,
+        "fetch.max.bytes": 16_777_216,
         "log_level": 3,
         "error_cb": lambda error: refused.append((time.monotonic(), error)) if error.code() in _REFUSED else None,
     }
@@ -78,6 +71,23 @@ def consumer_of(kafka: KafkaSource, access: Access) -> Iterator[Consumer]:
         ) from error
     finally:
         consumer.close()
+
+
+def settings_of(kafka: KafkaSource, connection: Connection | None) -> dict[str, Any]:
+    """What any client of the topic's broker is made with.
+
+    Raises:
+        StepError: TW525 where the connection names no broker.
+    """
+    settings = _settings(connection) if connection else {}
+    if not settings.get("bootstrap.servers"):
+        raise StepError(
+            "TW525",
+            f"the connection of topic {kafka.topic!r} names no broker",
+            retryable=False,
+            fix='give it a host and port, or {"bootstrap.servers": "host:port"} as extra',
+        )
+    return settings
 
 
 def _settings(connection: Connection) -> dict[str, Any]:

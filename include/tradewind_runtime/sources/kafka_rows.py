@@ -77,13 +77,12 @@ class Rows:
             rows, indexes = _with_kept(rows, indexes, refused, messages, self.kept)
         return self._with_provenance(rows, indexes, messages), refused
 
-    def together(self, tables: Sequence[pa.Table]) -> pa.Table:
-        """Rows of many calls, by the columns and types that there are at the end.
+    def together(self, tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
+        """Rows of many calls, by columns and types that there were at their end.
 
         Raises:
             StepError: TW519 where a type that became wider would lose a value.
         """
-        schema = self.schema
         try:
             typed = [schema.empty_table(), *(_widened(table, schema) for table in tables)]
         except pa.ArrowInvalid as error:

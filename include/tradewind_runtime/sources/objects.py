@@ -24,21 +24,22 @@ from obstore.store import LocalStore, ObjectStore, from_url
 from tradewind_runtime.connections import store_options
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import ObjectsSource, Source
-from tradewind_runtime.lake import Advance, Table
+from tradewind_runtime.history import Advance
+from tradewind_runtime.lake import Table
 from tradewind_runtime.replacing import Replace
 from tradewind_runtime.sources import Access, Chunk
 from tradewind_runtime.sources.files import FORMATS, Origin, open_rows
 
 _WILD = re.compile(r"[*?\[]")
-_DATE = "{window.date}"
+DATE = "{window.date}"
 
 log = logging.getLogger("tradewind")
 
 
 def end_position(source: Source, access: Access) -> dict[str, str]:
     """The objects that match now, and their versions; with `mode: replace` the newest alone."""
-    objects = _objects(source)
-    place = _Place.of(objects, access)
+    objects = objects_of(source)
+    place = Place.of(objects, access)
     found = {key: meta for pattern in _patterns(objects, access) for key, meta in place.matching(pattern)}
     if objects.mode == "replace" and found:
         newest = max(found, key=lambda key: (found[key]["last_modified"], key))
@@ -48,20 +49,19 @@ def end_position(source: Source, access: Access) -> dict[str, str]:
 
 def read(source: Source, access: Access, end: Mapping[str, str], table: Table) -> Iterator[Chunk]:
     """Each pinned object that is not in place, as one chunk."""
-    objects = _objects(source)
-    place = _Place.of(objects, access)
-    counter = _counter(objects)
-    ids = {key: (counter(key), f"object:{key}@{version}") for key, version in end.items()}
+    objects = objects_of(source)
+    place = Place.of(objects, access)
+    ids = ids_of(objects, end)
     now = table.positions({id for pair in ids.values() for id in pair})
     for key, (count, mark) in ids.items():
-        if now[mark] is not None and now[mark] == now[count]:
+        if in_place(now, count, mark):
             continue
         after = (now[count] or 0) + 1
         log.info("reading %s", key)
         origin = Origin(key, mark, (now[mark] or 0))
-        opened = _Opened(place, key, end[key], access)
+        opened = Opened(place, key, end[key], access)
         with opened as path:
-            rows = open_rows(path, _format(objects, key), source, nulls=objects.nulls, origin=origin, table=table)
+            rows = open_rows(path, format_of(objects, key), source, nulls=objects.nulls, origin=origin, table=table)
             yield Chunk(
                 schema=rows.schema,
                 rows=opened.checked(rows.batches()),
@@ -73,9 +73,15 @@ def read(source: Source, access: Access, end: Mapping[str, str], table: Table) -
         now[count] = after
 
 
-def _counter(objects: ObjectsSource) -> Any:
-    """Which count an object moves: its own, or (where one object is the whole table) the table's."""
-    return (lambda _key: "objects") if objects.mode == "replace" else (lambda key: f"object:{key}")
+def ids_of(objects: ObjectsSource, end: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """The transactions of each pinned version: that of its key (of all, where one object is the table) and its own."""
+    shared = objects.mode == "replace"
+    return {key: ("objects" if shared else f"object:{key}", f"object:{key}@{at}") for key, at in end.items()}
+
+
+def in_place(now: Mapping[str, int | None], count: str, mark: str) -> bool:
+    """Whether a version is what the table has of its object."""
+    return now[mark] is not None and now[mark] == now[count]
 
 
 def _replace(objects: ObjectsSource, key: str, count: int | None) -> Replace | str | None:
@@ -85,14 +91,15 @@ def _replace(objects: ObjectsSource, key: str, count: int | None) -> Replace | s
 
 
 @dataclass(frozen=True)
-class _Place:
+class Place:
     """A store and the key in it that patterns start from."""
 
     store: ObjectStore
     root: Path | None  # of a folder
 
     @classmethod
-    def of(cls, objects: ObjectsSource, access: Access) -> _Place:
+    def of(cls, objects: ObjectsSource, access: Access) -> Place:
+        """Where a source's objects are."""
         parts = urlsplit(objects.uri)
         if parts.scheme == "file":
             return cls(LocalStore("/"), Path("/"))
@@ -130,10 +137,10 @@ class _Place:
 
 
 @dataclass(frozen=True)
-class _Opened:
+class Opened:
     """A pinned object as a file of this machine, of that version and no other."""
 
-    place: _Place
+    place: Place
     key: str
     version: str
     access: Access
@@ -186,7 +193,8 @@ class _Opened:
         )
 
 
-def _objects(source: Source) -> ObjectsSource:
+def objects_of(source: Source) -> ObjectsSource:
+    """A source of this kind."""
     assert source.objects is not None
     return source.objects
 
@@ -202,11 +210,11 @@ def _patterns(objects: ObjectsSource, access: Access) -> list[str]:
     if parts.scheme == "file":
         path = unquote(path)
     path = re.sub(r"^(\./|/)+", "", path)
-    if _DATE not in path:
+    if DATE not in path:
         return [path]
     if access.window is None:
         raise StepError("TW514", f"{objects.uri} wants dates, and the run has no window", retryable=False)
-    return [path.replace(_DATE, day.isoformat()) for day in access.window.dates()]
+    return [path.replace(DATE, day.isoformat()) for day in access.window.dates()]
 
 
 def _regex(pattern: str) -> re.Pattern[str]:
@@ -223,7 +231,12 @@ def _literal(part: str) -> str:
     return re.escape(part)
 
 
-def _format(objects: ObjectsSource, key: str) -> str:
+def format_of(objects: ObjectsSource, key: str) -> str:
+    """How an object is written.
+
+    Raises:
+        StepError: TW527 where neither the YAML nor its name says it.
+    """
     if objects.format:
         return objects.format
     suffixes: Iterable[str] = [suffix.lower() for suffix in PurePosixPath(key).suffixes]

@@ -12,7 +12,8 @@ import sklearn
 import sklearn.datasets
 
 from tradewind_runtime.contract.sources import SampleSource, Source
-from tradewind_runtime.lake import Advance, Table
+from tradewind_runtime.history import Advance
+from tradewind_runtime.lake import Table
 from tradewind_runtime.quarantine import Bad
 from tradewind_runtime.sources import Access, Chunk
 from tradewind_runtime.sources.columns import PROVENANCE, TIMESTAMP, conform, known

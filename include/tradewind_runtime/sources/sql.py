@@ -21,7 +21,8 @@ import pyarrow as pa
 
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import Source, SqlSource
-from tradewind_runtime.lake import Advance, Table
+from tradewind_runtime.history import Advance
+from tradewind_runtime.lake import Table
 from tradewind_runtime.replacing import Replace
 from tradewind_runtime.sources import Access, Chunk
 from tradewind_runtime.sources.columns import known

@@ -27,7 +27,8 @@ from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import DatasetRef
 from tradewind_runtime.contract.request import StepOutcome, Verdict
 from tradewind_runtime.findings import Finding
-from tradewind_runtime.lake import Advance, PositionsMovedError, Table
+from tradewind_runtime.history import Advance
+from tradewind_runtime.lake import PositionsMovedError, Table
 from tradewind_runtime.snapshot import Snapshot
 from tradewind_runtime.widening import fit
 

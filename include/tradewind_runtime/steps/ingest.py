@@ -25,7 +25,8 @@ from tradewind_runtime.contract.pins import IngestConfig
 from tradewind_runtime.contract.refs import DatasetRef, Window
 from tradewind_runtime.contract.request import StepOutcome
 from tradewind_runtime.contract.sources import Source
-from tradewind_runtime.lake import Advance, PositionsMovedError, Table
+from tradewind_runtime.history import Advance
+from tradewind_runtime.lake import PositionsMovedError, Table
 from tradewind_runtime.quarantine import Bad
 from tradewind_runtime.sources.columns import PROVENANCE, RESERVED, TIMESTAMP, declared
 from tradewind_runtime.widening import fit

@@ -20,8 +20,9 @@ from tradewind_runtime.contract.base import Frozen
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import DatasetRef
 from tradewind_runtime.contract.request import StepOutcome
+from tradewind_runtime.history import Advance
 from tradewind_runtime.judging import alive
-from tradewind_runtime.lake import Advance, PositionsMovedError, Table
+from tradewind_runtime.lake import PositionsMovedError, Table
 
 TIMESTAMP = pa.timestamp("us", "UTC")
 #: What every row has, whatever was asked.

@@ -23,7 +23,8 @@ from tradewind_runtime.drift.learnt import Learnt, answer_column
 from tradewind_runtime.drift.live import Live
 from tradewind_runtime.drift.requests import PREDICTION, Requests
 from tradewind_runtime.drift.windows import WindowDrift, among, held, keep
-from tradewind_runtime.lake import Advance, PositionsMovedError
+from tradewind_runtime.history import Advance
+from tradewind_runtime.lake import PositionsMovedError
 from tradewind_runtime.replacing import Replace
 
 SAMPLE = 2000

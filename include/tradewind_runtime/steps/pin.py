@@ -9,7 +9,7 @@ from typing import Any
 from tradewind_runtime import endpoints, sources
 from tradewind_runtime.context import StepContext
 from tradewind_runtime.contract.errors import StepError
-from tradewind_runtime.contract.pins import PinConfig, Pins
+from tradewind_runtime.contract.pins import Ends, PinConfig, Pins
 from tradewind_runtime.contract.refs import Window
 from tradewind_runtime.contract.request import StepOutcome, Verdict
 from tradewind_runtime.steps.ingest import access
@@ -31,6 +31,7 @@ def run(context: StepContext) -> StepOutcome:
         assert pins is not None, "a document that was created can be read"
     else:
         context.log.info("this run has its pins already, of %s", pins.created.isoformat())
+    _tell_ends(context, config, pins)
     refusal = _refusal(config, pins)
     context.log.info("window %s to %s; champion %s", pins.window.start, pins.window.end, pins.champion or "none yet")
     return StepOutcome(
@@ -38,6 +39,25 @@ def run(context: StepContext) -> StepOutcome:
         metrics={"sources": len(pins.sources), "requests": len(pins.requests)},
         verdict=Verdict(passed=refusal is None, reasons=() if refusal is None else (refusal,)),
     )
+
+
+def _tell_ends(context: StepContext, config: PinConfig, pins: Pins) -> None:
+    """Who watches the sources reads how far this run does; an older run's retry does not go back."""
+    if not config.sources or pins.backfill:
+        return
+    path = Ends.path(pins.pipeline)
+    before = context.lake.documents.get_model(path, Ends)
+    if before is not None and before.created >= pins.created:
+        return
+    ends = Ends(
+        pipeline=pins.pipeline,
+        run_id=pins.run_id,
+        created=pins.created,
+        until=max(pins.window.end, before.until) if before else pins.window.end,
+        sources=pins.sources,
+        topics={name: source.kafka.topic for name, source in config.sources.items() if source.kafka},
+    )
+    context.lake.documents.put(path, ends.model_dump_json(indent=1).encode())
 
 
 def _refusal(config: PinConfig, pins: Pins) -> str | None:

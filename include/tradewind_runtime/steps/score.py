@@ -20,7 +20,8 @@ from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import DatasetRef, Window
 from tradewind_runtime.contract.request import StepOutcome
 from tradewind_runtime.frameworks import Predictor, predictor
-from tradewind_runtime.lake import Advance, PositionsMovedError, Table
+from tradewind_runtime.history import Advance
+from tradewind_runtime.lake import PositionsMovedError, Table
 from tradewind_runtime.replacing import Replace
 from tradewind_runtime.snapshot import Snapshot
 from tradewind_runtime.training import matrix

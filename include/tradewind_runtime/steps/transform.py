@@ -17,7 +17,8 @@ from tradewind_runtime.contract.request import StepOutcome
 from tradewind_runtime.contract.transform import TransformConfig
 from tradewind_runtime.engines import Job, TransformContext
 from tradewind_runtime.engines.output import MOMENT, refused
-from tradewind_runtime.lake import Advance, PositionsMovedError, Table
+from tradewind_runtime.history import Advance
+from tradewind_runtime.lake import PositionsMovedError, Table
 from tradewind_runtime.replacing import Replace
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -72,20 +71,21 @@ def show(
 
 @app.command("history")
 def history(table: _Table, format: _Format = "text", profile: _Profile = None) -> None:
-    """Show a table's commits, newest first, with the run that made each.
+    """Show a table's commits, newest first, with the run that made each and how far it moved its sources.
 
     Example: tradewind lake history flight-delays/flights_raw
     """
     rows = []
     for commit in _table(table, profile).history():
-        told = json.loads(commit.get("tradewind") or "{}")
+        moves = {id: {"from": move.before, "to": move.after} for id, move in commit.moves.items()}
         rows.append(
             {
-                "version": commit["version"],
-                "time": _when(commit["timestamp"]),
-                "operation": commit["operation"],
-                "run": told.get("run", ""),
-                "rows": told.get("rows", ""),
+                "version": commit.version,
+                "time": commit.time.isoformat(" ", "seconds"),
+                "operation": commit.operation,
+                "run": commit.told.get("run", ""),
+                "rows": commit.told.get("rows", ""),
+                "positions": moves if format == "json" else _moved(moves),
             }
         )
     _print(rows, format, "commits", "It has no commits.")
@@ -94,20 +94,32 @@ def history(table: _Table, format: _Format = "text", profile: _Profile = None) -
 @app.command("verify")
 def verify(
     table: Annotated[str | None, typer.Argument(help="PIPELINE/NAME of an ingested table; all if not given.")] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="A pipeline's YAML: its broker and stores are asked what they still hold."
+        ),
+    ] = None,
     format: _Format = "text",
     profile: _Profile = None,
 ) -> None:
-    """Count each source's rows against its positions: exit code 1 where any is there twice, or beyond them.
+    """Count each source's rows against its positions: exit code 1 where any is there twice, lost, or beyond them.
 
-    Example: tradewind lake verify flight-delays/flights_raw
+    Example: tradewind lake verify --against dags/pipelines/flight_delays.yaml
     """
+    from tradewind.cli.asking import verified
     from tradewind.cli.systems import lake
     from tradewind_runtime.verify import verify_table
 
-    opened = lake(profile)
-    names = [table] if table else [name for name in opened.tables() if name.endswith("_raw")]
-    rows = [line.model_dump() for name in names for line in verify_table(opened, name)]
-    ok = all(row["ok"] for row in rows)
+    if against is not None:
+        lines = list(verified(against, table, profile))
+    else:
+        opened = lake(profile)
+        names = [_table(table, profile).name] if table else [name for name in opened.tables() if name.endswith("_raw")]
+        lines = [line for name in names for line in verify_table(opened, name)]
+    ok = all(line.ok for line in lines)
+    unasked = None if against else {"lost", "unknown", "unread", "examples"}
+    rows = [line.model_dump(exclude=unasked) for line in lines]
     if format == "json":
         typer.echo(json.dumps({"ok": ok, "sources": rows}))
     else:
@@ -187,8 +199,10 @@ def _names(table: str | None, profile: str | None) -> list[str]:
     return sorted(lake(profile).tables()) if table is None else [_table(table, profile).name]
 
 
-def _when(milliseconds: int) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(" ", "seconds")
+def _moved(moves: dict[str, dict[str, int | None]], most: int = 4) -> str:
+    """For people: the first few."""
+    told = [f"{id} {'new' if move['from'] is None else move['from']}→{move['to']}" for id, move in moves.items()]
+    return ", ".join(told[:most]) + (f" and {len(told) - most} more" if len(told) > most else "")
 
 
 def _table(name: str, profile: str | None) -> Any:

@@ -62,7 +62,8 @@ def planned(path: Path, profile: str | None) -> tuple[Pipeline, Plan]:
 def _tree(dag: Any) -> Any:
     from rich.tree import Tree
 
-    when = dag.schedule.cron or ""
+    arrival = dag.schedule.arrival
+    when = dag.schedule.cron or (f"by what arrives in {arrival.source}" if arrival else "")
     after = ", ".join((*dag.schedule.after, *dag.schedule.assets))
     title = f"[bold]{dag.dag_id}[/bold]  " + "  ".join(
         part for part in (when, f"after {after}" if after else "") if part

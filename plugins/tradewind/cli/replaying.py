@@ -18,13 +18,10 @@ def replayed(file: Path, name: str, mended: Path | None, profile: str | None) ->
         TradewindError: of the YAML; TW341 where it has no such source, TW343 where the file is wrong, TW344 where the
             registry's connection is not at hand.
     """
+    from tradewind.cli.asking import access
     from tradewind.cli.plan import planned
-    from tradewind.cli.systems import connection, lake
     from tradewind.errors import Problem, TradewindError, nearest
-    from tradewind.profile import project_root
-    from tradewind_runtime.connections import variable
     from tradewind_runtime.putting_back import Tables, put_back
-    from tradewind_runtime.sources import Access
 
     pipeline, _ = planned(file, profile)
     source = pipeline.sources.get(name)
@@ -38,20 +35,9 @@ def replayed(file: Path, name: str, mended: Path | None, profile: str | None) ->
                 suggestion=nearest(name, pipeline.sources),
             )
         )
-    opened = lake(profile)
-    tables = Tables(*(opened.table(f"{pipeline.pipeline}/{name}_{part}") for part in ("raw", "quarantine")))
-    named = source.connections.get("schemas")
-    schemas = project_root(file.resolve().parent) / "include/schemas"
-    registry = connection(named) if named else None
-    if named and registry is None:
-        raise TradewindError(
-            Problem(
-                code="TW344", message=f"there is no connection {named!r} at hand",
-                path=f"sources.{name}.kafka.registry", fix=f"set {variable(named)} to its text, as Airflow has it",
-            )
-        )  # fmt: skip
-    access = Access(opened, registry=registry, schemas=schemas)
-    return put_back(source, access, tables, _contents(mended) if mended else {})
+    allowed = access(file, name, source, profile, uses=("schemas",))
+    tables = Tables(*(allowed.lake.table(f"{pipeline.pipeline}/{name}_{part}") for part in ("raw", "quarantine")))
+    return put_back(source, allowed, tables, _contents(mended) if mended else {})
 
 
 def _contents(path: Path) -> dict[Place, bytes | None]:

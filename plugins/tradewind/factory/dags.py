@@ -13,12 +13,13 @@ from airflow.sdk import (
     AssetAll,
     AssetAny,
     AssetOrTimeSchedule,
+    AssetWatcher,
     CronDataIntervalTimetable,
     Param,
 )
 
 from tradewind.factory.tasks import task_of
-from tradewind.plan.model import Plan, PlanDag, Schedule, table_asset
+from tradewind.plan.model import Arrival, Plan, PlanDag, Schedule, arrival_asset, table_asset
 
 #: A DAG without a first day: Airflow wants one, and no run is made before it.
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
@@ -46,7 +47,7 @@ def _dag(plan: Plan, part: PlanDag, code: Path | None, text: str) -> DAG:
     dag = DAG(
         dag_id=part.dag_id,
         description=plan.description,
-        schedule=_schedule(part.schedule),
+        schedule=_schedule(plan, part.schedule),
         start_date=_midnight(part.schedule.start, part.schedule.timezone) or EPOCH,
         catchup=part.schedule.catchup,
         params=_params(part),
@@ -68,15 +69,28 @@ def _dag(plan: Plan, part: PlanDag, code: Path | None, text: str) -> DAG:
     return dag
 
 
-def _schedule(schedule: Schedule) -> Any:
-    """A cron's data intervals, what others have updated, and what wakes the DAG besides."""
+def _schedule(plan: Plan, schedule: Schedule) -> Any:
+    """A cron's data intervals, what others have updated, what arrives, and what wakes the DAG besides."""
     wakes: list[Any] = [AssetAny(*map(_asset, schedule.assets))] if schedule.assets else []
     if schedule.cron is not None:
         timetable = _cron(schedule.cron, schedule.timezone, _midnight(schedule.end, schedule.timezone))
         return AssetOrTimeSchedule(timetable=timetable, assets=wakes[0]) if wakes else timetable
     if schedule.after:
         wakes.append(AssetAll(*map(_asset, schedule.after)))
+    if schedule.arrival is not None:
+        wakes.append(_watched(plan, schedule.arrival))
     return AssetAny(*wakes) if wakes else None
+
+
+def _watched(plan: Plan, arrival: Arrival) -> Asset:
+    """An asset that the triggerer updates, by asking the broker."""
+    from tradewind.operators.arrival import ArrivalTrigger
+
+    uri = arrival_asset(plan.pipeline, arrival.source)
+    trigger = ArrivalTrigger(
+        plan.lake, pipeline=plan.pipeline, arrival=arrival.model_dump(mode="json"), connection=plan.lake_connection
+    )
+    return Asset(uri=uri, name=uri, watchers=[AssetWatcher(name=uri, trigger=trigger)])
 
 
 def _cron(cron: str, timezone: str, end: datetime | None) -> Any:
@@ -111,6 +125,8 @@ def _params(part: PlanDag) -> dict[str, Param]:
             "version": Param(None, type=["null", "string"], title="Version", description=_VERSION),
             "at_once": Param(False, type="boolean", title="At once", description=_AT_ONCE),
         }
+    if part.flow == "maintenance":
+        return found
     for name, title in (("window_start", "Window's start"), ("window_end", "Window's end")):
         found[name] = Param(
             None, type=["null", "string"], format="date-time", title=title, section="Window", description=_WINDOW

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from tradewind.operators.lease import LeasedOperator, state_of
+from tradewind.plan.model import arrival_asset
 from tradewind.plan.request import Run, check_refresh
 from tradewind_runtime import retraining
+from tradewind_runtime.contract.pins import Ends
 from tradewind_runtime.contract.refs import Window
 from tradewind_runtime.contract.request import StepResult
 
@@ -58,13 +61,12 @@ class PinOperator(LeasedOperator):
 
     def _window(self, run: Run, context: Context, requests: list[retraining.RetrainRequest]) -> Window:
         """From the run's parameters, else from what it takes, else from its interval."""
-        del run
         if (given := _params_window(context)) is not None:
             return given
         if (asked := retraining.union(request.window for request in requests)) is not None:
             return asked
         if run_type(context) == "asset_triggered":
-            if (updated := self._updated(context)) is not None:
+            if (updated := self._updated(context) or self._arrived(run, context)) is not None:
                 return updated
             if self._windowed:
                 raise AirflowSkipException("nothing is asked for: an earlier run took the requests")
@@ -85,10 +87,33 @@ class PinOperator(LeasedOperator):
 
     def _updated(self, context: Context) -> Window | None:
         """The windows of the runs that have updated the tables which this DAG comes after, as one."""
-        after = self.plan.dag(self.flow).schedule.after
-        events = context.get("triggering_asset_events") or {}
-        extras = [event.extra for asset, found in events.items() if asset.uri in after for event in found]
+        extras = [event.extra for event in _events(context, self.plan.dag(self.flow).schedule.after)]
         return retraining.union(Window.model_validate(extra["window"]) for extra in extras if "window" in extra)
+
+    def _arrived(self, run: Run, context: Context) -> Window | None:
+        """From the last run's end to now; None where what arrived started nothing.
+
+        A run that waited for its lease while another one pinned all that it was asked for has nothing to do.
+        """
+        arrival = self.plan.dag(self.flow).schedule.arrival
+        if arrival is None:
+            return None
+        events = _events(context, [arrival_asset(self.plan.pipeline, arrival.source)])
+        if not events:
+            return None
+        ends = run.documents.get_model(Ends.path(self.plan.pipeline), Ends)
+        if ends is not None and ends.created > max(event.timestamp for event in events):
+            raise AirflowSkipException(f"what has arrived is read by the run {ends.run_id}")
+        now = datetime.now(UTC)
+        since = [datetime.fromisoformat(event.extra["payload"]["since"]) for event in events]
+        known = [ends.until] if ends else []
+        return Window(start=min(*since, *known, now - timedelta(seconds=1)), end=now)
+
+
+def _events(context: Context, uris: Collection[str]) -> list[Any]:
+    """Of these assets, those that have started the run."""
+    found = context.get("triggering_asset_events") or {}
+    return [event for asset, events in found.items() if asset.uri in uris for event in events]
 
 
 def _params_window(context: Context) -> Window | None:

@@ -17,13 +17,17 @@ from tradewind_runtime.documents import Documents
 from tradewind_runtime.judging import judge
 
 
-async def _documents(lake: str, connection: str | None) -> Documents:
-    if connection is None:
-        return Documents(lake)
+async def documents_of(lake: str, connection: str | None) -> Documents:
+    """A lake's documents, by Airflow's connection where it has one."""
+    return Documents(lake, None if connection is None else store_options(await connection_of(connection)))
+
+
+async def connection_of(id: str) -> StepConnection:
+    """One of Airflow's connections, as steps know it."""
     from airflow.sdk import Connection
 
-    found = await Connection.async_get(connection)
-    return Documents(lake, store_options(StepConnection.parse(connection, found.as_json())))
+    found = await Connection.async_get(id)
+    return StepConnection.parse(id, found.as_json())
 
 
 class LeaseTrigger(BaseTrigger):
@@ -54,7 +58,7 @@ class LeaseTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll the lake."""
-        documents = await _documents(self.lake, self.connection)
+        documents = await documents_of(self.lake, self.connection)
         waited = 0.0
         while waited < self.recheck:
             if await asyncio.to_thread(leases.current, documents, self.name) is None:
@@ -113,7 +117,7 @@ class StageTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Judge by the replicas' statuses until there is something to say."""
-        documents = await _documents(self.lake, self.connection)
+        documents = await documents_of(self.lake, self.connection)
         started = datetime.fromisoformat(self.started)
         stage, abort = Stage.model_validate(self.stage), Abort.model_validate(self.abort)
         while True:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from tradewind.errors import TradewindError
 from tradewind.plan.code import UserCode
 from tradewind.plan.fit import unfit
-from tradewind.plan.flows import monitor, rollout, score, train
+from tradewind.plan.flows import maintenance, monitor, rollout, score, train
 from tradewind.plan.model import Flow, Plan, PlanDag, PlanStep, Schedule, model_asset, retraining_asset
 from tradewind.plan.schedule import schedule_of
 from tradewind.plan.steps import StepBuilder
@@ -67,7 +67,7 @@ def _dags(builder: StepBuilder) -> Iterator[PlanDag]:
     """Training always; the others where the YAML has their block."""
     spec = builder.pipeline
     requests = (retraining_asset(spec.pipeline),) if spec.monitor and spec.monitor.then == "retrain" else ()
-    yield _dag(builder, "train", schedule_of(spec.schedule, requests), train.steps(builder))
+    yield _dag(builder, "train", schedule_of(spec.schedule, requests, spec.sources), train.steps(builder))
     if spec.promote and spec.deploy:
         challenger = Schedule(assets=(model_asset(spec.promote.model),))
         yield _dag(builder, "rollout", challenger, rollout.steps(builder))
@@ -75,6 +75,10 @@ def _dags(builder: StepBuilder) -> Iterator[PlanDag]:
         yield _dag(builder, "monitor", _own_schedule(spec, spec.monitor.schedule), monitor.steps(builder))
     if spec.score:
         yield _dag(builder, "score", _own_schedule(spec, spec.score.schedule), score.steps(builder))
+    if spec.maintenance:
+        # It goes on after the pipeline's last day: the tables are still there.
+        by = Schedule(cron=spec.maintenance.schedule, timezone=spec.schedule.timezone if spec.schedule else "UTC")
+        yield _dag(builder, "maintenance", by, maintenance.steps(builder))
 
 
 def _dag(builder: StepBuilder, flow: Flow, schedule: Schedule, steps: Iterable[PlanStep]) -> PlanDag:
@@ -96,4 +100,4 @@ def _dag(builder: StepBuilder, flow: Flow, schedule: Schedule, steps: Iterable[P
 
 def _own_schedule(pipeline: Pipeline, cron: str | None) -> Schedule:
     """A second DAG's cron, within the pipeline's own first and last day."""
-    return schedule_of(pipeline.schedule, ()).model_copy(update={"cron": cron, "assets": (), "after": ()})
+    return schedule_of(pipeline.schedule, ()).model_copy(update={"cron": cron, "after": ()})

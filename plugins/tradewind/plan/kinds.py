@@ -39,6 +39,7 @@ KINDS: Mapping[str, Kind] = {
     "score": _COMPUTES,
     "ingest_capture": _COMPUTES,
     "monitor": _COMPUTES,
+    "maintain": _COMPUTES,
     "request_retraining": _COMPUTES,
     "notify": _CONTROLS,
     "release": _CONTROLS,

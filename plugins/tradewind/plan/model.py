@@ -8,11 +8,21 @@ from pydantic import Field
 
 from tradewind_runtime.contract.base import Frozen, digest
 
-Flow = Literal["train", "rollout", "monitor", "score"]
+Flow = Literal["train", "rollout", "monitor", "score", "maintenance"]
+
+
+class Arrival(Frozen):
+    """A topic whose unread messages start runs."""
+
+    source: str
+    kafka: dict[str, Any]
+    messages: int
+    wait: float = Field(description="Seconds.")
+    poll: float = Field(description="Seconds.")
 
 
 class Schedule(Frozen):
-    """When a DAG runs by itself: by data intervals, by assets, or both."""
+    """When a DAG runs by itself: by data intervals, by assets, by what arrives, or by assets besides."""
 
     cron: str | None = None
     timezone: str = "UTC"
@@ -21,6 +31,7 @@ class Schedule(Frozen):
     catchup: bool = False
     after: tuple[str, ...] = Field((), description="Assets, all of which must have been updated.")
     assets: tuple[str, ...] = Field((), description="Assets, each of which wakes it.")
+    arrival: Arrival | None = None
 
 
 class PlanStep(Frozen):
@@ -111,6 +122,11 @@ def table_asset(pipeline: str, name: str) -> str:
 def model_asset(name: str) -> str:
     """The asset that stands for a model: an event says that there is a new challenger."""
     return f"tradewind://model/{name}"
+
+
+def arrival_asset(pipeline: str, source: str) -> str:
+    """The asset that stands for what waits in a topic."""
+    return f"tradewind://arrival/{pipeline}/{source}"
 
 
 def retraining_asset(pipeline: str) -> str:

@@ -12,8 +12,9 @@ from tradewind_runtime.contract.resources import Resources
 
 #: The step kinds that a YAML may set apart.
 StepKind = Literal[
-    "pin", "ingest", "check", "transform", "tune", "train", "evaluate", "register", "rollout", "score", "monitor"
-]
+    "pin", "ingest", "check", "transform", "tune", "train", "evaluate", "register", "rollout", "score", "monitor",
+    "maintain",
+]  # fmt: skip
 
 
 #: Kinds that a YAML does not tell apart: what it says of one block holds for all that the block becomes.

@@ -13,6 +13,7 @@ from tradewind.spec.schedule import ScheduleBlock
 from tradewind_runtime.contract.base import Frozen, Name, Slug
 from tradewind_runtime.contract.checks import Expectation
 from tradewind_runtime.contract.deploy import Deploy, Score
+from tradewind_runtime.contract.maintenance import Maintenance
 from tradewind_runtime.contract.monitor import Monitor
 from tradewind_runtime.contract.promote import Evaluate, Promote
 from tradewind_runtime.contract.sources import Source
@@ -53,5 +54,6 @@ class Pipeline(Frozen):
     deploy: Deploy | None = Field(None, description="The endpoint, and how a new version takes over.")
     score: Score | None = Field(None, description="Batch scoring by the champion.")
     monitor: Monitor | None = Field(None, description="Watch what is served for drift.")
+    maintenance: Maintenance | None = Field(None, description="Small files and old versions of its tables.")
     alerts: Alerts = Field(Alerts(), description="Who is told.")
     defaults: Defaults = Field(Defaults(), description="Retries, time limits and resources of steps.")

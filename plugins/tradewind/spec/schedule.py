@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from tradewind_runtime.contract.base import Frozen
+from tradewind_runtime.contract.base import Duration, Frozen, Name
 
 #: The asset of a table or a model of another pipeline.
 ASSET = r"^tradewind://(table/[a-z0-9-]+/[A-Za-z_][A-Za-z0-9_]*|model/[a-z0-9-]+)$"
@@ -41,8 +41,25 @@ def checked_cron(value: str) -> str:
     return value
 
 
+class Arrival(Frozen):
+    """Start when enough of a topic waits to be read, or something has waited long enough."""
+
+    source: Name = Field(description="The source, of Kafka, that is watched.")
+    messages: int = Field(10_000, ge=1, description="So many that wait start a run.")
+    wait: Duration = Field(timedelta(minutes=15), description="So long after the first of them, however few they are.")
+    poll: Duration = Field(timedelta(seconds=10), description="How often the broker is asked.")
+
+    @field_validator("wait", "poll")
+    @classmethod
+    def _not_at_once(cls, value: timedelta) -> timedelta:
+        if value < timedelta(seconds=1):
+            msg = "at least 1s"
+            raise ValueError(msg)
+        return value
+
+
 class Schedule(Frozen):
-    """Data intervals by a cron, or the tables and models of others. A plain text is the cron."""
+    """Data intervals by a cron, the tables and models of others, or what arrives. A plain text is the cron."""
 
     cron: str | None = Field(
         None, description="Five fields, or @hourly, @daily, @weekly, @monthly, @quarterly, @yearly."
@@ -55,14 +72,15 @@ class Schedule(Frozen):
         (),
         description="Start when all of these have been updated: tradewind://table/PIPELINE/TABLE or tradewind://model/MODEL.",
     )
+    arrival: Arrival | None = Field(None, description="Start by what waits in a topic.")
 
     @model_validator(mode="after")
     def _one_way(self) -> Schedule:
-        if (self.cron is None) == (not self.after):
-            msg = "a schedule has either cron or after"
+        if sum(way is not None for way in (self.cron, self.after or None, self.arrival)) != 1:
+            msg = "a schedule has one of cron, after and arrival"
             raise ValueError(msg)
-        if self.after and self.catchup:
-            msg = "catchup needs a cron: updates of tables and models are not caught up"
+        if self.cron is None and self.catchup:
+            msg = "catchup needs a cron: only intervals are caught up"
             raise ValueError(msg)
         return self
 

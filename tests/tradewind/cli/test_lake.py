@@ -16,7 +16,8 @@ from tests.tradewind.cli.conftest import EXAMPLE, Typed, lay_out
 
 from tradewind.errors import TradewindError
 from tradewind_runtime import quarantine
-from tradewind_runtime.lake import Advance, Lake
+from tradewind_runtime.history import Advance
+from tradewind_runtime.lake import Lake
 from tradewind_runtime.quarantine import Bad
 
 RAW = "breast-cancer/patients_raw"

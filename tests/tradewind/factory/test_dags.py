@@ -55,3 +55,19 @@ def test_the_form_offers_the_steps_to_do_anew_and_takes_no_other() -> None:
 def test_a_schedule_runs_from_its_first_to_its_last_day_of_its_own_zone(zone: str) -> None:
     days = [info.data_interval.start.in_timezone(zone) for info in runs(zone)]
     assert days == [at(2013, 6, day, tz=zone) for day in (1, 2)]
+
+
+def test_a_topic_is_watched_by_the_triggerer_with_no_secret_in_what_it_is_given() -> None:
+    arrival = {"arrival": {"source": "flights", "messages": 500, "wait": "5m"}}
+    sources = {"flights": {"kafka": {"topic": "f"}, "columns": {"target": "long"}}}
+    dag = dags_of(
+        plan(schedule=arrival, sources=sources, monitor={"then": "alert"}).model_dump_json(), file="/bundle/p.py"
+    )["p"]
+    (asset,) = dag.schedule.objects
+    (watcher,) = asset.watchers
+    path, words = watcher.trigger.serialize()
+    assert path == "tradewind.operators.arrival.ArrivalTrigger"
+    assert words["arrival"] == {
+        "source": "flights", "kafka": {"topic": "f", "connection": "kafka_default"}, "messages": 500, "wait": 300.0,
+        "poll": 10.0,
+    }  # fmt: skip

@@ -15,9 +15,10 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, T
 from tradewind.operators.lease import lease_name
 from tradewind.operators.pin import PinOperator
 from tradewind.operators.release import ReleaseOperator
-from tradewind.plan.model import Plan, PlanDag, PlanStep, Schedule
+from tradewind.plan.model import Arrival, Plan, PlanDag, PlanStep, Schedule
 from tradewind.plan.request import Run
 from tradewind_runtime import leases, retraining
+from tradewind_runtime.contract.pins import Ends
 from tradewind_runtime.contract.refs import Window
 from tradewind_runtime.documents import Documents
 
@@ -120,6 +121,39 @@ def test_a_run_after_others_tables_is_about_the_windows_of_their_runs(plan: Plan
     after = plan.model_copy(update={"dags": (dag,)})
     pin(after, "r1", kind="asset_triggered", triggering_asset_events=updated((3, 4), (5, 6)))
     assert (window(after, "r1").start, window(after, "r1").end) == (day(3), day(6))
+
+
+def arrived(*days: int) -> dict[Any, list[Any]]:
+    """What the trigger has told, each time a day after what waits first came."""
+    events = [
+        SimpleNamespace(
+            timestamp=day(number),
+            extra={"from_trigger": True, "payload": {"since": day(number - 1).isoformat(), "unread": 7}},
+        )
+        for number in days
+    ]
+    return {AssetUniqueKey("clicks", "tradewind://arrival/p/clicks"): events}
+
+
+def test_a_run_by_what_arrived_goes_on_from_the_end_of_the_last_and_reads_nothing_twice(plan: Plan) -> None:
+    arrival = Arrival(source="clicks", kafka={"topic": "c"}, messages=5, wait=60, poll=10)
+    by = plan.model_copy(update={"dags": (plan.dags[0].model_copy(update={"schedule": Schedule(arrival=arrival)}),)})
+    documents, now = Documents(plan.lake), datetime.now(UTC)
+    pin(by, "r1", kind="asset_triggered", triggering_asset_events=arrived(5, 6))
+    assert window(by, "r1").start == day(4)
+    assert window(by, "r1").end >= now
+    release(by)
+
+    ends = Ends(pipeline="p", run_id="r1", created=day(8), until=day(7))
+    documents.put(Ends.path("p"), ends.model_dump_json().encode())
+    with pytest.raises(AirflowSkipException, match="is read by the run r1"):
+        pin(by, "r2", kind="asset_triggered", triggering_asset_events=arrived(6, 7))
+    assert leases.current(documents, lease_name(by, "train")) is None
+    pin(by, "r3", kind="asset_triggered", triggering_asset_events=arrived(7, 9))
+    assert window(by, "r3").start == day(6)
+    release(by)
+    pin(by, "r4", kind="asset_triggered", triggering_asset_events=arrived(12))
+    assert window(by, "r4").start == day(7), "nothing between two windows"
 
 
 def test_who_does_training_anew_asks_for_it(plan: Plan) -> None:

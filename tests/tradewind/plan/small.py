@@ -22,6 +22,7 @@ BODY: dict[str, Any] = {
     "deploy": {"canary": [10, 100]},
     "monitor": {"then": "retrain"},
     "score": {"keep": []},
+    "maintenance": {"keep": "30d"},
 }
 
 

@@ -16,7 +16,7 @@ from tradewind.spec.awaited import tables_of
 
 def test_flows_and_their_steps() -> None:
     found = plan()
-    assert [dag.dag_id for dag in found.dags] == ["p", "p__rollout", "p__monitor", "p__score"]
+    assert [dag.dag_id for dag in found.dags] == ["p", "p__rollout", "p__monitor", "p__score", "p__maintenance"]
     train = ["pin", "ingest_rows", "check_rows", "transform", "train", "evaluate", "register", "release"]
     assert ids(found.dag("train")) == train
     assert ids(found.dag("rollout")) == ["select", "canary_10", "canary_100", "promote", "release"]
@@ -108,3 +108,12 @@ def test_the_tables_that_others_may_wait_for_are_those_that_steps_tell_of() -> N
     outlets = {asset for dag in plan().dags for step in dag.steps for asset in step.outlets}
     made = {table_asset("p", name) for name in tables_of(load_text(yaml.safe_dump(BODY)))}
     assert made == {asset for asset in outlets if asset.startswith("tradewind://table/")}
+
+
+def test_tables_are_kept_in_order_by_a_dag_of_their_own_beyond_the_last_day() -> None:
+    schedule = {"cron": "@daily", "start": "2013-01-01", "end": "2013-12-31", "timezone": "Europe/Oslo"}
+    found = plan(schedule=schedule).dag("maintenance")
+    assert ids(found) == ["maintain", "release"]
+    assert (found.schedule.cron, found.schedule.end, found.schedule.timezone) == ("@weekly", None, "Europe/Oslo")
+    assert found.step("maintain").config["maintenance"] == {"schedule": "@weekly", "keep": 2592000.0, "compact": True}
+    assert "maintenance" not in {dag.flow for dag in plan(maintenance=None).dags}

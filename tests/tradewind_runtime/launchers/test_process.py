@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -52,12 +53,15 @@ def test_a_step_that_is_done_is_not_waited_for(tmp_path: Path) -> None:
     wait_for(lambda: not any(map(psutil.pid_exists, processes(tmp_path))), 5)
 
 
-def test_nor_is_one_that_is_killed(tmp_path: Path) -> None:
+def test_nor_is_one_that_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (scratch := tmp_path / "scratch").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
     lines: list[str] = []
     killed: list[float] = []
 
     def kill() -> None:
         wait_for(lambda: "said before" in lines, 60)
+        assert list(scratch.glob("*/tradewind-*/work")), "its own folder"
         os.kill(processes(tmp_path)[0], signal.SIGKILL)
         killed.append(time.monotonic())
 
@@ -68,3 +72,4 @@ def test_nor_is_one_that_is_killed(tmp_path: Path) -> None:
     killer.join()
     assert time.monotonic() - killed[0] < 10
     wait_for(lambda: not any(map(psutil.pid_exists, processes(tmp_path))), 5)
+    assert list(scratch.iterdir()) == []

@@ -331,7 +331,7 @@ def test_s3_objects_by_version(s3_server, lake_uri, monkeypatch):
 def test_a_lake_on_s3(s3_server, monkeypatch):
     """Tables, staging, replacing and documents in a bucket, as in a folder."""
     bucket = Bucket(s3_server, monkeypatch)
-    from tradewind_runtime.lake import Advance
+    from tradewind_runtime.history import Advance
     from tradewind_runtime.replacing import Replace
 
     lake = Lake("s3://weather/a-lake", Connection.parse("s3_default", bucket.text))

@@ -12,7 +12,8 @@ from tradewind_runtime.compaction import compact
 from tradewind_runtime.context import StepContext
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import DatasetRef
-from tradewind_runtime.lake import Advance, Table
+from tradewind_runtime.history import Advance
+from tradewind_runtime.lake import Table
 from tradewind_runtime.steps import check
 from tradewind_runtime.widening import fit
 

@@ -68,9 +68,7 @@ class Kafka(Server):
         """Write its settings and format its folder, once."""
         super().prepare()
         data = self.folder / "data"
-        # A properties file knows backslashes and no quotes; spaces within a value are kept.
-        text = _SETTINGS.format(host=self.host, data=str(data).replace("\\", "\\\\"), **self.ports)
-        (self.folder / "server.properties").write_text(text)
+        (self.folder / "server.properties").write_text(self.settings())
         (self.folder / "log4j2.properties").write_text(_LOGGING)
         if (data / "meta.properties").is_file():
             return
@@ -83,6 +81,12 @@ class Kafka(Server):
             raise TradewindError(
                 Problem(code="TW322", message=f"Kafka could not format {data}", got=(done.stdout + done.stderr)[-600:])
             )
+
+    def settings(self) -> str:
+        """Its properties; of two lines with one key the last counts."""
+        # A properties file knows backslashes and no quotes; spaces within a value are kept.
+        data = str(self.folder / "data").replace("\\", "\\\\")
+        return _SETTINGS.format(host=self.host, data=data, **self.ports)
 
     def _java(self, *arguments: str, options: tuple[str, ...] = ()) -> list[str]:
         logging = f"-Dlog4j2.configurationFile={(self.folder / 'log4j2.properties').as_uri()}"

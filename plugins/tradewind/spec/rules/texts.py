@@ -80,6 +80,7 @@ def schedules(view: View) -> Iterator[Problem]:
         (("schedule", "cron"), draft.schedule.cron if draft.schedule else None),
         (("monitor", "schedule"), draft.monitor.schedule if draft.monitor else None),
         (("score", "schedule"), draft.score.schedule if draft.score else None),
+        (("maintenance", "schedule"), draft.maintenance.schedule if draft.maintenance else None),
     ]
     for path, cron in crons:
         try:
@@ -96,6 +97,7 @@ def schedules(view: View) -> Iterator[Problem]:
             got=str(schedule.end),
             expected=f"{schedule.start} or later",
         )
+    yield from _arrival(view)
     for index, asset in enumerate(schedule.after):
         own = (
             f"tradewind://table/{draft.pipeline}/",
@@ -108,6 +110,25 @@ def schedules(view: View) -> Iterator[Problem]:
                 got=asset,
                 expected="a table or model of another pipeline",
             )
+
+
+def _arrival(view: View) -> Iterator[Problem]:
+    """What is watched is a topic of this pipeline."""
+    schedule = view.draft.schedule
+    if schedule is None or schedule.arrival is None:
+        return
+    name, sources = schedule.arrival.source, view.draft.sources
+    topics = [key for key, one in sources.items() if one.kafka]
+    wrong = name in view.names("sources") and name not in sources  # which is told by itself
+    if name not in topics and not wrong:
+        yield view.at("schedule", "arrival", "source").problem(
+            "TW151",
+            f"{name} is no source of Kafka",
+            got=name,
+            expected=", ".join(topics) or "a source of Kafka",
+            suggestion=nearest(name, topics),
+            fix="only a topic is watched; start by a cron otherwise",
+        )
 
 
 @rule

@@ -1,0 +1,171 @@
+"""Kafka to table, beside bare consumption by the same client and Spark's own Kafka source to Parquet, in one run.
+
+`python -m bench.ingest [--messages 2000000] [--repeat 3] [--only json200,raw200]`. Each figure is of a process of its
+own; results go to bench/results/ingest.json. Messages are made once, by one producer, with a fixed seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from bench.ingest.peers import CLIENT, End, one
+from bench.ingest.topics import CASES, Case, fill
+from bench.results import write
+
+GOALS = {"typed": 0.3, "raw": 0.5, "spark": 2.0, "memory_mib": 350, "two_processes": 1.6}
+MILLIONS = (1, 5, 20)  # messages, of which memory and time are compared
+
+
+def end_of(case: Case, count: int) -> End:
+    """Where each partition ends that has its part of the messages."""
+    return {str(p): (count + case.partitions - 1 - p) // case.partitions for p in range(case.partitions)}
+
+
+class Process:
+    """One who reads, in a process of its own."""
+
+    def __init__(self, who: str, broker: str, case: Case, end: End, lake: str = "") -> None:
+        self.rows = sum(end.values())
+        words = ["--one", who, "--broker", broker, "--case", case.name, "--end", json.dumps(dict(end)), "--lake", lake]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "bench.ingest", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def measured(self) -> dict[str, Any]:
+        """What it took, once it is done."""
+        out, err = self.process.communicate()
+        assert self.process.returncode == 0, err[-3000:]
+        found: dict[str, Any] = json.loads(out.splitlines()[-1])
+        assert found["rows"] == self.rows, found
+        return found
+
+
+def measured(who: str, broker: str, case: Case, end: End) -> dict[str, Any]:
+    """One alone."""
+    return Process(who, broker, case, end).measured()
+
+
+def compare(broker: str, case: Case, count: int, repeat: int) -> dict[str, Any]:
+    """One case: the quickest of a few times of each, and how they compare."""
+    fill(broker, case, count)
+    end, peers = end_of(case, count), ["bare", "ours", *(["spark"] if case.kind == "json" else [])]
+    raw = {who: [measured(who, broker, case, end) for _ in range(repeat)] for who in peers}
+    best = {who: min(run["wall"] for run in runs) for who, runs in raw.items()}
+    body: dict[str, Any] = {
+        "format": case.kind, "bytes": case.size, "partitions": case.partitions, "messages": count, "raw": raw,
+        "of_bare": round(best["bare"] / best["ours"], 3),
+        "messages_a_second": {who: round(count / seconds) for who, seconds in best.items()},
+        "cpu_us_a_message": {
+            who: round(min(run["cpu"] for run in runs) / count * 1e6, 2) for who, runs in raw.items()
+        },
+        "peak_mib": max(run["peak_mib"] for run in raw["ours"]),
+    }  # fmt: skip
+    if "spark" in best:
+        body["times_spark"] = round(best["spark"] / best["ours"], 2)
+    return _shown(case.name, body)
+
+
+def grow(broker: str, repeat: int, unit: int) -> dict[str, Any]:
+    """One topic, up to several ends: time and memory of each."""
+    case = CASES["growing"]
+    fill(broker, case, MILLIONS[-1] * unit)
+    found: dict[str, Any] = {}
+    for million in MILLIONS:
+        count = million * unit
+        raw = {
+            who: [measured(who, broker, case, {"0": count}) for _ in range(repeat if million < MILLIONS[-1] else 1)]
+            for who in ("bare", "ours")
+        }
+        found[str(count)] = {
+            "wall": {who: min(run["wall"] for run in runs) for who, runs in raw.items()},
+            "peak_mib": max(run["peak_mib"] for run in raw["ours"]),
+            "raw": raw,
+        }
+    return _shown("growing", found)
+
+
+def two(broker: str, count: int, repeat: int) -> dict[str, Any]:
+    """Two processes, each with a partition of one topic, into one table, beside one that reads both."""
+    case = CASES["json200x2"]
+    fill(broker, case, count)
+    end = end_of(case, count)
+    walls: dict[str, list[float]] = {"one": [], "two": []}
+    for _ in range(repeat):
+        walls["one"].append(_wall([end], broker, case))
+        walls["two"].append(_wall([{p: last} for p, last in end.items()], broker, case))
+    times = min(walls["one"]) / min(walls["two"])
+    return _shown("two", {"messages": count, "walls": walls, "times_one": round(times, 2)})
+
+
+def _wall(parts: list[End], broker: str, case: Case) -> float:
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        began = time.perf_counter()
+        at_once = [Process("ours", broker, case, end, (Path(folder) / "lake").as_uri()) for end in parts]
+        for process in at_once:
+            process.measured()
+        return round(time.perf_counter() - began, 3)
+
+
+def _shown(name: str, body: dict[str, Any]) -> dict[str, Any]:
+    print(f"{name}: {json.dumps({key: value for key, value in body.items() if key != 'raw'})[:1000]}", flush=True)
+    return body
+
+
+def _good(found: dict[str, Any]) -> bool:
+    """Whether every goal is reached by what was measured."""
+    cases = [body for name, body in found.items() if name not in ("growing", "two")]
+    grown = [body["peak_mib"] for body in found.get("growing", {}).values()]
+    return (
+        all(
+            case["of_bare"] >= GOALS["raw" if case["format"] == "raw" else "typed"]
+            and case.get("times_spark", GOALS["spark"]) >= GOALS["spark"]
+            and case["peak_mib"] <= GOALS["memory_mib"]
+            for case in cases
+        )
+        and all(peak <= GOALS["memory_mib"] for peak in grown)
+        and found.get("two", {}).get("times_one", GOALS["two_processes"]) >= GOALS["two_processes"]
+    )
+
+
+def main() -> int:
+    """Every case, with a broker of its own."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--messages", type=int, default=2_000_000)
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--only", default="", help="cases, by commas")
+    for word in ("one", "broker", "case", "end", "lake"):  # of a process of this benchmark's own
+        parser.add_argument(f"--{word}", default="", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        case = CASES[options.case]
+        print(json.dumps(one(options.one, options.broker, case, json.loads(options.end), options.lake or None)))
+        return 0
+    from tradewind.dev.running import start
+    from tradewind.dev.servers.kafka import Kafka
+
+    names = options.only.split(",") if options.only else list(CASES)
+    found = {}
+    with tempfile.TemporaryDirectory(prefix="bench-kafka-") as folder, start(Kafka.at(Path(folder))) as running:
+        broker = running.server.address
+        for name in names:
+            case = CASES[name]
+            if name == "growing":
+                found[name] = grow(broker, options.repeat, options.messages // 2)
+            elif name == "json200x2":
+                found["two"] = two(broker, 3 * options.messages, options.repeat)
+            else:
+                found[name] = compare(broker, case, int(options.messages * case.share), options.repeat)
+    good = _good(found)
+    write("ingest", {"ok": good, "goals": GOALS, "client": CLIENT, "cases": found})
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,130 @@
+"""Who reads: Tradewind's step, the same client with nothing done, and Spark's own Kafka source."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.ingest.topics import COLUMNS, SCHEMA, Case
+
+BATCH, TIMEOUT = 10_000, 30.0
+#: Those of our consumer that matter for its speed.
+CLIENT: dict[str, Any] = {
+    "enable.auto.commit": False, "enable.auto.offset.store": False, "isolation.level": "read_committed",
+    "fetch.queue.backoff.ms": 5, "queued.max.messages.kbytes": 16_384, "fetch.max.bytes": 16_777_216,
+}  # fmt: skip
+End = Mapping[str, int]  # partition → offset
+
+
+def bare(broker: str, case: Case, end: End) -> int:
+    """Every message's content by the same client with the same settings, and nothing done with it."""
+    from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+
+    consumer = Consumer({"bootstrap.servers": broker, "group.id": "bare", **CLIENT})
+    consumer.assign([TopicPartition(case.name, int(partition), OFFSET_BEGINNING) for partition in end])
+    seen = 0
+    while seen < sum(end.values()):
+        for message in consumer.consume(BATCH, timeout=1):
+            if message.error() is None:
+                seen += len(message.value() or b"") > 0
+    consumer.close()
+    return seen
+
+
+def ours(broker: str, case: Case, end: End, lake: str) -> int:
+    """The step that ingests, as a run does it; how many rows."""
+    from tests.tradewind_runtime.steprun import ingest
+
+    from tradewind_runtime.contract.sources import Source
+
+    os.environ["AIRFLOW_CONN_KAFKA_DEFAULT"] = f"kafka://{broker}"
+    asked: dict[str, Any] = {"topic": case.name, "format": case.kind}
+    if case.kind == "avro":
+        asked["schema_file"] = "flight.avsc"
+    source = Source.model_validate({"kafka": asked, "columns": None if case.kind == "raw" else COLUMNS})
+    more = {"code": _schema(lake)} if case.kind == "avro" else {}
+    run = "-".join(end)  # of two that read at once, each has its own
+    return int(ingest(lake, source, dict(end), connection="kafka_default", run=run, **more).metrics["rows"])
+
+
+def _schema(lake: str) -> Any:
+    """The user code that has the schema's file."""
+    from tradewind.plan.code import UserCode
+    from tradewind_runtime.contract.request import CodeRef
+    from tradewind_runtime.documents import Documents
+
+    code = UserCode({"include/schemas/flight.avsc": json.dumps(SCHEMA).encode()})
+    Documents(lake).create(f"code/{code.digest}.tar.gz", code.archive)
+    return CodeRef(archive=code.digest, closure=code.digest)
+
+
+def spark(broker: str, case: Case, folder: Path) -> int:
+    """Spark's own Kafka source in batch, typed by `from_json`, to Parquet; on as many cores as ours has."""
+    from pyspark.sql import SparkSession
+    from pyspark.sql.functions import col, from_json
+
+    builder = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false")
+    session = builder.config("spark.jars", ",".join(map(str, _jars()))).getOrCreate()
+    rows = session.read.format("kafka").option("kafka.bootstrap.servers", broker).option("subscribe", case.name)
+    types = ", ".join(f"{name} {kind.replace('long', 'bigint')}" for name, kind in COLUMNS.items())
+    value = from_json(col("value").cast("string"), types).alias("row")
+    typed = (
+        rows.load().select(value, "topic", "partition", "offset", "timestamp").select("row.*", "partition", "offset")
+    )
+    typed.write.parquet(str(folder / "spark"))
+    count = session.read.parquet(str(folder / "spark")).count()
+    session.stop()
+    return int(count)
+
+
+def _jars() -> list[Path]:
+    """Spark's Kafka source and what it needs, fetched once."""
+    import pyspark
+
+    from tradewind_runtime import caches, ivy, java
+
+    found = java.find()
+
+    def download(target: Path, cache: Path) -> None:
+        target.mkdir()
+        words = ivy.command(found.executable, target.parent, bare=found.origin == java.PACKAGED)
+        ivy.run(
+            [*words, "-dependency", "org.apache.spark", "spark-sql-kafka-0-10_2.13", pyspark.__version__], target, cache
+        )
+
+    folder = ivy.fetched(caches.folder() / f"bench-spark-kafka-{pyspark.__version__}", download)
+    known = {jar.name for jar in (ivy.spark_jars() or Path()).glob("*.jar")}
+    return sorted(jar for jar in folder.glob("*.jar") if jar.name not in known)
+
+
+def peak() -> int:
+    """The highest memory of this process so far, in MiB; `ru_maxrss` would be its parent's where that had more."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) // 1024
+
+
+def one(who: str, broker: str, case: Case, end: End, lake: str | None) -> dict[str, Any]:
+    """What one of them takes in this process, with what it imports."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        work: dict[str, Callable[[], int]] = {
+            "bare": lambda: bare(broker, case, end),
+            "ours": lambda: ours(broker, case, end, lake or (folder / "lake").as_uri()),
+            "spark": lambda: spark(broker, case, folder),
+        }
+        began, used = time.perf_counter(), time.process_time()
+        rows = work[who]()
+        wall, cpu = time.perf_counter() - began, time.process_time() - used
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return {
+            "rows": rows,
+            "wall": round(wall, 3),
+            "cpu": round(cpu + children.ru_utime + children.ru_stime, 3),
+            "peak_mib": peak(),
+        }

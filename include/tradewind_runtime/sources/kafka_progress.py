@@ -1,0 +1,177 @@
+"""Reading a topic's partitions from where the table is to where the run ends, and how far that has come."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+
+from tradewind_runtime.contract.errors import StepError
+from tradewind_runtime.contract.sources import KafkaSource
+from tradewind_runtime.history import Advance
+from tradewind_runtime.sources.kafka_rows import Messages
+from tradewind_runtime.sources.kept import headers_as_json
+
+CHUNK_BYTES = 256 * 1024 * 1024  # of messages; they are not held, but staged as they come
+BATCH = 4_000  # messages that are decoded at once
+PATIENCE = 120.0  # seconds without any message before the end is reached
+_NO_TIMESTAMP = 0  # confluent_kafka.TIMESTAMP_NOT_AVAILABLE
+
+# librdkafka's own names for what is not a failure, or mends itself.
+_END, _GONE = KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001
+_AWAY = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN)  # noqa: SLF001
+
+log = logging.getLogger("tradewind")
+
+
+@dataclass
+class Progress:
+    """How far each partition has been read: `before` in the table, `next` to read, `end` as pinned."""
+
+    kafka: KafkaSource
+    names: Mapping[int, str]
+    chunk_rows: int
+    before: dict[int, int | None]
+    next: dict[int, int] = field(default_factory=dict)
+    end: dict[int, int] = field(default_factory=dict)
+    open: set[int] = field(default_factory=set)
+
+    def begin(self, partition: int, end: int, watermarks: tuple[int, int]) -> None:
+        """Where a partition's reading starts.
+
+        Raises:
+            StepError: TW524 where offsets to be read are gone, or the topic was made again.
+        """
+        low, high = watermarks
+        before = self.before[partition]
+        first_run = all(position is None for position in self.before.values())
+        start = before
+        if start is None:  # a partition that was added later has nothing that was not asked for
+            start = end if first_run and self.kafka.start == "latest" else min(low, end)
+        if max(start, end) > high:
+            raise StepError(
+                "TW524",
+                f"partition {partition} of {self.kafka.topic!r} ends at {high}, before what was read or pinned",
+                retryable=False,
+                got=f"end {high}",
+                expected=f"at least {max(start, end)}",
+                fix="was the topic made again? Read the new one as a source of another name",
+            )
+        if start < low and start < end:
+            raise StepError(
+                "TW524",
+                f"{min(low, end) - start} offsets of partition {partition} of {self.kafka.topic!r} are gone unread",
+                retryable=False,
+                got=f"first offset kept: {low}",
+                expected=f"offset {start}",
+                fix="keep messages longer than runs are apart (retention.ms); to go on without those, "
+                "read the topic as a source of another name",
+            )
+        self.next[partition], self.end[partition] = start, end
+        if start < end:
+            self.open.add(partition)
+
+    def seen(self, partition: int, offset: int) -> None:
+        """Everything below the offset has been read; at the end, the end itself is the position."""
+        if partition not in self.open:
+            return
+        self.next[partition] = min(max(self.next[partition], offset), self.end[partition])
+        if self.next[partition] >= self.end[partition]:
+            self.open.discard(partition)
+
+    def moves(self, reached: Mapping[int, int] | None = None) -> dict[str, Advance]:
+        """What is to be committed, by its transaction's id: up to where reading was then, or is now.
+
+        Partitions that have not moved are among it while they are still to be read.
+        """
+        upto = self.next if reached is None else reached
+        moved = {p for p, position in self.before.items() if position is None or upto[p] > position}
+        return {self.names[p]: Advance(self.before[p], upto[p]) for p in sorted(moved | self.open)}
+
+    def committed(self, reached: Mapping[int, int]) -> None:
+        """A chunk is in the table, up to there."""
+        self.before = dict(reached)
+
+
+def batches(consumer: Consumer, progress: Progress) -> Iterator[Messages]:
+    """Messages below the end, as many as a chunk holds."""
+    rows = size = 0
+    patience = time.monotonic() + PATIENCE
+    while progress.open and rows < progress.chunk_rows and size < CHUNK_BYTES:
+        finished = set(progress.open)
+        found = consumer.consume(min(BATCH, progress.chunk_rows), timeout=0.5)
+        batch = _sorted(found, progress)
+        for position in consumer.position([TopicPartition(progress.kafka.topic, p) for p in progress.open]):
+            progress.seen(position.partition, position.offset)  # below 0 before the first delivery: no progress
+        finished -= progress.open
+        if finished:
+            consumer.incremental_unassign([TopicPartition(progress.kafka.topic, p) for p in finished])
+        if found:
+            patience = time.monotonic() + PATIENCE
+        elif time.monotonic() > patience:
+            raise StepError(
+                "TW525",
+                f"Kafka sent nothing of {progress.kafka.topic!r} for {PATIENCE:.0f} s",
+                fix="is the broker up?",
+                got={p: progress.next[p] for p in progress.open},
+                expected=str(progress.end),
+            )
+        if batch.values:
+            rows += len(batch.values)
+            size += sum(len(value) for value in batch.values if value)
+            yield batch
+
+
+def _sorted(found: list[Message], progress: Progress) -> Messages:
+    """The messages that belong to the run; how far each partition has come is noted."""
+    batch, ends, reached = Messages(), progress.end, dict[int, int]()
+    keeps_key, keeps_headers = "key" in progress.kafka.keep, "headers" in progress.kafka.keep
+    for message in found:
+        partition, offset = message.partition(), message.offset()
+        if message.error() is not None:
+            _event(message, progress)
+            continue
+        assert partition is not None, "a message of the broker has its place"
+        assert offset is not None, "a message of the broker has its place"
+        reached[partition] = offset + 1
+        if offset < ends[partition]:
+            kind, stamp = message.timestamp()
+            batch.values.append(message.value())
+            batch.partitions.append(partition)
+            batch.offsets.append(offset)
+            batch.times.append(None if kind == _NO_TIMESTAMP else stamp)
+            if keeps_key:
+                batch.keys.append(message.key())
+            if keeps_headers:
+                batch.headers.append(headers_as_json(message.headers()))
+    for partition, offset in reached.items():
+        progress.seen(partition, offset)
+    return batch
+
+
+def _event(message: Message, progress: Progress) -> None:
+    """What came in a message's place.
+
+    Raises:
+        StepError: TW524 where the offset asked for is gone, TW525 for what librdkafka cannot mend by itself.
+    """
+    error, partition = message.error(), message.partition()
+    assert error is not None, "asked of messages with an error only"
+    if error.code() == _END and partition is not None:
+        progress.seen(partition, message.offset() or 0)
+        return
+    if error.code() == _GONE:
+        raise StepError(
+            "TW524",
+            f"an offset of partition {partition} of {progress.kafka.topic!r} was deleted while it was read",
+            got=error.str(),
+            expected=f"offset {progress.next.get(-1 if partition is None else partition)}",
+            fix="keep messages longer (retention.ms)",
+        )
+    if error.retriable() or error.code() in _AWAY:
+        log.info("%s: %s; waiting", progress.kafka.topic, error.str())
+        return
+    raise StepError("TW525", f"Kafka: {error.str()}", got=error.name(), fix="see the connection and the broker's log")

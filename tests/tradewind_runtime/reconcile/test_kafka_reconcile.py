@@ -1,0 +1,206 @@
+"""The lake against a live broker: what is lost, what nobody sent, and what is only still to come."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+from tests.tradewind_runtime.steprun import ingest
+
+from tradewind_runtime.connections import Connection
+from tradewind_runtime.contract.sources import Source
+from tradewind_runtime.lake import Lake, Table
+from tradewind_runtime.reconcile import Asked, ask
+from tradewind_runtime.replacing import Replace
+from tradewind_runtime.sources import Access, kafka
+from tradewind_runtime.verify import Verified, verify_table
+
+pytestmark = pytest.mark.server
+RAW = "demo/flights_raw"
+
+
+class Topic:
+    """One of its own for each test, and a lake for what it gives."""
+
+    def __init__(self, broker: str, lake: str, **settings: str) -> None:
+        self.broker, self.lake, self.name, self.runs = broker, Lake(lake), f"reconcile-{time.time_ns()}", 0
+        self.admin = AdminClient({"bootstrap.servers": broker})
+        self.admin.create_topics([NewTopic(self.name, 2, 1, config=settings)])[self.name].result(20)
+        self.access = Access(self.lake, connection=Connection.parse("k", f"kafka://{broker}"))
+
+    def source(self, **more: str) -> Source:
+        return Source.model_validate(
+            {"kafka": {"topic": self.name, "connection": "k", **more}, "columns": {"n": "long"}, "max_bad": 100}
+        )
+
+    def send(self, numbers: range, transaction: str | None = None, *, keep: bool = True) -> None:
+        producer = Producer(
+            {"bootstrap.servers": self.broker} | ({"transactional.id": transaction} if transaction else {})
+        )
+        if transaction:
+            producer.init_transactions(20)
+            producer.begin_transaction()
+        for n in numbers:
+            producer.produce(self.name, json.dumps({"n": n}), key=str(n % 3), partition=n % 2)
+        assert producer.flush(20) == 0
+        if transaction:
+            producer.commit_transaction(20) if keep else producer.abort_transaction(20)
+
+    def ingest(self, **more: str) -> None:
+        self.runs += 1
+        source = self.source(**more)
+        end = kafka.end_position(source, self.access)
+        ingest(self.lake.root, source, end, connection="k", run=f"r{self.runs}")
+
+    def verified(self, **more: str) -> list[Verified]:
+        return verify_table(self.lake, RAW, partial(ask, self.source(**more), self.access))
+
+
+@pytest.fixture
+def topic(kafka_broker: str, lake_uri: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Topic]:
+    monkeypatch.setenv("AIRFLOW_CONN_K", f"kafka://{kafka_broker}")
+    return lambda **settings: Topic(kafka_broker, lake_uri, **settings)
+
+
+def told(lines: list[Verified]) -> list[tuple[int | None, ...]]:
+    return [(one.lost, one.unknown, one.unread, one.ok) for one in lines]
+
+
+def test_markers_of_transactions_and_aborted_messages_are_no_loss(topic: Callable[..., Topic]) -> None:
+    flights = topic()
+    flights.send(range(10))
+    flights.send(range(10, 20), "a", keep=False)
+    flights.send(range(20, 26), "b")
+    flights.ingest()
+    assert told(flights.verified()) == [(0, 0, 0, True)] * 2
+    first = flights.verified()[0]
+    assert (first.rows, first.committed, first.gaps) == (8, 15, 7), "five were aborted, and two markers"
+
+
+def test_what_is_still_to_come_is_counted(topic: Callable[..., Topic]) -> None:
+    flights = topic()
+    flights.send(range(4))
+    assert told(flights.verified()) == [(0, 0, 2, True)] * 2, "nothing has been read"
+    flights.ingest()
+    flights.send(range(4, 10))
+    assert told(flights.verified()) == [(0, 0, 3, True)] * 2
+
+
+def test_a_row_that_is_lost_and_one_that_nobody_sent(topic: Callable[..., Topic]) -> None:
+    flights = topic()
+    flights.send(range(10))
+    flights.send(range(10, 20), "c", keep=False)
+    flights.send(range(20, 22))
+    flights.ingest()
+    table = flights.lake.table(RAW)
+    snapshot = table.snapshot()
+    rows = snapshot.to_arrow()
+    table.commit([], schema=snapshot.schema, replace=Replace("n", 4, 5))  # offset 2 of the first
+    lost, fine = flights.verified()
+    assert (lost.lost, lost.unknown, lost.examples, lost.ok) == (1, 0, (2,), False)
+    assert fine.ok
+    # What is gone of the topic cannot be held against the table.
+    flights.admin.delete_records([TopicPartition(flights.name, 0, 4)])[TopicPartition(flights.name, 0)].result(20)
+    assert flights.verified()[0].ok
+    position = rows.schema.get_field_index("_position")
+    aborted = rows.slice(0, 1).set_column(position, "_position", [[7]]).cast(snapshot.schema)
+    table.commit(table.stage(aborted.to_batches(), snapshot.schema), schema=snapshot.schema)
+    assert sorted((one.unknown, one.examples, one.ok) for one in flights.verified()) == [
+        (0, (), True),
+        (1, (7,), False),
+    ]
+
+
+def test_a_refused_message_is_not_lost(topic: Callable[..., Topic]) -> None:
+    flights = topic()
+    producer = Producer({"bootstrap.servers": flights.broker})
+    for value in (b'{"n": 1}', b"broken", None):
+        producer.produce(flights.name, value, key="k", partition=0)
+    assert producer.flush(20) == 0
+    flights.ingest()
+    assert told(flights.verified()) == [(0, 0, 0, True)] * 2
+    assert flights.verified()[0].quarantined == 2
+
+
+def test_reading_that_began_at_the_end_does_not_miss_what_was_before(topic: Callable[..., Topic]) -> None:
+    flights = topic()
+    flights.send(range(10))
+    flights.ingest(start="latest")
+    assert told(flights.verified(start="latest")) == [(0, 0, 0, True)] * 2
+    flights.send(range(10, 14))
+    flights.ingest(start="latest")
+    assert [one.rows for one in flights.verified(start="latest")] == [2, 2]
+    assert told(flights.verified(start="latest")) == [(0, 0, 0, True)] * 2
+    assert [one.lost for one in flights.verified()] == [5, 5], "had it been asked to begin at the beginning"
+
+
+def test_what_was_compacted_away_is_no_row_that_nobody_sent(topic: Callable[..., Topic]) -> None:
+    flights = topic(**{
+        "cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.01", "segment.ms": "100",
+        "max.compaction.lag.ms": "200", "delete.retention.ms": "100",
+    })  # fmt: skip
+    flights.send(range(30))
+    flights.ingest()
+    time.sleep(0.3)
+    flights.send(range(30, 34))  # closes the segment
+    until = time.monotonic() + 60
+    while flights.verified()[0].rows <= _given(flights):
+        assert time.monotonic() < until, "the broker compacts it"
+        time.sleep(0.5)
+    assert all(one.ok and one.unknown is None for one in flights.verified())
+
+
+def _given(flights: Topic) -> int:
+    table = flights.lake.table(RAW)
+    asked = next(ask(flights.source(), flights.access, table, table.version()))
+    return len(asked.given)
+
+
+def test_a_topic_that_was_made_again_does_not_hold_the_rows(topic: Callable[..., Topic]) -> None:
+    flights = topic()
+    flights.send(range(10))
+    flights.ingest()
+    flights.admin.delete_topics([flights.name])[flights.name].result(20)
+    time.sleep(1)
+    flights.admin.create_topics([NewTopic(flights.name, 2, 1)])[flights.name].result(20)
+    flights.send(range(2))
+    first, _ = flights.verified()
+    assert (first.unknown, first.ok) == (4, False)
+
+
+def test_what_is_committed_while_the_topic_is_asked_is_not_judged(
+    topic: Callable[..., Topic], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flights = topic()
+    flights.send(range(10))
+    flights.ingest()
+    flights.send(range(10, 14))
+
+    def asking(table: Table, version: int | None) -> list[Asked]:
+        found = list(ask(flights.source(), flights.access, table, version))
+        flights.ingest()
+        return found
+
+    lines = verify_table(flights.lake, RAW, asking)
+    assert [(one.rows, one.unread, one.unknown, one.ok) for one in lines] == [(5, 2, 0, True)] * 2
+
+
+def test_a_partition_that_was_added_is_compared_from_its_beginning(topic: Callable[..., Topic]) -> None:
+    flights = topic()
+    flights.send(range(10))
+    flights.ingest(start="latest")
+    flights.admin.create_partitions([NewPartitions(flights.name, 3)])[flights.name].result(20)
+    producer = Producer({"bootstrap.servers": flights.broker})
+    for n in range(100, 105):
+        producer.produce(flights.name, json.dumps({"n": n}), partition=2)
+    assert producer.flush(20) == 0
+    flights.ingest(start="latest")
+    assert [(one.rows, one.ok) for one in flights.verified(start="latest")] == [(0, True), (0, True), (5, True)]
+    table = flights.lake.table(RAW)
+    table.commit([], schema=table.snapshot().schema, replace=Replace("n", 100, 101))
+    assert flights.verified(start="latest")[2].lost == 1

@@ -1,0 +1,102 @@
+"""The lake against the objects that are there now."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+from tests.tradewind_runtime.steprun import end_of, ingest
+
+from tradewind_runtime.contract.refs import Window
+from tradewind_runtime.contract.sources import Source
+from tradewind_runtime.lake import Lake
+from tradewind_runtime.reconcile import ask
+from tradewind_runtime.replacing import Replace
+from tradewind_runtime.sources import Access, objects
+from tradewind_runtime.verify import Verified, verify_table
+
+RAW = "demo/flights_raw"
+
+
+class Folder:
+    """Files by date, and a lake that has read some of them."""
+
+    def __init__(self, path: Path, lake: str) -> None:
+        self.path, self.lake, self.runs = path, Lake(lake), 0
+        self.source = Source.model_validate(
+            {"objects": {"uri": "{window.date}.csv"}, "columns": {"n": "long"}, "max_bad": 100}
+        )
+
+    def write(self, day: int, *values: object) -> None:
+        (self.path / f"2013-01-{day:02d}.csv").write_text("\n".join(["n", *map(str, values), ""]))
+
+    def ingest(self) -> None:
+        self.runs += 1
+        window = Window.model_validate({"start": "2013-01-01T00:00:00Z", "end": "2013-01-03T00:00:00Z"})
+        end = end_of(self.lake.root, self.source, project=self.path, window=window)
+        ingest(self.lake.root, self.source, end, project=str(self.path), window=window, run=f"r{self.runs}")
+
+    def verified(self) -> dict[str, Verified]:
+        asking = partial(ask, self.source, Access(self.lake, project=self.path))
+        return {one.source[8:10]: one for one in verify_table(self.lake, RAW, asking)}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, lake_uri: str) -> Folder:
+    (tmp_path / "a project").mkdir()
+    found = Folder(tmp_path / "a project", lake_uri)
+    found.write(1, 1, 2, "no number", 3)
+    found.write(2, 4, 5)
+    found.ingest()
+    return found
+
+
+def test_all_that_is_there_was_read(folder: Folder) -> None:
+    first, second = folder.verified().values()
+    assert (first.rows, first.quarantined, first.lost, first.unknown, first.unread, first.ok) == (3, 1, 0, 0, 0, True)
+    assert (second.rows, second.lost, second.ok) == (2, 0, True)
+
+
+def test_an_object_that_no_run_has_read_or_not_in_this_version(folder: Folder) -> None:
+    folder.write(7, 1)
+    folder.write(2, 6, 7, 8)
+    found = folder.verified()
+    assert (found["07"].rows, found["07"].unread, found["07"].ok) == (0, 1, True)
+    assert (found["02"].rows, found["02"].unread, found["02"].unknown, found["02"].ok) == (2, 1, None, True)
+    folder.ingest()
+    assert (folder.verified()["02"].rows, folder.verified()["02"].unread) == (3, 0)
+
+
+def test_a_row_of_an_object_that_is_lost(folder: Folder) -> None:
+    table = folder.lake.table(RAW)
+    table.commit([], schema=table.snapshot().schema, replace=Replace("n", 2, 3))
+    found = folder.verified()
+    assert (found["01"].lost, found["01"].examples, found["01"].ok) == (1, (1,), False)
+    assert found["02"].ok
+
+
+def test_an_object_that_is_gone_is_not_asked(folder: Folder) -> None:
+    (folder.path / "2013-01-02.csv").unlink()
+    assert (folder.verified()["02"].lost, folder.verified()["02"].ok) == (None, True)
+
+
+def test_what_an_older_version_had_refused_is_held_against_nobody(folder: Folder) -> None:
+    folder.write(1, 1, 2)
+    folder.ingest()
+    first = folder.verified()["01"]
+    assert (first.rows, first.quarantined, first.unknown, first.ok) == (2, 1, 0, True)
+
+
+def test_an_object_that_is_written_again_while_it_is_asked(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = objects.end_position
+
+    def late(*given: object) -> object:
+        end = listed(*given)
+        folder.write(2, 6, 7, 8)
+        return end
+
+    monkeypatch.setattr("tradewind_runtime.reconcile.objects.end_position", late)
+    found = folder.verified()
+    assert (found["02"].unread, found["02"].lost, found["02"].ok) == (1, 0, True)
+    assert found["01"].ok
