@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +22,6 @@ os.environ["GX_ANALYTICS_ENABLED"] = "false"
 
 import great_expectations as gx
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 from great_expectations.core.expectation_validation_result import (
@@ -49,6 +49,7 @@ from pydantic.v1 import ValidationError as ArgumentError  # great_expectations s
 from tradewind_runtime.contract.checks import Expectation
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.datadocs import alone, leading_to
+from tradewind_runtime.findings import Finding, describe
 
 Reach = Literal["row", "all", "columns"]
 #: Rows of the checked table, in chunks: all columns, or those that are named.
@@ -60,37 +61,11 @@ _ROW_KINDS = (ColumnMapExpectation, ColumnPairMapExpectation, MulticolumnMapExpe
 _SHOWN = 20
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What one expectation found in all rows."""
+@dataclass(frozen=True, kw_only=True)
+class Answer(Finding):
+    """What one expectation found, with what the data docs need."""
 
-    expectation: Expectation
-    success: bool
-    failing: npt.NDArray[np.int64]  # row numbers, where it can tell rows apart
-    observed: str
     raw: ExpectationValidationResult
-
-    @property
-    def text(self) -> str:
-        """Expected and observed, in a line."""
-        return f"{describe(self.expectation)}: {self.observed}"
-
-    def facts(self) -> dict[str, Any]:
-        """For the step's result."""
-        return {
-            "expectation": self.expectation.name,
-            "arguments": self.expectation.arguments,
-            "severity": self.expectation.severity,
-            "success": self.success,
-            "observed": self.observed,
-            "failing_rows": len(self.failing),
-        }
-
-
-def describe(expectation: Expectation) -> str:
-    """`expect_x(column: c, mostly: 0.9)`."""
-    arguments = ", ".join(f"{name}: {value}" for name, value in expectation.arguments.items())
-    return f"{expectation.name}({arguments})"
 
 
 class Suite:
@@ -132,7 +107,7 @@ class Suite:
         asset = self._gx.data_sources.add_pandas("lake").add_dataframe_asset(self.source)
         return asset.add_batch_definition_whole_dataframe("new rows")
 
-    def validate(self, scan: Scan) -> list[Finding]:
+    def validate(self, scan: Scan) -> list[Answer]:
         """What each expectation finds, in their order."""
         found: dict[int, list[ExpectationValidationResult]] = {}
         by_reach: dict[Reach, list[int]] = {"row": [], "all": [], "columns": []}
@@ -161,19 +136,34 @@ class Suite:
     def _ask(
         self, numbers: Sequence[int], frame: pd.DataFrame, found: dict[int, list[ExpectationValidationResult]]
     ) -> None:
-        # Results come back by the id in `meta`: great_expectations puts them in an order of its own.
-        suite = gx.ExpectationSuite(name=self.source)
-        for number in numbers:
-            suite.add_expectation_configuration(_configuration(self.expectations[number], number, self.schema))
-        result = self._batches.get_batch({"dataframe": frame}).validate(
-            suite, result_format={"result_format": "COMPLETE", "return_unexpected_index_query": False}
-        )
-        for one in result.results:
-            number = one.expectation_config.meta["number"]
-            _raise_its_error(self.expectations[number], one)
-            found.setdefault(number, []).append(one)
+        batch = self._batches.get_batch({"dataframe": frame})
+        for some in self._rounds(numbers):
+            suite = gx.ExpectationSuite(name=self.source)
+            for number in some:
+                suite.add_expectation_configuration(_configuration(self.expectations[number], number, self.schema))
+            result = batch.validate(
+                suite, result_format={"result_format": "COMPLETE", "return_unexpected_index_query": False}
+            )
+            # Results come back by the id in `meta`: great_expectations puts them in an order of its own.
+            for one in result.results:
+                number = one.expectation_config.meta["number"]
+                _raise_its_error(self.expectations[number], one)
+                found.setdefault(number, []).append(one)
 
-    def docs(self, findings: Sequence[Finding], run: str) -> Iterator[tuple[str, bytes]]:
+    def _rounds(self, numbers: Iterable[int]) -> list[list[int]]:
+        """A suite of great_expectations holds one of a kind for a column: the next of it has a suite of its own."""
+        rounds: list[list[int]] = []
+        seen: Counter[tuple[str, ...]] = Counter()
+        for number in numbers:
+            one = self.expectations[number]
+            kind = (one.name, *one.columns)
+            if seen[kind] == len(rounds):
+                rounds.append([])
+            rounds[seen[kind]].append(number)
+            seen[kind] += 1
+        return rounds
+
+    def docs(self, findings: Sequence[Answer], run: str) -> Iterator[tuple[str, bytes]]:
         """The data docs: a small static site, as paths and contents."""
         passed = sum(finding.success for finding in findings)
         result = ExpectationSuiteValidationResult(
@@ -292,12 +282,12 @@ def _raise_its_error(expectation: Expectation, result: ExpectationValidationResu
             )
 
 
-def _finding(expectation: Expectation, results: Sequence[ExpectationValidationResult]) -> Finding:
+def _finding(expectation: Expectation, results: Sequence[ExpectationValidationResult]) -> Answer:
     """Add up what an expectation found in each chunk."""
     first, parts = results[0], [one.result for one in results]
     if "unexpected_count" not in parts[0]:
         observed = parts[0].get("observed_value", "as expected" if first.success else "not as expected")
-        return Finding(expectation, bool(first.success), np.empty(0, np.int64), f"observed {observed}", first)
+        return Answer(expectation=expectation, success=bool(first.success), observed=f"observed {observed}", raw=first)
     elements, missing, unexpected = (
         sum(int(part.get(name) or 0) for part in parts)
         for name in ("element_count", "missing_count", "unexpected_count")
@@ -319,10 +309,13 @@ def _finding(expectation: Expectation, results: Sequence[ExpectationValidationRe
         "unexpected_percent_total": 100 * unexpected / elements if elements else 0.0,
         "partial_unexpected_list": shown,
     }
-    return Finding(
-        expectation,
-        bool(first.success),
-        np.unique(failing),
-        f"{unexpected} of {valid} values fail ({share:.3g} %)",
-        first,
+    return Answer(
+        expectation=expectation,
+        success=bool(first.success),
+        observed=f"{unexpected} of {valid} values fail ({share:.3g} %)",
+        failing=np.unique(failing),
+        rows=elements,
+        failing_rows=unexpected,
+        share=unexpected / valid if valid else 0.0,
+        raw=first,
     )

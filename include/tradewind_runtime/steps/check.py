@@ -2,6 +2,8 @@
 
 Only rows that no run has checked yet are looked at: what the raw table has gained since the version that
 the table's position `check` names. An expectation on all rows (a mean, uniqueness) is about those too.
+Freshness, volume and schema are asked first, and of a run without new rows too. What was found is kept
+(`checked`) before the run goes on or stops.
 """
 
 from __future__ import annotations
@@ -10,29 +12,25 @@ import base64
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime, time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake.exceptions import DeltaError
 
-from tradewind_runtime import quarantine
-from tradewind_runtime.compaction import unchanged
+from tradewind_runtime import checked, datachecks, news, quarantine
 from tradewind_runtime.context import StepContext
 from tradewind_runtime.contract.checks import CheckConfig
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import DatasetRef
 from tradewind_runtime.contract.request import StepOutcome, Verdict
+from tradewind_runtime.findings import Finding
 from tradewind_runtime.history import Advance
 from tradewind_runtime.lake import PositionsMovedError, Table
 from tradewind_runtime.snapshot import Snapshot
 from tradewind_runtime.widening import fit
-
-if TYPE_CHECKING:
-    from tradewind_runtime.expectations import Finding
 
 POSITION = "check"
 CHUNK = 250_000  # rows in memory at a time
@@ -47,15 +45,17 @@ def run(context: StepContext) -> StepOutcome:
     config = context.config(CheckConfig)
     raw, table = context.snapshot("rows"), context.table(config.source)
     before = table.position(POSITION)
+    own = datachecks.ask(context, config, raw, before)
     if before is not None and before >= raw.version:
-        return _done(context, table, raw)
-    news = _news(raw, before)
-    findings, links = _judge(context, config, news.rows)
-    failing = _failing(findings, news.rows)
-    refused = _quarantine(context, config, news.rows, findings, failing)
-    version = _take(context, config, news, failing, before)
-    warnings = tuple(finding.text for finding in findings if not finding.success)
-    rows = news.rows.count() - len(failing)
+        _settle(context, config, replace(raw, files=()), own, {})
+        return _done(context, table, raw, own)
+    new = news.since(raw, before)
+    findings, links = _judge(context, config, new.rows, own)
+    failing = _failing(findings, new.rows)
+    refused = _quarantine(context, config, new.rows, findings, failing)
+    version = _take(context, config, new, failing, before)
+    warnings = _warnings(findings)
+    rows = new.rows.count() - len(failing)
     context.log.info("%s: %d rows pass, %d go to quarantine", config.source, rows, len(failing))
     return StepOutcome(
         outputs={"rows": DatasetRef(table=table.name, version=version)},
@@ -63,7 +63,7 @@ def run(context: StepContext) -> StepOutcome:
         facts={
             "raw_version": raw.version,
             "checked_before": before,
-            "again": news.again,
+            "again": new.again,
             "quarantined": refused,
             "expectations": [finding.facts() for finding in findings],
         },
@@ -72,71 +72,81 @@ def run(context: StepContext) -> StepOutcome:
     )
 
 
-@dataclass(frozen=True)
-class _News:
-    """The rows to check; `again`: all of them, since rows that had been checked are gone."""
-
-    rows: Snapshot
-    again: bool
+def _warnings(findings: Sequence[Finding]) -> tuple[str, ...]:
+    return tuple(finding.text for finding in findings if not finding.success)
 
 
-def _news(raw: Snapshot, before: int | None) -> _News:
-    if before is None:
-        return _News(raw, again=False)
-    try:
-        old = set(raw.table.snapshot(before).files)
-    except DeltaError:  # the log of that version is no longer kept: what is new in it cannot be told
-        return _News(raw, again=True)
-    old = unchanged(raw.table, old, before, raw.version)
-    if old - set(raw.files):  # a source that replaces its rows
-        return _News(raw, again=True)
-    return _News(replace(raw, files=tuple(name for name in raw.files if name not in old)), again=False)
-
-
-def _done(context: StepContext, table: Table, raw: Snapshot) -> StepOutcome:
-    """These rows have been checked: by a killed attempt, or before a later run's."""
+def _done(context: StepContext, table: Table, raw: Snapshot, own: Sequence[Finding]) -> StepOutcome:
+    """These rows have been checked: by a killed attempt, by an earlier run, or before a later one's."""
     version = table.version_with("raw", raw.version)
     if version is None:
         version = table.snapshot().version
     context.log.info("%s: version %d of the raw rows has been checked", table.name, raw.version)
     return StepOutcome(
         outputs={"rows": DatasetRef(table=table.name, version=version)},
-        metrics={"rows": 0, "failed_rows": 0, "expectations": 0, "failed": 0},
-        facts={"raw_version": raw.version, "checked_before": raw.version},
-        verdict=Verdict(passed=True),
+        metrics={"rows": 0, "failed_rows": 0, "expectations": len(own), "failed": len(_warnings(own))},
+        facts={"raw_version": raw.version, "checked_before": raw.version}
+        | ({"expectations": [finding.facts() for finding in own]} if own else {}),
+        verdict=Verdict(passed=True, reasons=_warnings(own)),
     )
 
 
-def _judge(context: StepContext, config: CheckConfig, rows: Snapshot) -> tuple[list[Finding], dict[str, str]]:
-    """Ask all expectations, keep the data docs, stop where the suite fails."""
-    if not config.expectations:
+def _judge(
+    context: StepContext, config: CheckConfig, rows: Snapshot, own: Sequence[Finding]
+) -> tuple[list[Finding], dict[str, str]]:
+    """Ask all expectations, and settle what was found."""
+    try:
+        answers, links = _suite(context, config, rows)
+    except StepError:
+        if not any(finding.stops for finding in own):
+            raise
+        answers, links = [], {}  # such as one of a column that the schema's check misses
+    findings = [*own, *answers]
+    _settle(context, config, rows, findings, links)
+    return findings, links
+
+
+def _suite(context: StepContext, config: CheckConfig, rows: Snapshot) -> tuple[Sequence[Finding], dict[str, str]]:
+    """Ask Great Expectations, and keep its data docs."""
+    if not config.suite:
         return [], {}
     logging.getLogger("great_expectations").setLevel(logging.WARNING)  # importing it, it tells of its own internals
     from tradewind_runtime.expectations import Suite  # Great Expectations takes seconds to import
 
-    suite = Suite(config.source, config.expectations, rows.schema)
+    suite = Suite(config.source, config.suite, rows.schema)
     if rows.count() == 0:
         return [], {}
-    findings = suite.validate(lambda columns: _chunks(rows, columns))
+    answers = suite.validate(lambda columns: _chunks(rows, columns))
     home = f"docs/{context.request.pipeline}/{config.source}/{context.request.fingerprint[:12]}"
-    for path, content in suite.docs(findings, context.request.run_id):
+    for path, content in suite.docs(answers, context.request.run_id):
         context.lake.documents.put(f"{home}/{path}", content)
-    links = {"Data docs": f"{home}/index.html"}
+    return answers, {"Data docs": f"{home}/index.html"}
+
+
+def _settle(
+    context: StepContext,
+    config: CheckConfig,
+    rows: Snapshot,
+    findings: Sequence[Finding],
+    links: dict[str, str],
+) -> None:
+    """Say and keep what was found, and stop where a check of severity `stop` fails."""
     for finding in findings:
         context.log.info("%s %s", "pass" if finding.success else finding.expectation.severity, finding.text)
-    stops = [finding for finding in findings if not finding.success and finding.expectation.severity == "stop"]
+    checked.record(context, config, rows, findings)
+    stops = [finding for finding in findings if finding.stops]
     if stops:
+        see = links.get("Data docs", f"tradewind checks {context.request.pipeline}")
         raise StepError(
             "TW540",
-            f"{len(stops)} of {len(findings)} expectations on {config.source!r} fail",
+            f"{len(stops)} of {len(findings)} checks on {config.source!r} fail",
             retryable=False,
             path=f"checks.{config.source}",
             got="; ".join(finding.text for finding in stops),
-            expected="each of severity stop to hold for as many rows as `mostly` says",
-            fix=f"mend the data, or the expectation (mostly, severity: warn); see {links['Data docs']}",
-            links=links,
+            expected="each of severity stop to hold, an expectation for as many rows as `mostly` says",
+            fix=f"mend the data, or the check (its limits, severity: warn); see {see}",
+            links=links or None,
         )
-    return findings, links
 
 
 def _chunks(rows: Snapshot, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
@@ -248,17 +258,17 @@ def _plain(value: Any) -> str:
 def _take(
     context: StepContext,
     config: CheckConfig,
-    news: _News,
+    new: news.News,
     failing: np.ndarray[Any, np.dtype[np.int64]],
     before: int | None,
 ) -> int:
     """Commit the rows that pass, together with how far the raw table has been checked."""
-    table, version = context.table(config.source), news.rows.version
-    schema = fit(table, news.rows.schema)
+    table, version = context.table(config.source), new.rows.version
+    schema = fit(table, new.rows.schema)
     timed = config.time in schema.names and pa.types.is_timestamp(schema.field(config.time).type)
     passing = (
         batch
-        for _, chunk, mask in _numbered(news.rows, failing)
+        for _, chunk, mask in _numbered(new.rows, failing)
         for batch in chunk.filter(pa.array(~mask)).to_batches()
         if batch.num_rows
     )
@@ -267,7 +277,7 @@ def _take(
             table.stage(passing, schema, cut_by=config.time if timed else None),
             schema=schema,
             positions={POSITION: Advance(before, version)},
-            replace="all" if news.again else None,
+            replace="all" if new.again else None,
             metadata={"raw": version, "step": context.request.fingerprint, "run": context.request.run_id},
         )
     except PositionsMovedError as error:

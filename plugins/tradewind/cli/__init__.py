@@ -18,6 +18,7 @@ COMMANDS: dict[str, str] = {
     "run": "Run a pipeline's steps here and now.",
     "dev": "The whole stack on this machine: up, down, status, logs.",
     "lake": "Tables: list, show, history, verify.",
+    "checks": "Checks: which fail, since when, and their last results.",
     "sweep": "Sweeps: the trials, the best so far, what matters.",
     "model": "Models: list, show, compare.",
     "deploy": "Endpoints and their rollouts.",

@@ -7,6 +7,7 @@ from typing import Any
 
 from tradewind.spec.expectations import EXPECTATIONS
 from tradewind.spec.pipeline import Pipeline
+from tradewind_runtime.contract.checks import DATA_CHECKS
 from tradewind_runtime.contract.sources import SOURCE_KINDS
 
 _DURATION = {
@@ -78,9 +79,8 @@ def _expectation(full: dict[str, Any]) -> dict[str, Any]:
     return {
         "type": "object",
         "description": full["description"],
-        "properties": {
-            name: _arguments(arguments, full["properties"]["severity"]) for name, arguments in EXPECTATIONS.items()
-        },
+        "properties": {name: _tidy(model.model_json_schema()) for name, model in DATA_CHECKS.items()}
+        | {name: _arguments(arguments, full["properties"]["severity"]) for name, arguments in EXPECTATIONS.items()},
         "minProperties": 1,
         "maxProperties": 1,
         "additionalProperties": False,

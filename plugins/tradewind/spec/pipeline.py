@@ -39,7 +39,7 @@ class Pipeline(Frozen):
         min_length=1, description="Where rows come from; each becomes a table of its name."
     )
     checks: dict[Name, tuple[Expectation, ...]] = Field(
-        default_factory=dict, description="Great Expectations suites, by source."
+        default_factory=dict, description="By source: freshness, volume, schema, and Great Expectations suites."
     )
     transform: Transform | None = Field(
         None, description="From checked tables to `features`; may be left out where there is one source."

@@ -19,6 +19,7 @@ from tradewind.spec.expectations import EXPECTATIONS
 from tradewind.spec.json_schema import schema_text
 from tradewind.spec.pipeline import Pipeline
 from tradewind.spec.shape import models_at
+from tradewind_runtime.contract.checks import DATA_CHECKS
 from tradewind_runtime.contract.resources import Resources
 
 _PLAIN = {str: "text", int: "whole number", float: "number", bool: "true or false", date: "date", Any: "anything"}
@@ -62,7 +63,7 @@ against it.
 def pages() -> dict[str, str]:
     """File → text."""
     return {
-        "pipeline.md": _models_page(_HEAD, "All blocks", Pipeline, set()) + f"\n{_expectations()}\n",
+        "pipeline.md": _models_page(_HEAD, "All blocks", Pipeline, set()) + f"\n{_data_checks()}\n{_expectations()}\n",
         "profile.md": _models_page(_PROFILE_HEAD, "All keys", Profile, {Resources}),
         "errors.md": _errors_page(),
         "pipeline.schema.json": schema_text(),
@@ -155,6 +156,14 @@ def _duration(value: timedelta) -> str:
 
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
+
+
+def _data_checks() -> str:
+    lines = ["## Freshness, volume, schema\n", "What `checks` may ask besides expectations, as "]
+    lines[-1] += "`{freshness: {max_age: 26h, severity: warn}}`.\n"
+    for name, model in DATA_CHECKS.items():
+        lines += _table(model, f"`{name}`", 3)
+    return "\n".join(lines)
 
 
 def _expectations() -> str:

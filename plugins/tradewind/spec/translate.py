@@ -14,6 +14,7 @@ from tradewind.spec.nodes import Mapping, Path, Scalar
 from tradewind.spec.places import Place, find, shown
 from tradewind.spec.schedule import ASSET
 from tradewind.spec.shape import keys_at, models_at
+from tradewind_runtime.contract.checks import CHECK, DATA_CHECKS
 from tradewind_runtime.contract.http import PARAMETER, PATH, PLACE, RATE
 from tradewind_runtime.contract.resources import HELD, IMAGE, LABEL_KEY, LABEL_VALUE, MIG, OBJECT, SIZE
 from tradewind_runtime.contract.sources import SCHEMA_FILE, TABLE
@@ -59,7 +60,7 @@ _PATTERNS = {
     RATE: "requests in a second, minute or hour, such as 5/s or 100/m",
     SCHEMA_FILE: "a file of include/schemas, such as flights.avsc or flights.proto",
     r"^[A-Za-z_][A-Za-z0-9_.]*$": "a message of the schema, with or without its package",
-    r"^expect_[a-z0-9_]+$": "an expectation of Great Expectations, such as expect_column_values_to_not_be_null",
+    CHECK: "freshness, volume, schema, or an expectation, such as expect_column_values_to_not_be_null",
     SIZE: "an amount such as 512Mi or 4Gi",
     MIG: "a part of a GPU as NVIDIA names it, such as 1g.10gb",
     OBJECT: "the name of an object in Kubernetes: small letters, digits, - and .",
@@ -216,6 +217,7 @@ def _wrong_value(detail: Any, place: Place) -> Problem:
             suggestion = f"tradewind://table/{given}"
         if isinstance(place.node, Mapping):  # an expectation's name is a key in the text
             given = place.path[-1]
+            suggestion = nearest(given, DATA_CHECKS)
         message = f"{given!r} does not have the right form"
     elif kind in ("value_error", "assertion_error"):
         message = str(context["error"])

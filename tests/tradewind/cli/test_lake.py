@@ -64,6 +64,7 @@ def test_tables_are_listed_with_their_rows(ran: Path, typed: Typed) -> None:
     assert (done.exit_code, body["ok"]) == (0, True)
     found = {table["table"]: (table["version"], table["rows"], table["files"]) for table in body["tables"]}
     assert found == {
+        "breast-cancer/checks": (1, 1, 1),
         "breast-cancer/features": (1, ROWS, 1),
         "breast-cancer/patients": (1, ROWS, 1),
         "breast-cancer/patients_quarantine": (1, 0, 0),

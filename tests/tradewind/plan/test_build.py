@@ -69,6 +69,22 @@ def test_every_step_comes_after_what_it_reads_and_the_last_releases_the_lease() 
         assert [step.id for step in dag.steps if step.id not in followed] == ["release"]
 
 
+def test_a_check_of_age_or_volume_is_anew_for_each_run_and_others_are_as_they_were() -> None:
+    expectation = {"expect_column_to_exist": {"column": "target"}}
+    shape = {"schema": {"columns": {"target": "long"}}}
+    for checks, pinned in (
+        ([], set()),
+        ([expectation, shape], set()),
+        ([expectation, {"volume": {"min": 1}}], {"window", "created", "backfill"}),
+        ([{"freshness": {"max_age": "1d", "column": "_ingested"}}], {"window", "created", "backfill"}),
+    ):
+        step = plan(checks={"rows": checks}).dag("train").step("check_rows")
+        assert (set(step.pins), step.windowed) == (pinned, False)
+        names = [one["name"] for one in step.config["expectations"]]
+        assert names == [next(iter(one)) for one in checks]
+        assert step.config.keys() == {"source", "expectations"}
+
+
 def test_drift_wakes_the_training_and_a_version_its_rollout() -> None:
     found = plan()
     assert found.dag("train").schedule.assets == found.dag("monitor").step("request_retraining").outlets

@@ -21,6 +21,7 @@ WRONG_BY_FORM = [
     "missing",
     "space",
     "expectations",
+    "data_checks",
     "everything_at_once",
 ]
 
@@ -68,6 +69,7 @@ def test_short_forms_are_in_the_schema() -> None:
         {"schedule": "@daily"},
         {"params": {"x": 3, "y": "a"}},
         {"monitor": {"drift": {"for": "2 of 5"}}},
+        {"checks": {"rows": [{"freshness": {"max_age": "26h", "severity": "warn"}}, {"volume": {"min": 1}}]}},
         {"defaults": {"timeout": "1h30m"}},
         {"defaults": {"timeout": 90}},
         {"defaults": {"timeout": None}},

@@ -55,12 +55,16 @@ def _table(builder: StepBuilder, name: str, source: Source) -> Iterator[PlanStep
         connections=source.connections,
         entry=f"include/schemas/{source.kafka.schema_file}" if source.kafka and source.kafka.schema_file else None,
     )
+    checks = CheckConfig(source=name, expectations=tuple(spec.checks.get(name, ())), time=source.time)
+    # These are asked of every run, whether it has new rows or not.
+    each = any(one.name in ("freshness", "volume") for one in checks.expectations)
     yield builder.step(
         "check",
-        CheckConfig(source=name, expectations=tuple(spec.checks.get(name, ())), time=source.time),
+        checks,
         id=f"check_{name}",
         upstream=(f"ingest_{name}",),
         inputs={"rows": f"ingest_{name}.rows"},
+        pins={"window": "window", "created": "created", "backfill": "backfill"} if each else {},
         computes=True,
         outlets=(table_asset(spec.pipeline, name),),
     )

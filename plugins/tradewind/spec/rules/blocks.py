@@ -97,6 +97,8 @@ def table_names(view: View) -> Iterator[Problem]:
     sources = view.names("sources")
     taken = {"features": "the transform's table"}
     taken |= {f"{name}{end}": f"a table of the source {name}" for name in sources for end in ("_raw", "_quarantine")}
+    if view.given("checks"):
+        taken["checks"] = "the table of what checks found"
     if view.draft.score:
         output = view.draft.score.output
         if output in taken or output in sources:

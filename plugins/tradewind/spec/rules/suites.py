@@ -1,4 +1,4 @@
-"""Expectations that Great Expectations has, with the arguments that they take."""
+"""Checks of Tradewind's own, and expectations that Great Expectations has, with the arguments that they take."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from tradewind.errors import Problem, nearest
 from tradewind.spec.expectations import EXPECTATIONS
 from tradewind.spec.nodes import Mapping, Path, Sequence, plain
 from tradewind.spec.rules.view import View, rule
-from tradewind_runtime.contract.checks import Expectation
+from tradewind.spec.translate import problems_of
+from tradewind_runtime.contract.checks import DATA_CHECKS, Expectation
 
 
 @rule
@@ -23,8 +24,33 @@ def suites(view: View) -> Iterator[Problem]:
                 one = Expectation.model_validate(plain(item)) if isinstance(item, Mapping) else None
             except ValidationError:
                 continue
-            if one is not None:
+            if one is not None and one.name in DATA_CHECKS:
+                yield from _data_check(view, ("checks", source, index), one)
+            elif one is not None:
                 yield from _expectation(view, ("checks", source, index), one)
+
+
+def _data_check(view: View, path: Path, one: Expectation) -> Iterator[Problem]:
+    """What the arguments' own model says of them, at their places."""
+    place, model = view.at(*path, "arguments"), DATA_CHECKS[one.name]
+    node = place.node if isinstance(place.node, Mapping) else Mapping(place.node.mark)
+    try:
+        model.model_validate({**one.arguments, "severity": one.severity})
+    except ValidationError as error:
+        for problem in problems_of(error, node, model):
+            below = ".".join(part for part in (place.text, problem.path) if part)
+            yield problem.model_copy(update={"path": below})
+        return
+    source = str(path[1])
+    timed = "column" in one.arguments or view.given("sources", source, "time")
+    if one.name == "freshness" and not timed and view.given("sources", source):
+        yield place.problem(
+            "TW111",
+            "freshness needs a column of event time",
+            at=place.key,
+            expected="column, or time of the source",
+            fix=f"add column: …, or sources.{source}.time",
+        )
 
 
 def _expectation(view: View, path: Path, one: Expectation) -> Iterator[Problem]:

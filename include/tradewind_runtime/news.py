@@ -1,0 +1,32 @@
+"""What a raw table has gained since a version of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from deltalake.exceptions import DeltaError
+
+from tradewind_runtime.compaction import unchanged
+from tradewind_runtime.snapshot import Snapshot
+
+
+@dataclass(frozen=True)
+class News:
+    """Rows that came; `again`: all of them, since rows that were there are gone."""
+
+    rows: Snapshot
+    again: bool
+
+
+def since(raw: Snapshot, before: int | None) -> News:
+    """The rows of a version that an earlier one has not; all where there is no earlier one."""
+    if before is None:
+        return News(raw, again=False)
+    try:
+        old = set(raw.table.snapshot(before).files)
+    except DeltaError:  # the log of that version is no longer kept: what is new in it cannot be told
+        return News(raw, again=True)
+    old = unchanged(raw.table, old, before, raw.version)
+    if old - set(raw.files):  # a source that replaces its rows
+        return News(raw, again=True)
+    return News(replace(raw, files=tuple(name for name in raw.files if name not in old)), again=False)
