@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tradewind_runtime.sources.messages.avro import Decoder, Written, _columns, _one, _together
+from tradewind_runtime.sources.messages.avro import Decoder, Written, _one, _together, columns_of
 from tradewind_runtime.sources.newcolumns import Columns
 
 FIRST, LAST = datetime(1900, 1, 1), datetime(2200, 1, 1)  # noqa: DTZ001 - hypothesis adds the zone
@@ -93,7 +93,7 @@ def test_both_ways_read_the_same(made):
     body, rows = made
     contents, kind = written(body, *rows), Written.parse(json.dumps(body), {})
     assert kind.quick
-    quick, (slow, wrong) = _together(contents, kind, 7), _columns([_one(content, kind) for content in contents], kind)
+    quick, (slow, wrong) = _together(contents, kind, 7), columns_of([_one(content, kind) for content in contents], kind)
     assert wrong == {}
     assert quick.to_pylist() == slow.to_pylist()
 
@@ -166,7 +166,7 @@ def test_references_are_found():
     out = io.BytesIO()
     fastavro.schemaless_writer(out, parsed, {"n": 7, "price": {"amount": 5}, "again": {"amount": 6}})
     assert _together([out.getvalue()], kind, 7)["n"].to_pylist() == [7]
-    assert _columns([_one(out.getvalue(), kind)], kind)[0]["n"].to_pylist() == [7]
+    assert columns_of([_one(out.getvalue(), kind)], kind)[0]["n"].to_pylist() == [7]
 
 
 MONEY = {"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": 2}
