@@ -80,7 +80,7 @@ def _trouble(attempts: Attempts, servers: World, kills: int, interruptions: int)
         attempts.run(next(names), kills)
         tried = sum(attempts.kills.values()) + sum(attempts.ended.values())
         print(f"\r{sum(attempts.kills.values())} kills, {tried} attempts, away {servers.away}", end="", file=sys.stderr)
-        if attempts.amiss or tried > 20 * max(kills, len(POINTS)):
+        if attempts.amiss or servers.failed or tried > 20 * max(kills, len(POINTS)):
             break
     print(file=sys.stderr)
 

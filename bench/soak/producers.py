@@ -76,7 +76,7 @@ class Plain(_Producing):
         super().__init__(ledger, seed)
         self.client = Producer(
             {"bootstrap.servers": broker, "enable.idempotence": True, "linger.ms": 20, "message.timeout.ms": 600_000,
-             "log_level": 0}
+             "log_level": 0, "log.connection.close": False}
         )  # fmt: skip
 
     def produce(self) -> None:
@@ -105,7 +105,7 @@ class Transactional(_Producing):
         super().__init__(ledger, seed)
         self.settings = {
             "bootstrap.servers": broker, "transactional.id": f"soak-{seed}", "transaction.timeout.ms": 60_000,
-            "linger.ms": 5, "log_level": 0,
+            "linger.ms": 5, "log_level": 0, "log.connection.close": False,
         }  # fmt: skip
 
     def produce(self) -> None:

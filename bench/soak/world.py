@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,10 +25,12 @@ class World:
 
     broker: Running[Kafka]
     store: Running[S3]
-    broken: list[threading.Thread] = field(default_factory=list)
+    # One thread that lives as long: a server ends with the thread that has started it.
+    starts: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
     away: dict[str, int] = field(default_factory=lambda: {"broker": 0, "store": 0})
     failed: list[str] = field(default_factory=list)
     back: float = 0.0  # when the last of them came back
+    _coming: Future[None] | None = None
 
     @property
     def connections(self) -> dict[str, str]:
@@ -40,9 +42,7 @@ class World:
         """Kill one of them, and start it again so much later, while everybody goes on."""
         self.settle()
         self.away[which] += 1
-        thread = threading.Thread(target=self._interrupt, args=(which, seconds), daemon=True)
-        self.broken.append(thread)
-        thread.start()
+        self._coming = self.starts.submit(self._interrupt, which, seconds)
 
     def _interrupt(self, which: str, seconds: float) -> None:
         running = getattr(self, which)
@@ -56,12 +56,12 @@ class World:
 
     def troubled(self, began: float) -> bool:
         """Whether one of them has been away since then, or a moment before."""
-        return self.back > began - 30 or any(thread.is_alive() for thread in self.broken)
+        return self.back > began - 30 or (self._coming is not None and not self._coming.done())
 
     def settle(self) -> None:
         """Until nobody is away."""
-        while self.broken:
-            self.broken.pop().join()
+        if self._coming is not None:
+            self._coming.result()
 
 
 @contextmanager
@@ -79,3 +79,4 @@ def world(folder: Path) -> Iterator[World]:
             found.settle()
             for running in (found.broker, found.store):  # those that were started again
                 running.stop()
+            found.starts.shutdown()
