@@ -11,7 +11,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
+
+from obstore.exceptions import BaseError
 
 from bench.soak.points import ONLY, POINTS
 from bench.soak.world import LANDING, TOPIC
@@ -24,6 +27,7 @@ from tradewind_runtime.lake import Lake
 from tradewind_runtime.launchers.exchange import Exchange
 from tradewind_runtime.sources import Access, reader
 
+T = TypeVar("T")
 COLUMNS = {"id": "long", "note": "string"}
 SOURCES = {
     "orders": Source.model_validate({"kafka": {"topic": TOPIC}, "columns": COLUMNS, "max_bad": 0.5}),
@@ -77,7 +81,7 @@ class Attempts:
             if code == 0:
                 self.ended["done"] += 1
                 return
-            error = exchange.reason("ended")
+            error = _patiently(partial(exchange.reason, "ended"))
             code = error.problems[0].code
             self.ended[code] += 1
             if code == CHANGED:
@@ -97,7 +101,7 @@ class Attempts:
 
     def _attempt(self, exchange: Exchange, how: str) -> int:
         """The step's process, by its exit code."""
-        exchange.begin()
+        _patiently(exchange.begin)
         words = ["--lake", self.lake, "--lake-connection", "s3_default", "--request", exchange.path]
         nth = 1 if not self.kills[how] else self.chance.choice([1, 1, 2, 3])
         program = ["bench.soak.points", how, str(nth)] if how in POINTS else ["tradewind_runtime"]
@@ -128,14 +132,7 @@ class Attempts:
         )  # fmt: skip
 
     def _end(self, source: Source) -> dict[str, Any]:
-        access = self.access(source)
-        until = time.monotonic() + PATIENCE
-        while True:
-            try:
-                return reader(source.kind).end_position(source, access)
-            except StepError:
-                if time.monotonic() > until:
-                    raise
+        return _patiently(partial(reader(source.kind).end_position, source, self.access(source)))
 
     def access(self, source: Source) -> Access:
         """What a source may use."""
@@ -148,6 +145,18 @@ class Attempts:
 
     def _environment(self) -> dict[str, str]:
         return os.environ | {f"AIRFLOW_CONN_{id.upper()}": text for id, text in self.connections.items()}
+
+
+def _patiently(call: Callable[[], T]) -> T:
+    """What broker or store answer, once they are there."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return call()
+        except (StepError, BaseError, OSError):
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.5)
 
 
 def options(connections: dict[str, str]) -> dict[str, Any]:
