@@ -65,7 +65,8 @@ def record(context: StepContext, config: CheckConfig, rows: Snapshot, findings: 
         rows: those of the raw table that were new.
         findings: of those that were asked.
     """
-    table, id = context.table(TABLE), f"step:{context.request.fingerprint}"
+    # Each run's own, also where its rows, and so its fingerprint, are those of the run before.
+    table, id = context.table(TABLE), f"step:{context.request.fingerprint}:{context.request.run_id}"
     if not findings or table.position(id) is not None:
         return
     window = window_of(context)

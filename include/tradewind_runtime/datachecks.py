@@ -174,7 +174,8 @@ def _volume(case: _Case, one: Expectation, check: Volume) -> Finding:
     observed = f"{rows} rows"
     if check.change is not None and len(compared) >= LEAST:
         median = statistics.median(compared)
-        success = success and abs(rows - median) <= check.change * median
+        # Of nothing there is no share: a source that mostly brings nothing is not judged by it.
+        success = success and (not median or abs(rows - median) <= check.change * median)
         observed += f"; the median of the last {len(compared)} runs is {median:g}"
     return Finding(expectation=one, success=success, observed=observed, rows=rows)
 

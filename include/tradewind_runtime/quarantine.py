@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    from tradewind_runtime.lake import Table
 
 #: Every quarantine table, whichever step refused the row.
 SCHEMA = pa.schema(
@@ -38,6 +43,18 @@ class Bad:
     time: int | None = None  # of a message, in milliseconds
     key: bytes | None = None
     headers: str | None = None
+
+
+def held(table: Table, rows: Collection[Bad]) -> set[tuple[str, int, bytes | None]]:
+    """Which of these refused rows a quarantine has: their source, position and content."""
+    if not rows or not table.exists():
+        return set()
+    places = [row.position for row in rows]
+    where = pc.field("source").isin(sorted({row.source for row in rows}))
+    where &= (pc.field("position") >= min(places)) & (pc.field("position") <= max(places))
+    found = table.snapshot().to_arrow(["source", "position", "content"], where)
+    wanted = {(row.source, row.position, row.content) for row in rows}
+    return wanted & set(zip(*(column.to_pylist() for column in found.columns), strict=True))
 
 
 def to_arrow(rows: Iterable[Bad], stage: str) -> pa.Table:

@@ -117,7 +117,9 @@ def test_a_process_that_is_killed_once_they_are_there_doubles_none(house):
     request = house.of_day(0, *SUITE)
     process = start(request, "check")
     table = house.lake.table("p/checks")
-    wait_for(lambda: process.poll() is not None or table.position(f"step:{request.fingerprint}") is not None)
+    wait_for(
+        lambda: process.poll() is not None or table.position(f"step:{request.fingerprint}:{request.run_id}") is not None
+    )
     if process.poll() is None:
         os.kill(process.pid, signal.SIGKILL)
     process.communicate()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import numpy as np
 
 from tradewind_runtime.contract.errors import StepError
-from tradewind_runtime.contract.sources import Source
+from tradewind_runtime.contract.sources import STORES, Source
 from tradewind_runtime.lake import Table
 from tradewind_runtime.reconcile import NONE, Asked, Positions
 from tradewind_runtime.sources import Access
@@ -24,6 +25,8 @@ def asked(source: Source, access: Access, table: Table, version: int | None) -> 
     """Each object that is there, of whatever date."""
     named = objects_of(source)
     objects = named.model_copy(update={"uri": named.uri.replace(DATE, ANY_DATE)})
+    if DATE in named.uri and STORES.get(urlsplit(named.uri).scheme) == "http":
+        return  # a web server lists nothing, and dates of what is not known to be there are not guessed
     source = source.model_copy(update={"objects": objects})
     end = end_position(source, access)
     ids = ids_of(objects, end)

@@ -8,6 +8,7 @@ the API's clock may be behind ours. Without a cursor each run takes all, in plac
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import time
@@ -66,7 +67,8 @@ def read(source: Source, access: Access, end: Mapping[str, int], table: Table) -
         origin = Origin(f"{http.path}@{EPOCH + timedelta(microseconds=until):%Y-%m-%dT%H:%M:%S.%fZ}", UNTIL, until - 1)
         rows = FileRows(columns, origin, iter(()), "json")
         rows.raw = decoded(chain([first], texts), decoder, rows)
-        taken = _Taken(rows, read_before, until, _cursor(http, columns.schema) if http.cursor else None)
+        cursor = _cursor(http, columns.schema) if http.cursor else None
+        taken = _Taken(rows, read_before, until, cursor, _told(http, access, table))
         yield Chunk(
             schema=rows.schema,
             rows=taken.batches(),
@@ -115,6 +117,7 @@ class _Taken:
     before: _Before
     until: int
     cursor: Cursor | None
+    told: frozenset[bytes]  # refused rows that are in quarantine
     positions: dict[str, Advance] = field(default_factory=dict)
 
     @property
@@ -137,6 +140,8 @@ class _Taken:
             found = pc.max(places.filter(mine)).as_py()
             highest = max((one for one in (highest, found) if one is not None), default=None)
             yield batch.filter(mine)
+        # A refused row comes again as long as the API gives it: it is told, and judged, once.
+        self.rows.bad[:] = [row for row in self.rows.bad if _mark(row.content) not in self.told]
         self.positions[UNTIL] = Advance(self.before.until, self.until)
         if self.cursor is not None:
             self.positions[f"{self.before.id}:until"] = Advance(self.before.own, self.until)
@@ -156,6 +161,19 @@ class _Taken:
             content = {key: value for key, value in found.items() if key not in RESERVED}
             text = json.dumps(content, default=str).encode()
             self.rows.refuse(found["_position"], f"the cursor {name} has no value", text)
+
+
+def _told(http: HttpSource, access: Access, table: Table) -> frozenset[bytes]:
+    """Marks of the refused rows of this path that the quarantine has."""
+    refused = access.lake.table(f"{table.name.removesuffix('_raw')}_quarantine")
+    if not refused.exists():
+        return frozenset()
+    found = refused.snapshot().to_arrow(["content"], pc.starts_with(pc.field("source"), f"{http.path}@"))
+    return frozenset(map(_mark, found["content"].to_pylist()))
+
+
+def _mark(content: bytes | None) -> bytes:
+    return hashlib.sha256(content or b"").digest()
 
 
 def _http(source: Source) -> HttpSource:
@@ -178,7 +196,7 @@ def _asked(http: HttpSource, schema: pa.Schema, highest: int | None) -> dict[str
         return {http.since: str(first)}
     moment = EPOCH + timedelta(microseconds=first)
     words = {
-        "date": f"{moment:%Y-%m-%d}",
+        "date": f"{moment - timedelta(days=1):%Y-%m-%d}",  # elsewhere days begin earlier; what is too much is left out
         "seconds": str(first // 1_000_000),
         "milliseconds": str(first // 1_000),
     }

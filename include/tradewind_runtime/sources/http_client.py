@@ -34,6 +34,7 @@ LARGEST = 64 * 1024 * 1024  # bytes of one answer, unpacked
 REDIRECTS = 5
 SAID = 16_384  # bytes of a refusal that are looked at
 _AGAIN = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+_WHOLE = {HTTPStatus.OK, HTTPStatus.NO_CONTENT}
 _LOGIN = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 
 log = logging.getLogger("tradewind")
@@ -130,7 +131,11 @@ class Api:
             with self.client.stream("GET", self.login.on(url)) as response:
                 if response.has_redirect_location:
                     return response.headers["Location"]
-                if not response.is_success:
+                if response.status_code == HTTPStatus.ACCEPTED:
+                    raise _LaterError(
+                        StepError("TW525", "the API has not made its answer yet (202)", got=shown(url), fix="try again")
+                    )
+                if response.status_code not in _WHOLE:
                     self._refuse(response, url)
                 links = [link["url"] for link in response.links.values() if "next" in link.get("rel", "").split()]
                 none = response.status_code == HTTPStatus.NO_CONTENT

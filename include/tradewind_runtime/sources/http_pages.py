@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,8 @@ from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.http import HttpPage, HttpSource
 from tradewind_runtime.sources.http_client import Api, shown
 from tradewind_runtime.sources.http_rows import Answers, Page
+
+log = logging.getLogger("tradewind")
 
 
 def pages(http: HttpSource, api: Api, answers: Answers, asked: Mapping[str, str]) -> Iterator[Page]:
@@ -29,7 +32,13 @@ def pages(http: HttpSource, api: Api, answers: Answers, asked: Mapping[str, str]
     """
     way = http.page
     if way is None:
-        yield answers.page(api.get(api.address(http.path, {**http.params, **asked})))
+        page = answers.page(api.get(api.address(http.path, {**http.params, **asked})))
+        if page.answer.next:
+            raise StepError(
+                "TW533", "the API has more pages, and the YAML does not say how they follow", retryable=False,
+                got=shown(page.answer.url), expected="page: {by: link}", fix="add http.page",
+            )  # fmt: skip
+        yield page
         return
     turn = _Turn(way, api)
     params = {**http.params, **asked, **turn.params()}
@@ -40,6 +49,8 @@ def pages(http: HttpSource, api: Api, answers: Answers, asked: Mapping[str, str]
         assert url is not None, "the last page has been left"
         page = answers.page(api.get(url))
         yield page
+        if not turn.seen and way.next and way.size and len(page.rows) >= way.size and not page.has(way.next):
+            log.warning("a full first page has nothing at %r: where it is wrong, the next ones are not read", way.next)
         url = turn.next(url, page)
         if url is None:
             return

@@ -31,6 +31,10 @@ class Page:
     rows: list[bytes]
     whole: Any = None
 
+    def has(self, place: str) -> bool:
+        """Whether anything stands there, and be it a null."""
+        return _at(self.whole, place) is not _MISSING
+
     def beside(self, place: str) -> Any:
         """What stands beside the rows; None where nothing does."""
         found = _at(self.whole, place)
@@ -87,9 +91,16 @@ class Answers:
         return Page(answer, [json.dumps(row).encode() for row in found], whole)
 
     def _csv(self, answer: Answer, body: bytes) -> list[bytes]:
-        lines = list(_records(body.removeprefix(b"\xef\xbb\xbf")))
-        if not lines:
+        try:
+            lines = list(_records(body.removeprefix(b"\xef\xbb\xbf")))
+        except EOFError as error:
+            raise StepError("TW532", "an answer's last row has no end", got=f"{shown(answer.url)}: {error}") from None
+        if not lines and self.header:  # beyond the last page
             return []
+        if not lines:
+            raise StepError(
+                "TW532", "an answer has no header", got=shown(answer.url), fix="see http.path and http.format"
+            )
         header = next(csv.reader([lines[0].decode("utf-8", "replace")]), [])
         if not self.header:
             self.header = header
@@ -135,16 +146,24 @@ def decoded(texts: Iterable[tuple[list[bytes], int]], decoder: base.Decoder, row
 
 
 def _records(body: bytes) -> Iterator[bytes]:
-    """Lines of a CSV, each whole: what stands between quotes may have more of them."""
-    record = b""
+    """Lines of a CSV, each whole: what stands between quotes may have more of them.
+
+    Raises:
+        EOFError: where a quote is open at the end: whatever came after it is no row.
+    """
+    record: list[bytes] = []
+    open_ = False
     for line in body.splitlines(keepends=True):
-        record += line
-        if record.count(b'"') % 2 == 0:
-            if record.strip():
-                yield record.rstrip(b"\r\n")
-            record = b""
-    if record.strip():
-        yield record
+        record.append(line)
+        open_ ^= line.count(b'"') % 2 == 1
+        if not open_:
+            whole = b"".join(record).rstrip(b"\r\n")
+            if whole.strip():
+                yield whole
+            record = []
+    if open_:
+        msg = f"a quote is open after {len(record)} lines"
+        raise EOFError(msg)
 
 
 def _at(whole: Any, place: str) -> Any:

@@ -76,9 +76,13 @@ class _Chunks:
     def next(self) -> Chunk:
         """One, of which positions and refused messages are known when its rows are."""
         decoded = self._decoded()
-        first = next(decoded, None)
+        begun: list[_Decoded] = []
+        for one in decoded:  # those that nobody can read say nothing of the columns
+            begun.append(one)
+            if one.table.num_rows:
+                break
         chunk = Chunk(schema=self.rows.schema, rows=(), positions={}, marks={})
-        return replace(chunk, rows=self._through(first, decoded, chunk))
+        return replace(chunk, rows=self._through(begun, decoded, chunk))
 
     def _decoded(self) -> Iterator[_Decoded]:
         if self._waiting is not None:
@@ -90,10 +94,10 @@ class _Chunks:
             bad = [_bad(batch, index, reason, self.progress) for index, reason in sorted(refused.items())]
             yield _Decoded(table, bad, reached)
 
-    def _through(self, first: _Decoded | None, rest: Iterator[_Decoded], chunk: Chunk) -> Iterator[pa.RecordBatch]:
+    def _through(self, begun: list[_Decoded], rest: Iterator[_Decoded], chunk: Chunk) -> Iterator[pa.RecordBatch]:
         group: list[pa.Table] = []
-        for one in chain([first] if first else [], rest):
-            if one is not first and self.rows.schema != chunk.schema:
+        for number, one in enumerate(chain(begun, rest)):
+            if number >= len(begun) and self.rows.schema != chunk.schema:
                 self._waiting = one
                 break
             self.reached = one.reached

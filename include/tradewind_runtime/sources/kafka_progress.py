@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import KafkaSource
@@ -102,13 +102,16 @@ def batches(consumer: Consumer, progress: Progress) -> Iterator[Messages]:
     patience = time.monotonic() + PATIENCE
     while progress.open and rows < progress.chunk_rows and size < CHUNK_BYTES:
         finished = set(progress.open)
-        found = consumer.consume(min(BATCH, progress.chunk_rows), timeout=0.5)
-        batch = _sorted(found, progress)
-        for position in consumer.position([TopicPartition(progress.kafka.topic, p) for p in progress.open]):
-            progress.seen(position.partition, position.offset)  # below 0 before the first delivery: no progress
-        finished -= progress.open
-        if finished:
-            consumer.incremental_unassign([TopicPartition(progress.kafka.topic, p) for p in finished])
+        try:
+            found = consumer.consume(min(BATCH, progress.chunk_rows), timeout=0.5)
+            batch = _sorted(found, progress)
+            for position in consumer.position([TopicPartition(progress.kafka.topic, p) for p in progress.open]):
+                progress.seen(position.partition, position.offset)  # below 0 before the first delivery: no progress
+            finished -= progress.open
+            if finished:
+                consumer.incremental_unassign([TopicPartition(progress.kafka.topic, p) for p in finished])
+        except KafkaException as error:  # rows are asked for by who stages them, so nobody else would tell it
+            raise StepError("TW525", f"Kafka: {error.args[0].str()}", fix="is the broker up?") from error
         if found:
             patience = time.monotonic() + PATIENCE
         elif time.monotonic() > patience:
@@ -123,6 +126,7 @@ def batches(consumer: Consumer, progress: Progress) -> Iterator[Messages]:
             rows += len(batch.values)
             size += sum(len(value) for value in batch.values if value)
             yield batch
+            patience = time.monotonic() + PATIENCE  # staging took its time
 
 
 def _sorted(found: list[Message], progress: Progress) -> Messages:

@@ -167,13 +167,18 @@ def _judge(config: IngestConfig, rows: int, bad_before: int, bad: list[Bad]) -> 
 
 
 def _quarantine(context: StepContext, table: Table, chunk: sources.Chunk) -> None:
-    """Commit the bad rows that the quarantine does not hold yet: it may be ahead of the rows, never behind."""
+    """Commit the bad rows that the quarantine does not hold yet: it may be ahead of the rows, never behind.
+
+    Where it is ahead, a killed attempt was there: one that may have seen other columns, or other answers.
+    """
     now = table.positions(chunk.marks)
-    new = [row for row in chunk.bad if (known := now[row.id]) is None or row.at >= known]
+    told = [row for row in chunk.bad if (known := now[row.id]) is not None and row.at < known]
+    held = quarantine.held(table, told)
+    new = [row for row in chunk.bad if (row.source, row.position, row.content) not in held]
     moves = {id: Advance(now[id], mark) for id, mark in chunk.marks.items() if (now[id] or 0) < mark or now[id] is None}
     if not new and not table.exists():
         table.create(quarantine.SCHEMA)
-    if not moves:
+    if not moves and not new:
         return
     rows = quarantine.to_arrow(new, "ingest")
     staged = table.stage(rows.to_batches(), quarantine.SCHEMA) if new else []

@@ -173,7 +173,7 @@ def test_a_cursor_of_numbers_has_no_bound_but_the_highest(shop: Shop, lake_uri: 
     ("written", "word"),
     [
         ("iso", "2013-01-01T12:08:30Z"),
-        ("date", "2013-01-01"),
+        ("date", "2012-12-31"),
         ("seconds", "1357042110"),
         ("milliseconds", "1357042110500"),
     ],
@@ -370,3 +370,13 @@ def test_the_end_is_a_moment(lake_uri: str) -> None:
     before = time.time()
     found = end_of(lake_uri, source("whole"))["until"] / 1_000_000
     assert before <= found <= time.time()
+
+
+def test_a_refused_row_that_comes_again_is_told_and_judged_once(shop: Shop, lake_uri: str) -> None:
+    of = source("whole", {"id": "long", "at": "timestamp"}, max_bad=0.2, cursor="at", since="after")
+    shop.rows = [*(order(n, n) for n in range(9)), order(99, 9) | {"id": "no number"}]
+    assert ids(taken_in(lake_uri, of)) == list(range(9))
+    assert ids(taken_in(lake_uri, of)) == list(range(9)), "nothing new but what was refused: no reason to stop"
+    shop.rows.append(order(10, 10))
+    assert ids(taken_in(lake_uri, of)) == [*range(9), 10]
+    assert len(rows(lake_uri, "flights_quarantine")) == 1

@@ -58,6 +58,7 @@ def moment(seconds: float) -> str:
         says("broken", 500),
         says("broken", 502),
         says("slow", 408),
+        says("", 202),
         cuts,
         says("not at all", 200, Content_Encoding="gzip"),
     ],

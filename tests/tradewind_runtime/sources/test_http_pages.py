@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -141,4 +142,21 @@ def test_a_header_that_is_not_one(shop: Shop, script: list[Script], why: str) ->
 def test_csv_with_a_mark_and_without_rows(shop: Shop) -> None:
     script = [says(b'\xef\xbb\xbfa,b\r\n1,"x\r\ny"\r\n\r\n2,z'), says("a,b\n")]
     assert read(shop, NUMBER, *script, format="csv") == [[b'1,"x\r\ny"', b"2,z"], []]
-    assert read(shop, NUMBER, says(""), format="csv") == [[]]
+    assert read(shop, NUMBER, says("a,b\n1,2"), says(""), format="csv") == [[b"1,2"], []], "beyond the last page"
+    refused(shop, "TW532.*no header", NUMBER, says(""), format="csv")
+
+
+def test_a_quote_that_is_open_to_the_end_is_told_and_takes_no_time(shop: Shop) -> None:
+    lines = 'a,b\n1,5" pipe\n' + "2,z\n" * 300_000
+    began = time.monotonic()
+    refused(shop, "TW532.*has no end(.|\n)*300001 lines", NUMBER, says(lines), format="csv")
+    assert time.monotonic() - began < 20
+
+
+def test_pages_that_the_yaml_does_not_know_of_are_not_left_out_in_silence(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    refused(shop, "TW533.*does not say how they follow", None, says([1, 2], Link='</v1/whole?a=1>; rel="next"'))
+    misspelt = {"by": "cursor", "parameter": "token", "next": "nxt", "size": 2, "size_parameter": "limit"}
+    assert len(read(shop, misspelt, part(1, 2, next="a"))) == 1
+    assert "has nothing at 'nxt'" in caplog.text

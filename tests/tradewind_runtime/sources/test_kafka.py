@@ -10,11 +10,14 @@ from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from tests.tradewind_runtime.steprun import ingest, ingest_request, rows, start
 
+from tradewind_runtime import quarantine
 from tradewind_runtime.connections import Connection
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import Window
 from tradewind_runtime.contract.sources import KafkaSource, Source
+from tradewind_runtime.history import Advance
 from tradewind_runtime.lake import Lake
+from tradewind_runtime.quarantine import Bad
 from tradewind_runtime.sources import Access, kafka
 
 pytestmark = pytest.mark.server
@@ -255,3 +258,27 @@ def test_a_broker_that_is_killed_and_comes_back_loses_and_doubles_nothing(tmp_pa
         assert sorted(row["n"] for row in rows(lake_uri)) == list(range(6_000))
     finally:
         first.stop()
+
+
+def test_a_topic_that_begins_with_what_nobody_can_read_is_judged_as_a_whole(topic, lake_uri):
+    """Without columns, so that the first messages cannot say which there are."""
+    topic.send(*(b"a test %d" % n for n in range(4_500)), partition=0)
+    topic.send(*({"n": n} for n in range(9_000)), partition=0)
+    result = ingest(lake_uri, topic.source(columns=None, max_bad=0.5), topic.end(), connection="k")
+    assert result.metrics == result.metrics | {"rows": 9_000, "bad": 4_500}
+    assert sorted(row["n"] for row in rows(lake_uri)) == list(range(9_000))
+
+
+def test_what_a_killed_attempt_has_seen_by_other_columns_is_in_one_of_the_tables(topic, lake_uri):
+    """Its quarantine is ahead, without a row that is refused only now."""
+    topic.send({"n": 1, "c": "x"}, b"broken", partition=0)
+    lake = Lake(lake_uri)
+    refused = lake.table("demo/flights_quarantine")
+    bad = quarantine.to_arrow([Bad(f"{topic.name}-0", 1, "not JSON", b"broken")], "ingest")
+    refused.commit(
+        refused.stage(bad.to_batches(), quarantine.SCHEMA), schema=quarantine.SCHEMA,
+        positions={f"kafka:{topic.name}:0": Advance(None, 2), f"kafka:{topic.name}:1": Advance(None, 0)},
+    )  # fmt: skip
+    result = ingest(lake_uri, topic.source(columns={"n": "long", "c": "long"}, max_bad=10), topic.end(), connection="k")
+    assert result.metrics == result.metrics | {"rows": 0, "bad": 2}
+    assert sorted(row["position"] for row in rows(lake_uri, "flights_quarantine")) == [0, 1]

@@ -99,11 +99,22 @@ def test_a_login_is_the_connections_and_goes_to_its_host_alone(site: _Site) -> N
     given = Connection("files", "http", host=host, port=int(port), login="reader", password=WORD)
     assert list(site.end(source, given)) == ["own/a.csv"]
     basic = "Basic " + b64encode(f"reader:{WORD}".encode()).decode()
-    own = Connection("files", "http", host=host, extra={"headers": {"Authorization": basic}})
+    own = Connection("files", "http", host=host, port=int(port), extra={"headers": {"Authorization": basic}})
     assert list(site.end(source, own)) == ["own/a.csv"]
-    wrong = Connection("files", "http", host=host, login="reader", password="wrong-password")
+    at = {"host": host, "port": int(port)}
+    wrong = Connection("files", "http", login="reader", password="wrong-password", **at)
     other = Connection("files", "http", host="elsewhere.example", login="reader", password=WORD)
-    for conn, says in ((wrong, "cannot be listed"), (None, "cannot be listed"), (other, "one of elsewhere.example")):
+    door = Connection("files", "http", host=host, port=int(port) + 1, login="reader", password=WORD)
+    safe = Connection("files", "https", login="reader", password=WORD, **at)
+    key = Connection("files", "http", extra={"headers": {"X-Api-Key": "a-password"}}, **at)
+    for conn, says in (
+        (wrong, "cannot be listed"),
+        (None, "cannot be listed"),
+        (other, "one of http://elsewhere.example:80"),
+        (door, f"one of http://{host}:{int(port) + 1}"),
+        (safe, f"one of https://{host}"),
+        (key, "only Authorization stays with one host, and it has x-api-key"),
+    ):
         with pytest.raises(StepError, match=f"TW525: .*{says}") as told:
             site.end(source, conn)
         assert "password" not in str(told.value)
