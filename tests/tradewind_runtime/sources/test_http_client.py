@@ -62,7 +62,7 @@ def moment(seconds: float) -> str:
         cuts,
         says("not at all", 200, Content_Encoding="gzip"),
     ],
-    ids=["429 at once", "429", "503", "500", "502", "408", "cut", "no gzip"],
+    ids=["429 at once", "429", "503", "500", "502", "408", "202", "cut", "no gzip"],
 )
 def test_what_may_mend_is_tried_again(shop: Shop, script: Script) -> None:
     shop.script.extend([script] * 3)
