@@ -75,7 +75,7 @@ def test_it_waits_as_long_as_the_api_says(shop: Shop, told: Any) -> None:
     shop.script.append(says("busy", 429, Retry_After=told()))
     asked(shop)
     first, second = shop.asked
-    assert 0.9 < second.at - first.at < 4
+    assert 0.9 < second.at - first.at < 30
 
 
 def test_it_does_not_wait_for_ever(shop: Shop) -> None:
