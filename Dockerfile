@@ -63,7 +63,7 @@ ARG JAVA=openjdk-17-jre-headless
 RUN image/debian "${JAVA}" tini
 COPY pyproject.toml uv.lock include/tradewind_runtime/ivy.py include/tradewind_runtime/engines/spark/s3.xml \
      include/tradewind_runtime/engines/spark/s3.sha256 image/
-# An image that trains networks: "--extra steps --extra torch", or keras, ray.
+# An image that trains networks: "--extra steps --extra torch", or keras, ray; or one with Beam.
 ARG STEPS="--extra steps"
 # hadolint ignore=SC2086
 RUN --mount=type=bind,from=tools,source=/opt/tools,target=/opt/tools \

@@ -12,10 +12,10 @@ from typing import Any
 os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "ERROR")
 
 from bench import results
-from bench.pods import overhead, place, plane, scale
+from bench.pods import overhead, place, plane, scale, workers
 from bench.results import write
 
-PARTS = ("overhead", "waiting", "scale")
+PARTS = ("overhead", "workers", "waiting", "scale")
 
 
 def main() -> int:
@@ -27,13 +27,19 @@ def main() -> int:
     parser.add_argument("--waiting", type=int, default=200, help="pods that are waited for at once")
     parser.add_argument("--counts", type=int, nargs="+", default=[100, 1000, 5000], help="of simulated pods")
     parser.add_argument("--nodes", type=int, default=1000, help="simulated")
+    parser.add_argument("--repeat", type=int, default=3, help="trainings on one, two and four pods, each")
     options = parser.parse_args()
     wanted = options.only or PARTS
     body: dict[str, Any] = {}
-    if "overhead" in wanted:
-        with place.a_cluster() as cluster, place.a_place(cluster) as found:
-            body["overhead"] = overhead.measure(found, count=options.pods, cpu=options.cpu)
-            print(json.dumps({name: part for name, part in body["overhead"].items() if name != "raw"}, indent=1))
+    if {"overhead", "workers"} & set(wanted):
+        with place.a_cluster() as cluster:
+            if "overhead" in wanted:
+                with place.a_place(cluster) as found:
+                    body["overhead"] = overhead.measure(found, count=options.pods, cpu=options.cpu)
+                print(json.dumps({name: part for name, part in body["overhead"].items() if name != "raw"}, indent=1))
+            if "workers" in wanted:
+                body["workers"] = workers.measure(cluster, options.repeat)
+                print(json.dumps(body["workers"], indent=1))
     if {"waiting", "scale"} & set(wanted):
         with plane.opened(nodes=options.nodes) as simulated:
             body["nodes"] = options.nodes

@@ -37,7 +37,7 @@ def built(cluster: Cluster) -> Callable[[str], Image]:
 
     @cache
     def build(target: str) -> Image:
-        if named := os.environ.get(f"{target.upper()}_IMAGE"):
+        if named := os.environ.get(f"{target.upper().replace('-', '_')}_IMAGE"):
             return Image(named, 0, 0)
         return builder().postgresql() if target == "postgresql" else builder().build(target)
 

@@ -5,40 +5,24 @@ No Airflow: the pods are those that it would start, and the rights are the chart
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tests.cluster.policies import enforced, reached_by_a_step, ways_out
-from tests.helm import chart
-from tests.servers import buckets
-from tests.servers.kubernetes import parts
+from tests.cluster.companions import NAMESPACE, Place, opened
+from tests.cluster.policies import reached_by_a_step
 from tests.servers.kubernetes.cluster import Cluster
 from tests.servers.kubernetes.images import Image
-from tests.tradewind_runtime.learnable import SPLIT, archived, rows, stored, window
+from tests.tradewind_runtime.learnable import rows
 
-from tradewind.dev.running import start
-from tradewind.dev.servers.s3 import S3
-from tradewind_runtime.connections import Connection, variable
-from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import DatasetRef
-from tradewind_runtime.contract.request import StepRequest, StepResult
-from tradewind_runtime.contract.resources import Resources
+from tradewind_runtime.contract.request import StepRequest
 from tradewind_runtime.execute import execute
-from tradewind_runtime.lake import Lake
-from tradewind_runtime.launchers.exchange import ERROR, Exchange, beside
-from tradewind_runtime.launchers.pod import PodSettings, pod, pod_name
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
-NAMESPACE, S3_ID, LAKE = "companions", "s3_default", "s3://companions/lake"
-SMALL = Resources(cpu=0.3, memory="900Mi")
-SETTINGS = PodSettings(namespace=NAMESPACE, secrets={S3_ID: "connections/s3"}, scratch="300Mi", grace=2)
 MODELS = """
 import time, xgboost
 
@@ -59,76 +43,11 @@ def trial(ctx):
 """
 
 
-@dataclass(frozen=True)
-class Place:
-    """A namespace with the chart's rights, and a lake that its pods reach."""
-
-    cluster: Cluster
-    image: str
-    lake: Lake
-    lake_port: int
-
-    def start(self, request: StepRequest, attempt: int = 1) -> str:
-        """Its pod, as Airflow would start it; the pod's name."""
-        Exchange(request, self.lake.documents).begin()
-        body = pod(request, SETTINGS, image=self.image, resources=SMALL, attempt=attempt)
-        self.cluster.apply(body)
-        return pod_name(request, attempt)
-
-    def ended(self, name: str, seconds: float = 240) -> None:
-        """Wait for a pod's end."""
-        path = "jsonpath={.status.phase}"
-        self.cluster.until(
-            lambda: self.kubectl("get", "pod", name, "--output", path) in ("Succeeded", "Failed"), name, seconds=seconds
-        )
-
-    def result(self, request: StepRequest) -> StepResult:
-        found = Exchange(request, self.lake.documents).result()
-        assert found is not None, self.lake.documents.get(beside(Exchange(request, self.lake.documents).path, ERROR))
-        return found
-
-    def error(self, request: StepRequest) -> StepError:
-        return Exchange(request, self.lake.documents).reason("left nothing")
-
-    def companions(self, phase: str = "Running") -> list[str]:
-        """Names of those that are there."""
-        found = self.cluster.get("pods", "--namespace", NAMESPACE, "--selector", "tradewind.dev/companion=true")
-        return [one["metadata"]["name"] for one in found["items"] if one["status"]["phase"] == phase]
-
-    def kubectl(self, *words: str) -> str:
-        return self.cluster.kubectl("--namespace", NAMESPACE, *words)
-
-    def nothing_left(self) -> float:
-        """Seconds until there is neither a Job nor a companion."""
-        chosen = ("--namespace", NAMESPACE, "--selector", "tradewind.dev/companion")
-        return self.cluster.until(lambda: not self.cluster.get("pods,jobs", *chosen)["items"], "all is gone")
-
-
 @pytest.fixture(scope="module")
 def place(cluster: Cluster, steps: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """It goes with the tests; the cluster holds to the chart's policies."""
-    team = {
-        "name": "companions", "namespace": NAMESPACE, "create": True,
-        "pipelines": [{"name": "p", "companions": True}, {"name": "q"}],
-    }  # fmt: skip
-    kinds = {"ServiceAccount", "Role", "RoleBinding", "NetworkPolicy"}
-    with (
-        start(S3.at(tmp_path_factory.mktemp("s3"), host=parts.MASTER)) as running,
-        cluster.lent(NAMESPACE),
-        enforced(cluster, tmp_path_factory.mktemp("policies"), NAMESPACE),
-    ):
-        given = {"teams": [team], "networkPolicy": ways_out(running.server.ports["s3"])}
-        made = chart.rendered("small", given, release=NAMESPACE)
-        cluster.apply(*(one for one in made if one["kind"] == "Namespace"))
-        cluster.apply(*(d for d in made if d["kind"] in kinds and d["metadata"].get("namespace") == NAMESPACE))
-        text = running.server.connections()[S3_ID]
-        buckets.make(running.server, "companions")
-        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "connections", "namespace": NAMESPACE}}
-        cluster.apply(secret | {"stringData": {"s3": text}})
-        os.environ[variable(S3_ID)] = text  # for what is done here
-        lake = Lake(LAKE, Connection.parse(S3_ID, text))
-        yield Place(cluster, steps.name, lake, running.server.ports["s3"])
-        del os.environ[variable(S3_ID)]
+    """Nobody else's."""
+    with opened(cluster, steps.name, tmp_path_factory.mktemp("companions")) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -138,26 +57,14 @@ def features(place: Place) -> DatasetRef:
     for name in ("a", "b", "noise"):
         values = np.round(np.nan_to_num(table[name].to_numpy(zero_copy_only=False)))
         table = table.set_column(table.schema.get_field_index(name), name, [values])
-    return stored(place.lake, table)
-
-
-def request(place: Place, step: str, features: DatasetRef, function: str, more: dict[str, Any]) -> StepRequest:
-    """Of a step, with user code."""
-    config = {"label": "label", "exclude": ["key"], "function": f"mine:{function}"} | more.pop("train", {})
-    body: dict[str, Any] = {
-        "step": step, "id": step, "pipeline": "p", "run_id": "r1", "lake": LAKE, "window": window(),
-        "config": {"train": config, "split": SPLIT} | more, "settings": {"threads": 1, "checkpoint_seconds": 0},
-        "connections": {"lake": S3_ID}, "inputs": {"features": features},
-        "code": archived(place.lake.documents, mine=MODELS),
-    }  # fmt: skip
-    return StepRequest(**body)
+    return place.table(table)
 
 
 def training(place: Place, features: DatasetRef, *, workers: int = 3, seed: int = 7, **params: Any) -> StepRequest:
     """On so many workers."""
     distributed = {"workers": workers, "framework": "xgboost"} if workers > 1 else None
     train = {"params": params, "seed": seed} | ({"distributed": distributed} if distributed else {})
-    return request(place, "train", features, "train", {"train": train})
+    return place.request("train", features, "mine:train", {"train": train}, mine=MODELS)
 
 
 def test_its_policies_hold(place: Place) -> None:
@@ -185,7 +92,7 @@ def test_a_killed_worker_is_told_and_the_retry_goes_on(place: Place, features: D
     wanted = training(place, features, rounds=30, pause=0.5, seed=8)
     name = place.start(wanted)
     kept = f"checkpoints/{wanted.fingerprint}"
-    place.cluster.until(lambda: _steps(place, kept) >= 5, "some rounds", seconds=240)
+    place.cluster.until(lambda: place.step_of(kept) >= 5, "some rounds", seconds=240)
     assert len(place.companions()) == 2
     killed = time.monotonic()
     place.kubectl("delete", "pod", place.companions()[0], "--now", "--wait=false")
@@ -209,7 +116,7 @@ def test_a_killed_worker_is_told_and_the_retry_goes_on(place: Place, features: D
 
 def test_a_sweep_in_pods_loses_no_trial_to_a_killed_one(place: Place, features: DatasetRef) -> None:
     tune = {"hyperopt": {"trials": 8, "parallel": 3, "space": {"eta": {"float": [0.1, 0.9]}}}, "workers": "pods"}
-    wanted = request(place, "tune", features, "trial", {"tune": tune})
+    wanted = place.request("tune", features, "mine:trial", {"tune": tune}, mine=MODELS)
     name = place.start(wanted)
     documents = place.lake.documents
     place.cluster.until(lambda: len(list(documents.names("marks"))) >= 3, "three trials", seconds=240)
@@ -229,7 +136,7 @@ def test_cancelling_leaves_no_pod(place: Place, features: DatasetRef) -> None:
     wanted = training(place, features, rounds=300, pause=0.5)
     name = place.start(wanted)
     place.cluster.until(lambda: len(place.companions()) == 2, "the companions", seconds=120)
-    place.cluster.until(lambda: _steps(place, f"checkpoints/{wanted.fingerprint}") >= 1, "a round", seconds=120)
+    place.cluster.until(lambda: place.step_of(f"checkpoints/{wanted.fingerprint}") >= 1, "a round", seconds=120)
     place.kubectl("delete", "pod", name, "--wait=false")
     print(f"nothing left after {place.nothing_left():.1f} s")
 
@@ -255,8 +162,3 @@ def test_one_without_the_right_is_told(place: Place, features: DatasetRef) -> No
     assert "is forbidden" in str(error)
     assert "companions: true" in str(error)
     assert not error.retryable
-
-
-def _steps(place: Place, folder: str) -> int:
-    found = [int(Path(path).name.partition("-")[0]) for path in place.lake.documents.names(folder)]
-    return max(found, default=0)
