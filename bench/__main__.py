@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ("parsing", "latency", "tuning", "drift", "serving", "distributed", "ingest")
+NAMES = ("parsing", "latency", "tuning", "drift", "serving", "distributed", "ingest", "objects", "postgresql", "checks")
 
 
 def main() -> int:

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench.charts import draw
 from bench.ingest.peers import CLIENT, End, one
 from bench.ingest.topics import CASES, Case, fill
 from bench.results import write
@@ -164,6 +165,8 @@ def main() -> int:
                 found[name] = compare(broker, case, int(options.messages * case.share), options.repeat)
     good = _good(found)
     write("ingest", {"ok": good, "goals": GOALS, "client": CLIENT, "cases": found})
+    if "growing" in found:
+        draw()
     return 0 if good else 1
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import tempfile
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from bench.ingest.topics import COLUMNS, SCHEMA, Case
+from bench.measuring import taken
 
 BATCH, TIMEOUT = 10_000, 30.0
 #: Those of our consumer that matter for its speed.
@@ -103,12 +102,6 @@ def _jars() -> list[Path]:
     return sorted(jar for jar in folder.glob("*.jar") if jar.name not in known)
 
 
-def peak() -> int:
-    """The highest memory of this process so far, in MiB; `ru_maxrss` would be its parent's where that had more."""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) // 1024
-
-
 def one(who: str, broker: str, case: Case, end: End, lake: str | None) -> dict[str, Any]:
     """What one of them takes in this process, with what it imports."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
@@ -118,13 +111,4 @@ def one(who: str, broker: str, case: Case, end: End, lake: str | None) -> dict[s
             "ours": lambda: ours(broker, case, end, lake or (folder / "lake").as_uri()),
             "spark": lambda: spark(broker, case, folder),
         }
-        began, used = time.perf_counter(), time.process_time()
-        rows = work[who]()
-        wall, cpu = time.perf_counter() - began, time.process_time() - used
-        children = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return {
-            "rows": rows,
-            "wall": round(wall, 3),
-            "cpu": round(cpu + children.ru_utime + children.ru_stime, 3),
-            "peak_mib": peak(),
-        }
+        return taken(work[who])
