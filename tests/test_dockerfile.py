@@ -86,6 +86,12 @@ def test_an_image_with_cuda_has_no_xgboost_without(images):
     assert push[-1] == f"registry.example.com/ml/steps-gpu:{'c' * 12}"
 
 
+def test_beam_is_in_an_image_without_the_other_steps_libraries(images):
+    build = images("registry.example.com/ml", "steps-beam")[0]
+    assert "STEPS=--extra beam" in build
+    assert build[build.index("--target") + 1] == "steps"
+
+
 def test_no_registry_is_an_error_that_says_so(images):
     with pytest.raises(subprocess.CalledProcessError) as raised:
         images()

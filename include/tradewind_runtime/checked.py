@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -22,10 +23,11 @@ from tradewind_runtime.contract.checks import CheckConfig
 from tradewind_runtime.contract.refs import Window
 from tradewind_runtime.findings import Finding
 from tradewind_runtime.history import Advance
-from tradewind_runtime.lake import Lake
+from tradewind_runtime.lake import Lake, PositionsMovedError, Table
 from tradewind_runtime.snapshot import Snapshot
 
 TABLE = "checks"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIME = pa.timestamp("us", "UTC")
 SCHEMA = pa.schema(
     [
@@ -67,6 +69,8 @@ def record(context: StepContext, config: CheckConfig, rows: Snapshot, findings: 
     """
     # Each run's own, also where its rows, and so its fingerprint, are those of the run before.
     table, id = context.table(TABLE), f"step:{context.request.fingerprint}:{context.request.run_id}"
+    if not config.expectations:
+        _ended(context, table, config.source)
     if not findings or table.position(id) is not None:
         return
     window = window_of(context)
@@ -92,6 +96,28 @@ def record(context: StepContext, config: CheckConfig, rows: Snapshot, findings: 
         positions={id: Advance(None, 1)},
         metadata={"step": context.request.fingerprint, "run": context.request.run_id, "rows": len(found)},
     )
+
+
+def _ended(context: StepContext, table: Table, source: str) -> None:
+    """Note that a source has no checks any more, once: no later result would tell it."""
+    if not table.exists():
+        return
+    snapshot, id = table.snapshot(), _end_of(source)
+    asked = pc.max(snapshot.to_arrow(["time"], pc.field("source") == source)["time"]).as_py()
+    before = table.position(id)
+    if asked is None or (before is not None and _moment(before) >= asked):
+        return
+    now = (datetime.now(UTC) - EPOCH) // timedelta(microseconds=1)
+    with suppress(PositionsMovedError):  # another step of the same source has noted it
+        table.commit([], schema=SCHEMA, positions={id: Advance(before, now)}, metadata={"run": context.request.run_id})
+
+
+def _end_of(source: str) -> str:
+    return f"without:{source}"
+
+
+def _moment(position: int) -> datetime:
+    return EPOCH + timedelta(microseconds=position)
 
 
 def _body(finding: Finding, rows: int) -> dict[str, Any]:
@@ -155,24 +181,44 @@ class History(Frozen):
     severity: str
     success: bool
     asked: datetime
+    until: datetime | None  # when its source was first checked without it; None where it is one of its checks
     passed: datetime | None  # when last
     failing_since: datetime | None
     results: tuple[Result, ...]  # newest first
 
 
 def histories(lake: Lake, pipeline: str, last: int) -> list[History]:
-    """Every check of the suites that were asked last, with its results; by source, those that fail first."""
+    """Every check that was ever asked, with its results; by source, those that fail first, those of old last."""
     table = lake.table(f"{pipeline}/{TABLE}")
     rows = table.snapshot().to_arrow().sort_by("time").to_pylist() if table.exists() else []
-    suites = {row["source"]: row["suite"] for row in rows}
+    ends = _ends(table, {row["source"] for row in rows})
     checks: defaultdict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    suites: defaultdict[str, list[tuple[datetime, str]]] = defaultdict(list)
     for row in rows:
         checks[row["source"], row["id"]].append(row)
-    found = [_history(id, one, last) for (source, id), one in checks.items() if one[-1]["suite"] == suites[source]]
-    return sorted(found, key=lambda one: (one.source, one.success))
+        suites[row["source"]].append((row["time"], row["suite"]))
+    found = [_history(id, one, _until(one, suites[source], ends[source]), last) for (source, id), one in checks.items()]
+    return sorted(found, key=lambda one: (one.source, one.until is not None, one.success))
 
 
-def _history(id: str, rows: Sequence[dict[str, Any]], last: int) -> History:
+def _ends(table: Table, sources: Collection[str]) -> dict[str, datetime | None]:
+    """When it was noted of each that it has no checks any more."""
+    now = table.positions([_end_of(source) for source in sources]) if sources else {}
+    return {source: None if (at := now[_end_of(source)]) is None else _moment(at) for source in sources}
+
+
+def _until(
+    rows: Sequence[dict[str, Any]], suites: Sequence[tuple[datetime, str]], end: datetime | None
+) -> datetime | None:
+    """When another suite than that of a check's newest row was asked first, or none any more."""
+    asked, suite = rows[-1]["time"], rows[-1]["suite"]
+    later = [time for time, other in suites if time > asked and other != suite]
+    if end is not None and end > asked:
+        later.append(end)
+    return min(later, default=None)
+
+
+def _history(id: str, rows: Sequence[dict[str, Any]], until: datetime | None, last: int) -> History:
     newest = rows[-1]
     return History(
         source=newest["source"],
@@ -181,6 +227,7 @@ def _history(id: str, rows: Sequence[dict[str, Any]], last: int) -> History:
         severity=newest["severity"],
         success=newest["success"],
         asked=newest["time"],
+        until=until,
         passed=next((row["time"] for row in reversed(rows) if row["success"]), None),
         failing_since=next(_failures(rows), None),
         results=tuple(Result(**{name: row[name] for name in Result.model_fields}) for row in rows[: -last - 1 : -1]),

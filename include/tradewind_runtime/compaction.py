@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tradewind_runtime.lake import Rewriting, Table
 from tradewind_runtime.staging import cut_of
@@ -37,6 +37,8 @@ def compact(table: Table, until: int) -> int:
 def unchanged(table: Table, files: Collection[str], after: int, upto: int) -> set[str]:
     """The files of a version, or those that were written again of them alone until another one.
 
+    Those that retention has taken away are left out: that they are gone says nothing of the others.
+
     Args:
         table: any.
         files: those of the version `after`.
@@ -44,13 +46,42 @@ def unchanged(table: Table, files: Collection[str], after: int, upto: int) -> se
         upto: a later one.
     """
     found = set(files)
-    for commit in sorted(table.history(upto, upto - after), key=lambda commit: commit.version):
-        again = commit.told.get("files", {}) if commit.version > after else {}
-        for new, old in again.items():
+    for told in _between(table, after, upto):
+        found -= {f"{table.uri}/{path}" for path in told.get("gone", ())}
+        for new, old in told.get("files", {}).items():
             sources = {f"{table.uri}/{path}" for path in old}
             if sources <= found:
                 found = found - sources | {f"{table.uri}/{new}"}
     return found
+
+
+def followed(table: Table, rows: Mapping[str, int], after: int, upto: int) -> dict[str, int]:
+    """How many rows of a version are in which file of another one, also where they were put together with later ones.
+
+    Args:
+        table: any.
+        rows: file → rows of the version `after`.
+        after: a version.
+        upto: a later one.
+    """
+    found = dict(rows)
+    for told in _between(table, after, upto):
+        for path in told.get("gone", ()):
+            found.pop(f"{table.uri}/{path}", None)
+        for new, old in told.get("files", {}).items():
+            moved = sum(found.pop(f"{table.uri}/{path}", 0) for path in old)
+            # Of rows of both kinds in one file those that went are taken for those that were there first.
+            went = sum(told.get("went", {}).get(path, 0) for path in old)
+            if moved > went:
+                found[f"{table.uri}/{new}"] = moved - went
+    return found
+
+
+def _between(table: Table, after: int, upto: int) -> Iterator[Mapping[str, Any]]:
+    """What commits were told, oldest first."""
+    for commit in sorted(table.history(upto, upto - after), key=lambda commit: commit.version):
+        if commit.version > after:
+            yield commit.told
 
 
 def small_ones(sizes: Mapping[str, int]) -> Iterator[list[str]]:

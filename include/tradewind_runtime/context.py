@@ -21,6 +21,14 @@ Ref = TypeVar("Ref", DatasetRef, ArtefactRef, ModelRef, ValueRef)
 log = logging.getLogger("tradewind")
 
 
+@dataclass
+class Notes:
+    """What a step knows of itself before it has an outcome: beside that in its result, and links where it fails too."""
+
+    facts: dict[str, Any] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class StepContext:
     """Handed to each step's `run`. Cheap to make: nothing is opened before it is asked for."""
@@ -30,6 +38,7 @@ class StepContext:
     scratch: Path  # empty, of this attempt only, removed afterwards
     code: Path | None = None  # the unpacked user code: include/models/, spark_jobs/
     log: logging.Logger = field(default=log, repr=False)
+    notes: Notes = field(default_factory=Notes, repr=False)
 
     def config(self, kind: type[Config]) -> Config:
         """The request's configuration, as the step's own model."""

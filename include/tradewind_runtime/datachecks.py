@@ -15,7 +15,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import DeltaTable
 from pydantic import ValidationError
 
 from tradewind_runtime import checked, news
@@ -129,8 +128,7 @@ def _newest(case: _Case, column: str) -> tuple[datetime | None, int]:
     if not (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
         message = f"freshness: the column {column!r} is no time"
         raise _unaskable(case.config, message, "name one of type timestamp or date", got=word(kind))
-    handle = DeltaTable(raw.table.uri, version=raw.version, storage_options=dict(raw.table.options) or None)
-    entries = raw.table.entries(handle)
+    entries = raw.table.entries_of(raw.version)
     times = [
         found
         for path, file in entries.items()
@@ -168,7 +166,7 @@ def _volume(case: _Case, one: Expectation, check: Volume) -> Finding:
     last = {other.run: other for other in case.earlier if other.check == "volume"}  # each run's newest
     runs = list(last.values())
     known = [other.raw_version for other in runs if other.raw_version <= case.raw.version]
-    rows = news.since(case.raw, max(known) if known else case.before).rows.count()
+    rows = news.count(case.raw, max(known) if known else case.before)
     compared = [other.rows for other in runs[-check.runs :]]
     success = (check.min is None or rows >= check.min) and (check.max is None or rows <= check.max)
     observed = f"{rows} rows"

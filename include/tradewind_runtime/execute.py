@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tradewind_runtime.checkpoints import Checkpoints, checkpoints_path
 from tradewind_runtime.connections import connection
-from tradewind_runtime.context import StepContext
+from tradewind_runtime.context import Notes, StepContext
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.request import StepRequest, StepResult
 from tradewind_runtime.lake import Lake
@@ -44,10 +44,11 @@ def execute(request: StepRequest) -> StepResult:
         return done
     step = importlib.import_module(f"tradewind_runtime.steps.{request.step}")
     started = datetime.now(UTC)
-    with opened(request, lake) as context:
+    with opened(request, lake) as context, _linked(context.notes):
         outcome = step.run(context)
+    noted = {"facts": context.notes.facts | outcome.facts, "links": context.notes.links | outcome.links}
     result = StepResult(
-        **dict(outcome),
+        **dict(outcome) | noted,
         fingerprint=request.fingerprint,
         step=request.step,
         id=request.id,
@@ -71,6 +72,19 @@ def opened(request: StepRequest, lake: Lake) -> Iterator[StepContext]:
     """What a step is given, for as long as it runs."""
     with _scratch() as scratch, _user_code(request, lake, scratch) as code:
         yield StepContext(request, lake, scratch / "work", code)
+
+
+@contextmanager
+def _linked(notes: Notes) -> Iterator[None]:
+    """Where the step fails, what there is to look at goes with the reason."""
+    try:
+        yield
+    except StepError as error:
+        if notes.links:
+            error.problems = tuple(
+                problem.model_copy(update={"links": notes.links | (problem.links or {})}) for problem in error.problems
+            )
+        raise
 
 
 def _clear(request: StepRequest, lake: Lake) -> None:

@@ -12,16 +12,15 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
 
 # Before the import: nothing is told to anyone, and no network is asked for.
 os.environ["GX_ANALYTICS_ENABLED"] = "false"
 
 import great_expectations as gx
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 from great_expectations.core.expectation_validation_result import (
@@ -46,26 +45,21 @@ from great_expectations.expectations.registry import (
 )
 from pydantic.v1 import ValidationError as ArgumentError  # great_expectations stands on pydantic's first version
 
+from tradewind_runtime.answers import Answer, added, answer, raise_its_error
 from tradewind_runtime.contract.checks import Expectation
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.datadocs import alone, leading_to
-from tradewind_runtime.findings import Finding, describe
 
 Reach = Literal["row", "all", "columns"]
+_REACHES: tuple[Reach, ...] = ("columns", "all", "row")
 #: Rows of the checked table, in chunks: all columns, or those that are named.
 Scan = Callable[[Sequence[str] | None], Iterator[pa.Table]]
+#: What expectations found in parts of the rows, by their places in the suite.
+Found: TypeAlias = dict[int, list[ExpectationValidationResult]]
 
 #: These judge rows one by one, yet by all the others.
 _BY_ALL = ("_unique", "_increasing", "_decreasing", "_z_scores_", "_outliers", "_of_type", "_in_type_list")
 _ROW_KINDS = (ColumnMapExpectation, ColumnPairMapExpectation, MulticolumnMapExpectation)
-_SHOWN = 20
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer(Finding):
-    """What one expectation found, with what the data docs need."""
-
-    raw: ExpectationValidationResult
 
 
 class Suite:
@@ -107,25 +101,52 @@ class Suite:
         asset = self._gx.data_sources.add_pandas("lake").add_dataframe_asset(self.source)
         return asset.add_batch_definition_whole_dataframe("new rows")
 
-    def validate(self, scan: Scan) -> list[Answer]:
-        """What each expectation finds, in their order."""
-        found: dict[int, list[ExpectationValidationResult]] = {}
-        by_reach: dict[Reach, list[int]] = {"row": [], "all": [], "columns": []}
-        for number, expectation in enumerate(self.expectations):
-            by_reach[_reach(expectation)].append(number)
-        if numbers := by_reach["columns"]:
-            self._ask(numbers, self.schema.empty_table().to_pandas(), found)
-        if numbers := by_reach["all"]:
-            frame = pa.concat_tables(scan(self._needed(numbers))).to_pandas(split_blocks=True, self_destruct=True)
-            self._ask(numbers, frame, found)
-        if numbers := by_reach["row"]:
-            offset = 0
-            for chunk in scan(None):
-                frame = chunk.to_pandas()
-                frame.index = pd.RangeIndex(offset, offset + len(frame))
-                self._ask(numbers, frame, found)
-                offset += len(frame)
-        return [_finding(self.expectations[number], found[number]) for number in range(len(self.expectations))]
+    def __reduce__(self) -> tuple[Any, ...]:
+        """It goes to another process as what it was made of."""
+        return Suite, (self.source, self.expectations, self.schema)
+
+    def reaching(self, reach: Reach) -> list[int]:
+        """The places of those that look so far."""
+        return [number for number, one in enumerate(self.expectations) if _reach(one) == reach]
+
+    def validate(
+        self, scan: Scan, judged: Mapping[int, Sequence[ExpectationValidationResult]] = MappingProxyType({})
+    ) -> list[Answer]:
+        """What each expectation finds, in their order.
+
+        Args:
+            scan: gives the rows.
+            judged: what was found already, by whoever could do it elsewhere.
+        """
+        found: Found = {number: list(results) for number, results in judged.items()}
+        columns, all_rows, single = (
+            [number for number in self.reaching(reach) if number not in judged] for reach in _REACHES
+        )
+        if columns:
+            self.ask(columns, self.schema.empty_table().to_pandas(), found)
+        if all_rows:
+            frame = pa.concat_tables(scan(self._needed(all_rows))).to_pandas(split_blocks=True, self_destruct=True)
+            self.ask(all_rows, frame, found)
+        if single:
+            self.in_chunks(single, scan(None), found)
+        return [answer(self.expectations[number], found[number]) for number in range(len(self.expectations))]
+
+    def in_chunks(self, numbers: Sequence[int], chunks: Iterable[pa.Table], found: Found, first: int = 0) -> None:
+        """Ask those that judge a row by itself, a chunk at a time.
+
+        Args:
+            numbers: their places.
+            chunks: of rows.
+            found: what they find is added there.
+            first: the number of the first row.
+        """
+        for chunk in chunks:
+            frame = chunk.to_pandas()
+            frame.index = pd.RangeIndex(first, first + len(frame))
+            self.ask(numbers, frame, found)
+            for number in numbers:
+                found[number] = [added(self.expectations[number], found[number])]
+            first += len(frame)
 
     def _needed(self, numbers: Iterable[int]) -> list[str] | None:
         asked = [self.expectations[number] for number in numbers]
@@ -133,9 +154,8 @@ class Suite:
             return None  # a condition may name any column
         return sorted({name for one in asked for name in one.columns}) or self.schema.names[:1]
 
-    def _ask(
-        self, numbers: Sequence[int], frame: pd.DataFrame, found: dict[int, list[ExpectationValidationResult]]
-    ) -> None:
+    def ask(self, numbers: Sequence[int], frame: pd.DataFrame, found: Found) -> None:
+        """Ask some of them of a frame; what they find is added to what was found."""
         batch = self._batches.get_batch({"dataframe": frame})
         for some in self._rounds(numbers):
             suite = gx.ExpectationSuite(name=self.source)
@@ -147,7 +167,7 @@ class Suite:
             # Results come back by the id in `meta`: great_expectations puts them in an order of its own.
             for one in result.results:
                 number = one.expectation_config.meta["number"]
-                _raise_its_error(self.expectations[number], one)
+                raise_its_error(self.expectations[number], one)
                 found.setdefault(number, []).append(one)
 
     def _rounds(self, numbers: Iterable[int]) -> list[list[int]]:
@@ -162,6 +182,20 @@ class Suite:
             rounds[seen[kind]].append(number)
             seen[kind] += 1
         return rounds
+
+    def by_figures(self, number: int, figures: Mapping[str, Any]) -> ExpectationValidationResult:
+        """What an expectation finds by figures that somebody else has, named as Great Expectations' metrics are."""
+        found = self._made(number)._validate(dict(figures))  # noqa: SLF001 - what each expectation overrides
+        return self.result(number, found["result"], success=found["success"])
+
+    def result(self, number: int, result: Mapping[str, Any], *, success: bool) -> ExpectationValidationResult:
+        """What somebody else has found, as Great Expectations would say it."""
+        return ExpectationValidationResult(
+            success=success, expectation_config=self._made(number).configuration, result=dict(result)
+        )
+
+    def _made(self, number: int) -> Any:
+        return _configuration(self.expectations[number], number, self.schema).to_domain_obj()
 
     def docs(self, findings: Sequence[Answer], run: str) -> Iterator[tuple[str, bytes]]:
         """The data docs: a small static site, as paths and contents."""
@@ -265,57 +299,3 @@ def _reach(expectation: Expectation) -> Reach:
         return "columns"
     by_row = issubclass(get_expectation_impl(name), _ROW_KINDS)
     return "row" if by_row and not any(part in name for part in _BY_ALL) else "all"
-
-
-def _raise_its_error(expectation: Expectation, result: ExpectationValidationResult) -> None:
-    """An expectation that could not be computed is a wrong expectation, not a failing row."""
-    info: Mapping[str, Any] = result.exception_info or {}
-    errors = [info] if "raised_exception" in info else list(info.values())
-    for error in errors:
-        if error.get("raised_exception"):
-            message = str(error.get("exception_message") or "it raised an exception").strip().splitlines()[-1]
-            raise StepError(
-                "TW541",
-                f"{describe(expectation)} cannot be computed: {message}",
-                retryable=False,
-                fix="does the column have the type that it expects?",
-            )
-
-
-def _finding(expectation: Expectation, results: Sequence[ExpectationValidationResult]) -> Answer:
-    """Add up what an expectation found in each chunk."""
-    first, parts = results[0], [one.result for one in results]
-    if "unexpected_count" not in parts[0]:
-        observed = parts[0].get("observed_value", "as expected" if first.success else "not as expected")
-        return Answer(expectation=expectation, success=bool(first.success), observed=f"observed {observed}", raw=first)
-    elements, missing, unexpected = (
-        sum(int(part.get(name) or 0) for part in parts)
-        for name in ("element_count", "missing_count", "unexpected_count")
-    )
-    valid = elements - missing
-    failing = np.concatenate([np.asarray(part.get("unexpected_index_list") or [], np.int64) for part in parts])
-    if len(results) > 1:
-        first.success = valid == 0 or (valid - unexpected) / valid >= float(expectation.arguments.get("mostly", 1.0))
-    shown = [value for part in parts for value in part.get("partial_unexpected_list") or ()][:_SHOWN]
-    share = 100 * unexpected / valid if valid else 0.0
-    # What the data docs need, without the lists of all values and rows.
-    first.result = {
-        "element_count": elements,
-        "missing_count": missing,
-        "unexpected_count": unexpected,
-        "missing_percent": 100 * missing / elements if elements else 0.0,
-        "unexpected_percent": share,
-        "unexpected_percent_nonmissing": share,
-        "unexpected_percent_total": 100 * unexpected / elements if elements else 0.0,
-        "partial_unexpected_list": shown,
-    }
-    return Answer(
-        expectation=expectation,
-        success=bool(first.success),
-        observed=f"{unexpected} of {valid} values fail ({share:.3g} %)",
-        failing=np.unique(failing),
-        rows=elements,
-        failing_rows=unexpected,
-        share=unexpected / valid if valid else 0.0,
-        raw=first,
-    )

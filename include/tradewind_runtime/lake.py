@@ -8,8 +8,8 @@ itself, so a commit is always: load, compare, commit with that very handle, and 
 
 from __future__ import annotations
 
-import json
 import math
+import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -19,18 +19,20 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.fs as pafs
-from deltalake import CommitProperties, DeltaTable, Schema, Transaction
+from deltalake import DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
+from tradewind_runtime.actions import add, arrow_schema, properties, remove
 from tradewind_runtime.connections import Connection, arrow_filesystem, delta_options, store_options
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.documents import Documents
 from tradewind_runtime.history import MOVES, Advance, Commit
 from tradewind_runtime.positions import committed
-from tradewind_runtime.replacing import Replace, Without, giving_way
+from tradewind_runtime.replacing import Replacing, giving_way
 from tradewind_runtime.snapshot import Snapshot
 from tradewind_runtime.staging import Staged, cut_of, describe, find_files, write_files
 
@@ -43,11 +45,14 @@ YOUNGEST = 2.0  # days; a step with files that are not committed yet never runs 
 
 @dataclass(frozen=True)
 class Rewriting:
-    """Files that are written again: no row changes."""
+    """Files that are written again: no row changes, unless only some of them stay."""
 
     groups: Sequence[Sequence[str]]  # absolute paths; each group becomes one file
     told: Mapping[str, Any]  # kept in the table's history
     schema: pa.Schema | None = None  # the table's, where it changes: then all files are among the groups
+    stay: pc.Expression | None = None  # the rows of the groups that stay, of each some
+    gone: Sequence[str] = ()  # files of which none stays
+    positions: Mapping[str, int] = field(default_factory=dict)  # transaction id → what it is afterwards
 
 
 class PositionsMovedError(Exception):
@@ -61,6 +66,11 @@ class Table:
     name: str
     uri: str  # without a scheme when local
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
+    _known: threading.local = field(default_factory=threading.local, init=False, repr=False, compare=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """It goes to another process as what it was made of."""
+        return Table, (self.name, self.uri, dict(self.options))
 
     @property
     def local(self) -> bool:
@@ -73,10 +83,20 @@ class Table:
         return pafs.LocalFileSystem() if self.local else arrow_filesystem(self.options)
 
     def _load(self, version: int | None = None) -> DeltaTable | None:
+        """A version, or the newest: of that, only what has come since this thread read it last, for a log is long.
+
+        The newest is the same object each time, so nobody reads it again between judging it and committing by it.
+        """
         try:
-            return DeltaTable(self.uri, version=version, storage_options=dict(self.options) or None)
+            if version is not None or (known := getattr(self._known, "newest", None)) is None:
+                known = DeltaTable(self.uri, version=version, storage_options=dict(self.options) or None)
+            else:
+                known.update_incremental()
         except TableNotFoundError:
             return None
+        if version is None:
+            self._known.newest = known
+        return known
 
     def exists(self) -> bool:
         """Whether it has a first version."""
@@ -90,7 +110,10 @@ class Table:
                     self.uri,
                     schema=schema,
                     mode="ignore",
-                    configuration={"delta.enableExpiredLogCleanup": "false"},  # a model's version may be of any age
+                    configuration={
+                        "delta.enableExpiredLogCleanup": "false",  # a model's version may be of any age
+                        "delta.dataSkippingNumIndexedCols": "-1",  # else the log's bounds are read of the first 32
+                    },
                     name=self.name.replace("/", "."),
                     storage_options=dict(self.options) or None,
                 )
@@ -133,26 +156,30 @@ class Table:
     ) -> None:
         have = arrow_schema(handle)
         schema = have if chosen.schema is None else chosen.schema
-        rows = self.entries(handle)
+        rows, changes = self.entries(handle), chosen.stay is not None
         actions: list[AddAction | RemoveAction] = []
         sources: dict[str, list[str]] = {}
         for group in chosen.groups:
             key = (tuple(group), str(schema))
             if key not in done:
-                found = Snapshot(self, handle.version(), tuple(group), have).dataset().to_batches()
+                found = Snapshot(self, handle.version(), tuple(group), have).dataset().to_batches(filter=chosen.stay)
                 batches = (batch.cast(schema) for batch in found)
                 paths = write_files(self.filesystem, self.staging(), batches, schema, name=cut_of(group[0]))
                 done[key] = [describe(self.filesystem, self.uri, path) for path in paths]
             for staged in done[key]:
-                actions.append(_add(staged, changes=False))
+                actions.append(add(staged, changes=changes))
                 sources[staged.path] = [path.removeprefix(f"{self.uri}/") for path in group]
             if chosen.schema is None:
-                actions += [_remove(rows[path], changes=False) for path in group]
+                actions += [remove(rows[path], changes=changes) for path in group]
+        actions += [remove(rows[path]) for path in chosen.gone]
         handle.create_write_transaction(
             actions,
             "append" if chosen.schema is None else "overwrite",  # which removes all other files by itself
             schema=handle.schema() if chosen.schema is None else Schema.from_arrow(chosen.schema),
-            commit_properties=_properties({**chosen.told, "files": sources}),
+            commit_properties=properties(
+                {**chosen.told, "files": sources},
+                [Transaction(app_id=id, version=at) for id, at in chosen.positions.items()],
+            ),
         )
 
     def _rivals(self) -> StepError:
@@ -186,6 +213,11 @@ class Table:
         table = self._load()
         return None if table is None else table.version()
 
+    def schema(self) -> pa.Schema | None:
+        """Its columns by now, or None where there is no table."""
+        table = self._load()
+        return None if table is None else arrow_schema(table)
+
     def position(self, id: str) -> int | None:
         """The last committed position of a source, or None."""
         table = self._load()
@@ -211,6 +243,14 @@ class Table:
     def entries(self, handle: DeltaTable) -> dict[str, dict[str, Any]]:
         """What a version's log says of each file, by its absolute path: size, rows, bounds."""
         return {self.absolute(row["path"]): row for row in pa.table(handle.get_add_actions(flatten=True)).to_pylist()}
+
+    def identity(self) -> str:
+        """The table's own id: one that was deleted and made again has another."""
+        return str(self._require().metadata().id)
+
+    def entries_of(self, version: int) -> dict[str, dict[str, Any]]:
+        """The same of a version by its number."""
+        return self.entries(self._require(version))
 
     def absolute(self, path: str) -> str:
         """Of a file, as the log calls it: encoded, and relative to the table."""
@@ -260,7 +300,7 @@ class Table:
         *,
         schema: pa.Schema,
         positions: Mapping[str, Advance] | None = None,
-        replace: Replace | Without | str | None = None,
+        replace: Replacing | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> int:
         """Take staged files in, with their source's positions, in one version.
@@ -269,7 +309,7 @@ class Table:
             files: of `stage` or `staged`; may be empty, where only positions move.
             schema: of the files; columns that the table has not are added before.
             positions: transaction id → advance.
-            replace: rows that give way: a span of a column, those with some keys, or "all".
+            replace: rows that give way: spans of a column, those with some keys, all but some, or "all".
             metadata: kept in the table's history, and the positions with it.
 
         Returns:
@@ -279,18 +319,18 @@ class Table:
             PositionsMovedError: where a position is neither as expected before nor as wanted after.
             StepError: TW521 where the table has other types than the files, or a rival is always first.
         """
-        self.prepare(schema)
+        handle = self.prepare(schema)
         wanted = dict(positions or {})
         moves = {MOVES: {id: (move.before, move.after) for id, move in wanted.items()}} if wanted else {}
         for attempt in range(ATTEMPTS):
-            handle = self._require()
+            handle = handle if attempt == 0 else self._require()
             now = committed(handle, wanted, self.filesystem, self.uri)
             if wanted and all(now[id] == move.after for id, move in wanted.items()):
                 return handle.version()
             if any(now[id] != move.before for id, move in wanted.items()):
                 raise PositionsMovedError(self.name)
             _same_types(self.name, arrow_schema(handle), schema if files else pa.schema([]))
-            actions: list[AddAction | RemoveAction] = [_add(staged) for staged in files]
+            actions: list[AddAction | RemoveAction] = [add(staged) for staged in files]
             actions += self._removals(handle, replace)
             if not actions and not wanted:
                 return handle.version()
@@ -299,7 +339,7 @@ class Table:
                     actions,
                     "append",
                     schema=handle.schema(),
-                    commit_properties=_properties(
+                    commit_properties=properties(
                         {**(metadata or {}), **moves},
                         [Transaction(app_id=id, version=move.after) for id, move in wanted.items()],
                     ),
@@ -310,16 +350,18 @@ class Table:
             return handle.version() + 1  # no retries inside delta-rs, so it is the very next one
         raise self._rivals()
 
-    def prepare(self, schema: pa.Schema) -> None:
-        """The table, with at least these columns."""
+    def prepare(self, schema: pa.Schema) -> DeltaTable:
+        """The table's newest version, with at least these columns. To read its log is what a small commit costs."""
         table = self._load()
         if table is None:
             self.create(schema)
             table = self._require()  # it may be a rival's, with other columns
         if set(schema.names) - {column.name for column in table.schema().fields}:
             self.add_columns(list(schema))
+            table = self._require()
+        return table
 
-    def _removals(self, handle: DeltaTable, replace: Replace | Without | str | None) -> list[AddAction | RemoveAction]:
+    def _removals(self, handle: DeltaTable, replace: Replacing | None) -> list[AddAction | RemoveAction]:
         """Remove the files of a span; of one that reaches beyond it, keep the rows outside in a new file."""
         if replace is None:
             return []
@@ -330,9 +372,9 @@ class Table:
 
         actions: list[AddAction | RemoveAction] = []
         for row, kept in giving_way(self.entries(handle).values(), replace, schema, read):
-            actions.append(_remove(row))
+            actions.append(remove(row))
             if kept is not None:
-                actions += [_add(staged) for staged in self.stage(kept.to_batches(), schema)]
+                actions += [add(staged) for staged in self.stage(kept.to_batches(), schema)]
         return actions
 
 
@@ -371,11 +413,6 @@ def _against_rivals() -> Retrying:
     )
 
 
-def arrow_schema(table: DeltaTable) -> pa.Schema:
-    """A version's columns."""
-    return pa.schema(pa.schema(table.schema().to_arrow()))
-
-
 def _same_types(name: str, have: pa.Schema, schema: pa.Schema) -> None:
     """A file by older types must not come into a table that was widened meanwhile."""
     for one in schema:
@@ -384,22 +421,3 @@ def _same_types(name: str, have: pa.Schema, schema: pa.Schema) -> None:
                 "TW521", f"table {name!r} has other types by now", got=f"{one.name}: {one.type}",
                 expected=str(kind), fix="try again",
             )  # fmt: skip
-
-
-def _properties(told: Mapping[str, Any], positions: Sequence[Transaction] = ()) -> CommitProperties:
-    """Of a commit that meets every rival, for delta-rs does not try again by itself."""
-    return CommitProperties(
-        custom_metadata={"tradewind": json.dumps(dict(told), default=str)},
-        app_transactions=list(positions),
-        max_commit_retries=0,
-    )
-
-
-def _add(staged: Staged, *, changes: bool = True) -> AddAction:
-    """`changes` is false where its rows were there before."""
-    return AddAction(staged.path, staged.size, {}, int(time.time() * 1000), changes, staged.stats)
-
-
-def _remove(row: Mapping[str, Any], *, changes: bool = True) -> RemoveAction:
-    """Actions are given names as they are; the log, and what is read of it, has them encoded."""
-    return RemoveAction(unquote(row["path"]), changes, int(time.time() * 1000), size=row["size_bytes"])

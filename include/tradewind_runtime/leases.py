@@ -35,6 +35,11 @@ def lease_path(name: str, number: int, *, released: bool = False) -> str:
     return f"leases/{name}/{number:08d}{'.released' if released else ''}.json"
 
 
+def flow_lease(pipeline: str, flow: str) -> str:
+    """The name of a pipeline's lease for one of its flows."""
+    return f"pipeline-{pipeline}-{flow}"
+
+
 def current(documents: Documents, name: str) -> Lease | None:
     """The newest lease, where it is not released."""
     lease, free = _newest(documents, name)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from deltalake.exceptions import DeltaError
 
-from tradewind_runtime.compaction import unchanged
+from tradewind_runtime.compaction import followed, unchanged
 from tradewind_runtime.snapshot import Snapshot
 
 
@@ -30,3 +30,21 @@ def since(raw: Snapshot, before: int | None) -> News:
     if old - set(raw.files):  # a source that replaces its rows
         return News(raw, again=True)
     return News(replace(raw, files=tuple(name for name in raw.files if name not in old)), again=False)
+
+
+def count(raw: Snapshot, before: int | None) -> int:
+    """How many rows of a version an earlier one has not: told by the log, also where files hold rows of both."""
+    if before is None:
+        return raw.count()
+    now = _rows(raw, raw.version)
+    try:
+        old = followed(raw.table, _rows(raw, before), before, raw.version)
+    except DeltaError:
+        old = {}
+    # Where a source replaces its rows, all of them are new.
+    known = 0 if old.keys() - now.keys() else sum(old.values())
+    return sum(now.values()) - known
+
+
+def _rows(raw: Snapshot, version: int) -> dict[str, int]:
+    return {path: int(file["num_records"]) for path, file in raw.table.entries_of(version).items()}

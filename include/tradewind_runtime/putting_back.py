@@ -24,7 +24,7 @@ from tradewind_runtime.replacing import Without
 from tradewind_runtime.sources import Access
 from tradewind_runtime.sources.kafka_rows import Messages, Rows
 from tradewind_runtime.sources.partitions import partition_of, transaction
-from tradewind_runtime.widening import fit
+from tradewind_runtime.widening import fit, together
 
 POSITION = "replay"  # another number after each replay of a table, so that of two at once one begins anew
 RIVALS = 20
@@ -85,10 +85,10 @@ def _once(source: Source, access: Access, tables: Tables, mended: Mapping[Place,
         )  # fmt: skip
     there = _among(raw, set(_places(waiting)))  # a replay was killed between its two commits
     messages = _messages(waiting.filter(pa.array([one not in there for one in _places(waiting)], pa.bool_())), mended)
-    rows = Rows.of(source, access, raw)
+    rows = Rows.of(source, access, raw.schema())
     made, why = rows.made(messages)
     if made.num_rows:
-        whole = rows.together([made], rows.schema)
+        whole = together([made], rows.schema, topic)
         schema = fit(raw, whole.schema)
         raw.commit(
             raw.stage(whole.to_batches(), schema, cut_by=source.time if source.time in schema.names else None),

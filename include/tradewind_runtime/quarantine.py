@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 if TYPE_CHECKING:
-    from tradewind_runtime.lake import Table
+    from tradewind_runtime.snapshot import Snapshot
 
 #: Every quarantine table, whichever step refused the row.
 SCHEMA = pa.schema(
@@ -45,16 +45,15 @@ class Bad:
     headers: str | None = None
 
 
-def held(table: Table, rows: Collection[Bad]) -> set[tuple[str, int, bytes | None]]:
-    """Which of these refused rows a quarantine has: their source, position and content."""
-    if not rows or not table.exists():
-        return set()
-    places = [row.position for row in rows]
-    where = pc.field("source").isin(sorted({row.source for row in rows}))
-    where &= (pc.field("position") >= min(places)) & (pc.field("position") <= max(places))
-    found = table.snapshot().to_arrow(["source", "position", "content"], where)
+def held(known: Snapshot, rows: Collection[Bad], stage: str) -> set[tuple[str, int, bytes | None]]:
+    """Which of these refused rows a quarantine has of a stage: their source, position and content."""
+    where = (pc.field("stage") == stage) & pc.field("source").isin(sorted({row.source for row in rows}))
+    found = known.to_arrow(["source", "position", "content"], where)
     wanted = {(row.source, row.position, row.content) for row in rows}
     return wanted & set(zip(*(column.to_pylist() for column in found.columns), strict=True))
+
+
+LATEST = 253_402_300_799_999  # milliseconds, at the end of the year 9999: what is later was meant as another unit
 
 
 def to_arrow(rows: Iterable[Bad], stage: str) -> pa.Table:
@@ -68,7 +67,7 @@ def to_arrow(rows: Iterable[Bad], stage: str) -> pa.Table:
         [row.content for row in found],
         [now] * len(found),
         [stage] * len(found),
-        [None if row.time is None else row.time * 1000 for row in found],
+        [None if row.time is None or not 0 <= row.time <= LATEST else row.time * 1000 for row in found],
         [row.key for row in found],
         [row.headers for row in found],
     ]

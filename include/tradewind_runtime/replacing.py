@@ -1,11 +1,13 @@
-"""What of a table gives way to a commit: everything, or the rows of a span, down to parts of files."""
+"""What of a table gives way to a commit: everything, or the rows of spans, down to parts of files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from functools import reduce
+from operator import and_
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,9 +32,20 @@ class Without:
     keys: pa.Table  # a column of the same name and type for each part of the key
 
 
+@dataclass(frozen=True)
+class But:
+    """All rows give way but these."""
+
+    stay: pc.Expression
+
+
+#: What a commit's rows take the place of: spans of one column, some keys, all but some, or (any text) all.
+Replacing: TypeAlias = But | Replace | Sequence[Replace] | Without | str
+
+
 def giving_way(
     files: Iterable[Mapping[str, Any]],
-    replace: Replace | Without | str,
+    replace: Replacing,
     schema: pa.Schema,
     read: Callable[[str], ds.Dataset],
 ) -> Iterator[tuple[Mapping[str, Any], pa.Table | None]]:
@@ -40,7 +53,7 @@ def giving_way(
 
     Args:
         files: the table's, with their bounds: Delta's add actions, flattened.
-        replace: a span, keys, or any text for all.
+        replace: a span or several of one column, keys, all but some, or any text for all.
         schema: of the table.
         read: gives the rows of one of them, by the path that it has there.
     """
@@ -50,12 +63,27 @@ def giving_way(
     if isinstance(replace, Without):
         yield from _without(files, replace.keys, read)
         return
-    start, end = (_as_type(bound, schema.field(replace.column).type) for bound in (replace.start, replace.end))
-    column = pc.field(replace.column)
-    outside = (column < start) | (column >= end) | column.is_null()
+    if isinstance(replace, But):
+        yield from _but(files, replace.stay, read)
+        return
+    spans = [replace] if isinstance(replace, Replace) else list(replace)
+    if spans:
+        yield from _spans(files, spans, schema, read)
+
+
+def _spans(
+    files: Iterable[Mapping[str, Any]],
+    spans: Sequence[Replace],
+    schema: pa.Schema,
+    read: Callable[[str], ds.Dataset],
+) -> Iterator[tuple[Mapping[str, Any], pa.Table | None]]:
+    name = spans[0].column
+    kind, column = schema.field(name).type, pc.field(name)
+    bounds = [(as_type(span.start, kind), as_type(span.end, kind)) for span in spans]
+    outside = reduce(and_, [(column < start) | (column >= end) for start, end in bounds]) | column.is_null()
     for file in files:
-        low, high = file.get(f"min.{replace.column}"), file.get(f"max.{replace.column}")
-        if low is not None and high is not None and (high < start or low >= end):
+        low, high = file.get(f"min.{name}"), file.get(f"max.{name}")
+        if low is not None and high is not None and all(high < start or low >= end for start, end in bounds):
             continue
         rows = read(file["path"])
         kept = rows.to_table(filter=outside)
@@ -73,7 +101,17 @@ def _without(
             yield file, kept.select(rows.column_names) if kept.num_rows else None
 
 
-def _as_type(bound: datetime | date | str | int, kind: pa.DataType) -> datetime | date | str | int:
+def _but(
+    files: Iterable[Mapping[str, Any]], stay: pc.Expression, read: Callable[[str], ds.Dataset]
+) -> Iterator[tuple[Mapping[str, Any], pa.Table | None]]:
+    for file in files:
+        rows = read(file["path"])
+        left = rows.count_rows(filter=stay)  # reads the columns that it names
+        if left < rows.count_rows():
+            yield file, rows.to_table(filter=stay) if left else None
+
+
+def as_type(bound: datetime | date | str | int, kind: pa.DataType) -> datetime | date | str | int:
     """A bound that compares with a column's values: a moment in a column of dates is the next midnight."""
     if not isinstance(bound, datetime):
         return bound

@@ -53,13 +53,18 @@ def write_files(
     writers: dict[date | None, tuple[str, pq.ParquetWriter]] = {}
     try:
         for batch in batches:
-            for day, part in _by_day(batch, cut_by) if batch.num_rows else ():
+            for day, part in by_day(batch, cut_by) if batch.num_rows else ():
                 if day not in writers:
                     path = f"{root}/{day or name}-{len(writers):05d}.parquet"
                     writers[day] = (
                         path,
                         pq.ParquetWriter(
-                            path, schema, filesystem=filesystem, compression="zstd", coerce_timestamps="us"
+                            path,
+                            schema,
+                            filesystem=filesystem,
+                            compression="zstd",
+                            coerce_timestamps="us",
+                            use_dictionary=repeating(schema),
                         ),
                     )
                 writers[day][1].write_batch(part.cast(schema), row_group_size=ROW_GROUP)
@@ -69,13 +74,34 @@ def write_files(
     return [path for path, _ in writers.values()]
 
 
+def repeating(schema: pa.Schema) -> list[str]:
+    """Columns whose values may well come again: a dictionary of all others costs time and room."""
+    unlike = (pa.types.is_int64, pa.types.is_floating, pa.types.is_temporal, pa.types.is_boolean)
+    return [one.name for one in schema if not any(kind(one.type) for kind in unlike)]
+
+
+def grouped(tables: Iterable[pa.Table], rows: int, size: int) -> Iterator[list[pa.Table]]:
+    """Small tables, as many at a time as have so many rows or bytes: what is written at once."""
+    group: list[pa.Table] = []
+    count = held = 0
+    for table in tables:
+        group.append(table)
+        count, held = count + table.num_rows, held + table.nbytes
+        if count >= rows or held >= size:
+            yield group
+            group, count, held = [], 0, 0
+    if group:
+        yield group
+
+
 def cut_of(path: str) -> str:
     """The date that all rows of a file have, by its name; `part` where it was cut by none."""
     found = _CUT.fullmatch(PurePosixPath(path).name)
     return found[1] if found else "part"
 
 
-def _by_day(batch: pa.RecordBatch, column: str | None) -> Iterator[tuple[date | None, pa.RecordBatch]]:
+def by_day(batch: pa.RecordBatch, column: str | None) -> Iterator[tuple[date | None, pa.RecordBatch]]:
+    """A batch's rows of each UTC date of a column; with no column, all of them."""
     if column is None:
         yield None, batch
         return

@@ -17,13 +17,14 @@ import pyarrow.compute as pc
 from tradewind_runtime.contract.base import Frozen
 from tradewind_runtime.lake import Lake, Table
 from tradewind_runtime.reconcile import NONE, Asked, Positions
+from tradewind_runtime.reconcile.retained import expired
 from tradewind_runtime.sources.partitions import partition_of, transaction
 
 SHOWN = 5  # lost or unknown positions that are named
 
 
 class Verified(Frozen):
-    """One Kafka partition or object of one table; the last four where the source was asked."""
+    """One Kafka partition or object of one table; the last five where the source was asked."""
 
     table: str
     source: str
@@ -36,6 +37,7 @@ class Verified(Frozen):
     gaps: int
     ok: bool
     lost: int | None = None  # positions that the source gives and the lake has not
+    expired: int | None = None  # the same, of rows that the table keeps no longer
     unknown: int | None = None  # positions that the source does not give; None where it need not keep all
     unread: int | None = None  # messages to come; of an object, 1 where this version of it is not in the table
     examples: tuple[int, ...] = ()  # the first that are lost or unknown
@@ -65,8 +67,9 @@ def verify_table(lake: Lake, name: str, ask: Ask | None = None) -> list[Verified
     `gaps` are offsets of Kafka, from the first row on, that hold neither a row nor a refused one: markers of
     transactions and compacted messages leave some, which are no loss. A row beyond the committed position, or
     twice, is an error; so is, where the source was asked, what it gives and the lake has not, and what the lake
-    has and a source that keeps all does not give. An object has no committed position, and an earlier version of it
-    may have been refused where the one in place is good: of objects, only rows can be there twice.
+    has and a source that keeps all does not give. What retention has taken away is `expired`, and no loss. An object
+    has no committed position, and an earlier version of it may have been refused where the one in place is good: of
+    objects, only rows can be there twice.
 
     Args:
         lake: that holds it.
@@ -148,7 +151,9 @@ def _committed(table: Table, sources: Iterable[str], version: int) -> dict[str, 
 
 def _against(asked: Asked, held: _Held) -> dict[str, Any]:
     """What the lake has, held against what the source gives."""
-    lost = np.setdiff1d(asked.given, held.every, assume_unique=True)
+    missing = np.setdiff1d(asked.given, held.every, assume_unique=True)
+    gone = expired(missing, asked.old, asked.span, held.kept)
+    lost = np.setdiff1d(missing, gone, assume_unique=True)
     theirs = held.every if asked.refusals else held.kept
     theirs = theirs[theirs >= asked.since]
     if asked.until is not None:
@@ -157,6 +162,7 @@ def _against(asked: Asked, held: _Held) -> dict[str, Any]:
     examples = np.sort(np.concatenate([lost, unknown]))[:SHOWN].tolist()
     return {
         "lost": len(lost),
+        "expired": len(gone),
         "unknown": len(unknown) if asked.lasting else None,
         "unread": asked.unread,
         "examples": tuple(examples),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from tradewind_runtime.actions import arrow_schema
 from tradewind_runtime.contract.errors import StepError
-from tradewind_runtime.lake import Rewriting, Table, arrow_schema
+from tradewind_runtime.lake import Rewriting, Table
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -39,8 +41,7 @@ def fit(table: Table, schema: pa.Schema) -> pa.Schema:
     Raises:
         StepError: TW519 where values would be lost.
     """
-    table.prepare(schema)
-    have = table.snapshot().schema
+    have = arrow_schema(table.prepare(schema))
     types = agreed(have, schema, table.name)
     if not _wider(types, have):
         return types
@@ -83,6 +84,29 @@ def agreed(have: pa.Schema, wanted: pa.Schema, name: str) -> pa.Schema:
             raise narrowed(name, f"column {field.name!r} is {kind} there and {field.type} now")
         fields.append(field if widens(kind, field.type) else field.with_type(kind))
     return pa.schema(fields)
+
+
+def together(tables: Sequence[pa.Table], schema: pa.Schema, name: str) -> pa.Table:
+    """Pieces as one, in columns and types that came up after some of them.
+
+    Args:
+        tables: each with some of the columns, of these types or narrower ones.
+        schema: of all.
+        name: what they are of.
+
+    Raises:
+        StepError: TW519 where a type that became wider would lose a value.
+    """
+    try:
+        typed = [schema.empty_table(), *(_widened(table, schema) for table in tables)]
+    except pa.ArrowInvalid as error:
+        raise narrowed(name, str(error)) from error
+    return pa.concat_tables(typed, promote_options="default").combine_chunks()
+
+
+def _widened(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    types = pa.schema([schema.field(column.name) for column in table.schema])
+    return table if types == table.schema else table.cast(types)
 
 
 def narrowed(name: str, what: str) -> StepError:

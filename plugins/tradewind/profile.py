@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from tradewind.dev.ports import LOOPBACK
 from tradewind.errors import nearest
 from tradewind.plan.kinds import KINDS, RunnerName
 from tradewind.servers.settings import OwnServer
 from tradewind_runtime.contract.base import ConnectionId, Frozen
+from tradewind_runtime.contract.beam import BeamSettings
 from tradewind_runtime.contract.errors import Problem, TradewindError
 from tradewind_runtime.launchers.pod import PodSettings, refusals
 
@@ -59,7 +60,7 @@ class Profile(Frozen):
     environments: dict[str, Environment] = Field(
         default_factory=dict, description="What steps are started with; `steps` where the YAML names no other."
     )
-    settings: dict[str, Any] = Field(default_factory=dict, description="Handed to every step: spark, threads.")
+    settings: dict[str, Any] = Field(default_factory=dict, description="Handed to every step: spark, beam, threads.")
     registry: Registry = Field(Registry(), description="Where models are registered.")
     serving: Serving = Field(Serving(), description="How the model server is reached.")
     kubernetes: PodSettings = Field(PodSettings(), description="Pods of steps, and what a YAML may ask for them.")
@@ -72,6 +73,16 @@ class Profile(Frozen):
     )
     host: str = Field(LOOPBACK, description="Address of this machine that the stack listens on and is known by.")
     ports: dict[str, int] = Field(default_factory=dict, description="Wanted ports of the local stack.")
+
+    @field_validator("settings")
+    @classmethod
+    def _known(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        try:
+            BeamSettings.model_validate(settings.get("beam", {}))
+        except ValidationError as error:  # whose own text shows what was given
+            told = (": ".join(map(str, (*one["loc"], one["msg"]))) for one in error.errors(include_input=False))
+            raise ValueError("beam: " + "; ".join(told)) from None
+        return settings
 
     def runner_of(self, kind: str) -> RunnerName:
         """Where steps of a kind run: as is said of it, else by the default, else where it can."""
@@ -133,10 +144,18 @@ def load_profile(name: str | None = None, *, project: Path | None = None) -> Pro
         whole = Profile.model_validate(body).model_dump()  # with the defaults, which have words in them too
         profile = Profile.model_validate(_filled(whole, {"project": str(root), "home": str(home(root))}))
     except (yaml.YAMLError, ValidationError) as error:
-        raise TradewindError(Problem(code="TW303", message=str(error), file=str(path))) from error
+        raise TradewindError(Problem(code="TW303", message=_told(error), file=str(path))) from error
     if problems := [problem.model_copy(update={"file": str(path)}) for problem in _impossible(profile)]:
         raise TradewindError(*problems)
     return profile
+
+
+def _told(error: yaml.YAMLError | ValidationError) -> str:
+    """Without what was given, which may be a secret."""
+    if isinstance(error, yaml.YAMLError):
+        return str(error)
+    found = error.errors(include_input=False)
+    return "; ".join(": ".join((".".join(map(str, one["loc"])), one["msg"])) for one in found)
 
 
 def _impossible(profile: Profile) -> Iterator[Problem]:

@@ -37,6 +37,7 @@ class StepReport:
     metrics: Mapping[str, float] = field(default_factory=dict)
     reason: str = ""
     outputs: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class LocalRun:
         state: State = "done" if result.run_id == self.run.key else "adopted"
         reason = "; ".join(result.verdict.reasons) if result.verdict else ""
         outputs = {name: output.model_dump(mode="json") for name, output in result.outputs.items()}
-        return StepReport(step.id, state, time.monotonic() - began, result.metrics, reason, outputs)
+        return StepReport(step.id, state, time.monotonic() - began, result.metrics, reason, outputs, result.facts)
 
     def _do(self, step: PlanStep) -> StepResult:
         python = str(self.plan.environments.get(step.environment, {}).get("python"))
@@ -117,7 +118,7 @@ class LocalRun:
 
     @contextmanager
     def _lease(self) -> Iterator[None]:
-        name = f"pipeline-{self.plan.pipeline}-train"
+        name = leases.flow_lease(self.plan.pipeline, "train")
         holder = this_process()
         lease = leases.acquire(self.run.documents, name, holder, self.run.run_id, _ended)
         if lease is None:

@@ -19,7 +19,7 @@ from tradewind.spec.folders import merge
 from tradewind.spec.nodes import Mapping, parse, plain
 from tradewind.spec.pipeline import Pipeline
 from tradewind_runtime.contract.resources import Resources
-from tradewind_runtime.engines.spark.executors import Executors, asked
+from tradewind_runtime.engines.spark import connect, executors, standalone
 from tradewind_runtime.launchers.pod import PodSettings, refusals
 
 GUIDES = DOCS / "guides"
@@ -131,9 +131,14 @@ def test_what_the_guide_asks_of_a_cluster_is_what_its_profile_allows() -> None:
 
 def test_what_the_guide_says_of_executors_are_settings_of_them() -> None:
     found = [yaml.safe_load(body) for kind, body in fences((GUIDES / "cluster.md").read_text()) if kind == "yaml"]
-    (spark,) = [one["settings"]["spark"] for one in found if "settings" in one]
-    assert asked(spark)
-    assert Executors.model_validate(spark["executors"]).max == 8
+    pods, cluster, server = [one["settings"]["spark"] for one in found if "settings" in one]
+    assert executors.asked(pods)
+    assert executors.wanted(pods).max == 8
+    assert standalone.asked(cluster)
+    assert standalone.addresses(cluster) == [("one.example.com", 7077), ("other.example.com", 7077)]
+    assert executors.wanted(cluster).cores == 2
+    assert connect.asked(server)
+    assert connect.address(server, None) == ("spark.example.com", 15002)
 
 
 @pytest.mark.parametrize("piece", ["deploy: {canary: [10, 50]}", "train: {wen: asked}", "tune: {optuna: {}}"])

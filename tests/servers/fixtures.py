@@ -10,6 +10,8 @@ import pytest
 
 if TYPE_CHECKING:
     from tests.servers.schema_registry import SchemaRegistry
+    from tests.servers.spark_cluster import SparkCluster
+    from tests.servers.spark_connect import SparkConnect
 
     from tradewind.dev.servers.s3 import S3
 
@@ -59,3 +61,34 @@ def schema_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Schema
 
     with start(SchemaRegistry.at(tmp_path_factory.mktemp("schema registry"))) as running:
         yield running.server
+
+
+@pytest.fixture
+def spark_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkCluster]:
+    """A master and two workers; one of a test's own, which may lose one."""
+    from tests.servers.spark_cluster import cluster
+
+    with cluster(tmp_path_factory.mktemp("spark cluster")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def spark_connect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkConnect]:
+    """A server of Spark Connect that ends what is running soon after its client has gone."""
+    from tests.servers.spark_connect import SparkConnect
+
+    from tradewind.dev.running import start
+
+    times = {"manager.detachedTimeout": 3, "manager.maintenanceInterval": 1, "reattachable.senderMaxStreamDuration": 2}
+    options = {f"spark.connect.execute.{name}": f"{seconds}s" for name, seconds in times.items()}
+    with start(SparkConnect.at(tmp_path_factory.mktemp("spark connect"), options=options)) as running:
+        yield running.server
+
+
+@pytest.fixture(params=["standalone", "connect"])
+def spark_elsewhere(request: pytest.FixtureRequest) -> dict[str, object]:
+    """`settings.spark` of a Spark that the step does not start."""
+    if request.param == "connect":
+        return {"master": request.getfixturevalue("spark_connect").address}
+    master = request.getfixturevalue("spark_cluster").address
+    return {"master": master, "driver_memory": "512m", "options": {"spark.executor.memory": "512m"}}

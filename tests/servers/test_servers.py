@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka import Consumer, Producer
 from obstore.exceptions import PermissionDeniedError
 from obstore.store import S3Store
+from tests.servers import buckets
 
 from tradewind.dev import ports, processes
 from tradewind.dev.running import start
@@ -45,9 +46,9 @@ def test_kafka_keeps_messages_over_a_kill_and_other_ports(tmp_path):
         assert _consume(again.server) == [b"one", b"two"]
 
 
-def _bucket(server: S3, secret: str) -> S3Store:
+def _bucket(server: S3, secret: str, name: str = "landing") -> S3Store:
     return S3Store(
-        "landing", endpoint=server.address, region=REGION, access_key_id=server.key, secret_access_key=secret,
+        name, endpoint=server.address, region=REGION, access_key_id=server.key, secret_access_key=secret,
         client_options={"allow_http": True}, retry_config={"max_retries": 0},
     )  # fmt: skip
 
@@ -60,6 +61,16 @@ def test_s3_keeps_objects_over_a_kill_and_asks_for_the_secret(tmp_path):
         assert bytes(_bucket(again.server, again.server.secret).get("weather/1.csv").bytes()) == b"rain"
         with pytest.raises(PermissionDeniedError):
             _bucket(again.server, "wrong").get("weather/1.csv")
+
+
+def test_a_bucket_takes_one_of_the_volumes_that_a_disk_has_room_for(tmp_path):
+    with start(S3.at(tmp_path)) as running:
+        store, count = running.server, 8
+        for number in range(count):
+            buckets.make(store, f"bucket{number}")
+            _bucket(store, store.secret, f"bucket{number}").put("x", b"x")
+        room = answer(f"http://{store.host}:{store.ports['master']}/dir/status")["Topology"]
+    assert room["Max"] - room["Free"] <= count + 1, "all fail that come when none is left"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127/8 without being asked")

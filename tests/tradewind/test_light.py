@@ -29,6 +29,7 @@ HEAVY = {
     "duckdb",
     "sklearn",
     "xgboost",
+    "apache_beam",
 }
 
 

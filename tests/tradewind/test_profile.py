@@ -35,6 +35,30 @@ def test_what_no_step_can_do_is_refused(
     assert problem.file == str(tmp_path / "profiles" / "local.yaml")
 
 
+def test_how_beam_runs_is_read_with_the_profile(tmp_path: Path) -> None:
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "local.yaml").write_text("profile: local\nsettings: {beam: {runner: flink}}\n")
+    with pytest.raises(TradewindError, match="the runner flink needs job_endpoint") as caught:
+        load_profile("local", project=tmp_path)
+    assert caught.value.problems[0].code == "TW303"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "{s3_secret_access_key: VERYSECRET}",
+        """{environment_config: '{"env": {"AWS_SECRET_ACCESS_KEY": "VERYSECRET"}}'}""",
+    ],
+)
+def test_a_secret_in_a_profile_is_refused_and_not_shown(tmp_path: Path, options: str) -> None:
+    (tmp_path / "profiles").mkdir()
+    text = f"profile: local\nsettings: {{beam: {{runner: direct, options: {options}}}}}\nlake: VERYSECRET\n"
+    (tmp_path / "profiles" / "local.yaml").write_text(text)
+    with pytest.raises(TradewindError, match="would show a secret") as caught:
+        load_profile("local", project=tmp_path)
+    assert "VERYSECRET" not in str(caught.value)
+
+
 def test_a_default_does_not_hold_for_kinds_that_cannot() -> None:
     profile = Profile(profile="cluster", runner="kubernetes", runners={"promote": "process"})
     found = {kind: profile.runner_of(kind) for kind in ("pin", "release", "promote", "train")}

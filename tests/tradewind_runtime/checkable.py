@@ -39,8 +39,8 @@ def rows(count: int, first: int = 0, **columns) -> pa.Table:
 class House:
     """A lake with one raw table, and the requests that check it."""
 
-    def __init__(self, root):
-        self.lake = Lake(root.as_uri())
+    def __init__(self, root, lake: Lake | None = None):
+        self.lake = lake or Lake(root.as_uri())
         self.raw, self.checked, self.refused = (
             self.lake.table(f"p/flights{suffix}") for suffix in ("_raw", "", "_quarantine")
         )

@@ -57,11 +57,15 @@ def end_of(lake: str, source: Source, **more: Any) -> dict[str, Any]:
 
 def start(request: StepRequest, name: str, **environment: str) -> subprocess.Popen[bytes]:
     """`python -m tradewind_runtime`, as a task starts it."""
-    documents = Documents(request.lake)
     path = f"requests/{name}.json"
-    documents.put(path, request.model_dump_json().encode())
+    Documents(request.lake).put(path, request.model_dump_json().encode())
+    return started(request.lake, path, **environment)
+
+
+def started(lake: str, path: str, *words: str, **environment: str) -> subprocess.Popen[bytes]:
+    """By a request that lies there already, and more words of the command line."""
     return subprocess.Popen(
-        [sys.executable, "-m", "tradewind_runtime", "--lake", request.lake, "--request", path],
+        [sys.executable, "-m", "tradewind_runtime", "--lake", lake, "--request", path, *words],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

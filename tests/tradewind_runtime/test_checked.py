@@ -171,7 +171,7 @@ def test_a_history_says_since_when_a_check_fails(house):
     assert (passing.check, passing.success, passing.failing_since) == ("schema", True, None)
 
 
-def test_a_check_goes_on_under_other_limits_and_is_not_shown_once_it_is_taken_out(house):
+def test_a_check_goes_on_under_other_limits_and_is_told_as_of_old_once_it_is_taken_out(house):
     carriers = [
         {"expect_column_values_to_be_in_set": {"column": "carrier", "value_set": [one]}} for one in ("AA", "UA")
     ]
@@ -188,5 +188,29 @@ def test_a_check_goes_on_under_other_limits_and_is_not_shown_once_it_is_taken_ou
     assert found["freshness"].arguments == {"max_age": "1w"}
     house.add(rows(3, first=50))
     house.day(2, mild[0])
-    assert [one.check for one in checked.histories(house.lake, "p", 10)] == [name]
+    taken_out = house.results()[-1]["time"]
+    assert [(one.check, one.until) for one in checked.histories(house.lake, "p", 10)] == [
+        (name, None), (f"{name} 2", taken_out), ("freshness", taken_out),
+    ]  # fmt: skip
+    house.add(rows(3, first=70))
+    house.day(3, FRESH, *mild)
+    assert {one.until for one in checked.histories(house.lake, "p", 10)} == {None}, "they were put in again"
     assert checked.pipelines(house.lake) == ["p"]
+
+
+def test_a_source_that_has_no_checks_any_more_is_told_so(house):
+    fresh = {"freshness": {"max_age": "30d"}}
+    house.add(rows(3))
+    house.day(0, fresh)
+    house.day(1)
+    [found] = checked.histories(house.lake, "p", 10)
+    assert found.until is not None
+    assert found.until > found.asked
+    version = house.lake.table("p/checks").version()
+    house.day(2)
+    assert house.lake.table("p/checks").version() == version, "noted once"
+    assert checked.histories(house.lake, "p", 10)[0].until == found.until
+    house.day(3, fresh)
+    assert checked.histories(house.lake, "p", 10)[0].until is None
+    house.day(4)
+    assert checked.histories(house.lake, "p", 10)[0].until is not None

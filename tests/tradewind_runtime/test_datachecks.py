@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 
 import pyarrow as pa
 import pytest
@@ -10,6 +11,7 @@ from tests.tradewind_runtime.checkable import SCHEMA, START, House, rows
 
 from tradewind_runtime.compaction import compact
 from tradewind_runtime.contract.errors import StepError
+from tradewind_runtime.sources.columns import word
 
 DAY_OLD = {"freshness": {"max_age": "26h", "severity": "warn"}}
 SOME = {"volume": {"min": 1, "severity": "warn"}}
@@ -206,3 +208,23 @@ def test_great_expectations_is_not_loaded(house):
     )
     assert done.returncode == 0, done.stderr
     assert [row["check"] for row in house.results()] == ["freshness", "volume", "schema"]
+
+
+def test_files_of_an_asked_and_of_a_not_asked_run_that_were_put_together_are_counted_by_their_rows(house):
+    house.add(rows(10))
+    house.day(0, SOME)
+    house.add(rows(5, first=10))
+    house.day(0, SOME, run="by hand")  # a window that has had its run: not asked
+    house.add(rows(2, first=20))
+    compact(house.raw, 2)
+    assert found(house.day(1, SOME)) == [("volume", True, "7 rows")]
+
+
+def test_the_schema_may_name_a_decimal(house):
+    wider = pa.schema([*SCHEMA, ("price", pa.decimal128(10, 2))])
+    house.add(pa.table({**rows(1).to_pydict(), "price": [Decimal("1.50")]}, wider))
+    columns = {name: word(kind) for name, kind in zip(SCHEMA.names, SCHEMA.types, strict=True) if name[0] != "_"}
+    exact = {"schema": {"columns": columns | {"price": "decimal(10, 2)"}, "extra": "refuse"}}
+    assert found(house.day(0, exact)) == [("schema", True, "as expected")]
+    other = {"schema": {"columns": {"price": "decimal(12,2)"}, "severity": "warn"}}
+    assert found(house.day(1, other)) == [("schema", False, "price is decimal(10,2), not decimal(12,2)")]

@@ -128,3 +128,24 @@ def test_history_keeps_what_a_commit_was_given(lake):
     version = table.commit([], schema=SCHEMA, positions={"a": Advance(1, 2)}, metadata={"run_id": "r2"})
     assert table.version_with("run_id", "r2") == version
     assert table.version_with("run_id", "r3") is None
+
+
+def test_what_others_have_done_is_seen_by_whoever_has_read_before(lake):
+    """Only what has come since is read; a checkpoint of the log between does not matter."""
+    mine, others = lake.table("p/t"), lake.table("p/t")
+    for number in range(205):  # two checkpoints
+        others.commit(
+            others.stage(batches((number, number)), SCHEMA),
+            schema=SCHEMA,
+            positions={"k": Advance(number or None, number + 1)},
+        )
+        if number in (0, 1, 7, 99, 100, 101, 204):
+            assert mine.position("k") == number + 1
+            assert mine.version() == others.version()
+            assert mine.snapshot().count() == number + 1
+    others.add_columns([pa.field("more", pa.int64())])
+    assert "more" in mine.snapshot().schema.names
+    before = mine.version()
+    mine.commit([], schema=SCHEMA, positions={"k": Advance(205, 300)})
+    assert others.position("k") == 300
+    assert others.snapshot(before).version == before

@@ -3,12 +3,41 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
-from tradewind_runtime.contract.base import Duration, Frozen
+from tradewind_runtime.contract.base import Duration, Frozen, Name
 
 LEAST = timedelta(days=2)  # no step that has staged files runs so long
+YOUNGEST = timedelta(days=1)
+
+
+class Retain(Frozen):
+    """How long a table's rows are kept. A plain duration is `rows`."""
+
+    rows: Duration = Field(description="Older rows are deleted; 1d at least.")
+    by: Name | None = Field(
+        None,
+        description="The column, of times, that says how old a row is. Of a source's tables its `time`, else when it "
+        "was ingested; of its quarantine when it came there; of features and predictions `split.time`.",
+    )
+
+    @field_validator("rows")
+    @classmethod
+    def _long_enough(cls, value: timedelta) -> timedelta:
+        if value < YOUNGEST:
+            msg = "at least 1d"
+            raise ValueError(msg)
+        return value
+
+
+def _whole(value: Any) -> Any:
+    """`90d` is short for `{rows: 90d}`."""
+    return value if isinstance(value, dict | Retain) else {"rows": value}
+
+
+RetainBlock = Annotated[Retain, BeforeValidator(_whole, json_schema_input_type=Retain | str | int | float)]
 
 
 class Maintenance(Frozen):
@@ -20,6 +49,9 @@ class Maintenance(Frozen):
         description="Older versions of a table go, 2d at least, unless a registered model or a run stands on them.",
     )
     compact: bool = Field(True, description="Whether small files are put together.")
+    retain: dict[Name, RetainBlock] = Field(
+        default_factory=dict, description="Table → how long its rows are kept; for good, if it is not named."
+    )
 
     @field_validator("keep")
     @classmethod

@@ -58,3 +58,8 @@ class MonitorConfig(Frozen):
     monitor: Monitor
     label: str | None = None
     task: str = "binary"
+
+
+def table_name(endpoint: str) -> str:
+    """The table of an endpoint's requests, within its pipeline."""
+    return f"{endpoint.replace('-', '_')}_requests"

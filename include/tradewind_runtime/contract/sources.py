@@ -3,16 +3,47 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic_core import PydanticKnownError
 
 from tradewind_runtime.contract.base import ConnectionId, Duration, Frozen, Name
 from tradewind_runtime.contract.http import HttpSource
 
-#: The types a column may be given, in Arrow's and Delta's common words.
-ColumnType = Literal["string", "integer", "long", "float", "double", "boolean", "date", "timestamp", "binary"]
+#: The types a column may be given, in Arrow's and Delta's common words; and `decimal(p,s)`.
+WORDS = ("string", "integer", "long", "float", "double", "boolean", "date", "timestamp", "binary")
+#: So many digits in all, so many of them after the point.
+DECIMAL = re.compile(r"decimal\(\s*([0-9]{1,3})\s*,\s*([0-9]{1,3})\s*\)")
+_DIGITS = 38
+
+
+def _column_type(value: Any) -> str:
+    """A word, or a decimal in its one form.
+
+    Raises:
+        ValueError: where it is neither.
+    """
+    if value in WORDS:
+        return str(value)
+    found = DECIMAL.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        *first, last = (repr(word) for word in (*WORDS, "decimal(p,s)"))
+        raise PydanticKnownError("literal_error", {"expected": f"{', '.join(first)} or {last}"})
+    digits, after = int(found[1]), int(found[2])
+    if not 1 <= digits <= _DIGITS or after > digits:
+        msg = f"decimal(p,s) has p from 1 to {_DIGITS} digits, and s of them, no more than p, after the point"
+        raise ValueError(msg)
+    return f"decimal({digits},{after})"
+
+
+ColumnType = Annotated[
+    Literal["string", "integer", "long", "float", "double", "boolean", "date", "timestamp", "binary", "decimal(p,s)"],
+    PlainValidator(_column_type),
+    WithJsonSchema({"anyOf": [{"enum": list(WORDS)}, {"type": "string", "pattern": f"^{DECIMAL.pattern}$"}]}),
+]
 #: What ingestion gives each row besides: where it came from. It says nothing about what the row is about, so no model
 #: learns from it. A Kafka message also has a time of its own.
 PROVENANCE = ("_source", "_position", "_ingested", "_timestamp")
@@ -28,6 +59,10 @@ KeptPart = Literal["key", "headers", "timestamp", "partition", "offset"]
 #: Below include/schemas.
 SCHEMA_FILE = r"^[A-Za-z0-9_][A-Za-z0-9_-]*(/[A-Za-z0-9_-]+)*\.(avsc|proto)$"
 _SUFFIXES = {"avro": ".avsc", "protobuf": ".proto"}
+
+
+#: How a source is read and checked: in the step's own process, or by Spark's.
+SourceEngine = Literal["python", "spark"]
 
 
 class KafkaSource(Frozen):
@@ -186,12 +221,25 @@ class Source(Frozen):
     max_bad: float = Field(
         0.05, ge=0, description="Stop when more rows cannot be read: a share if below 1, else a count."
     )
+    engine: SourceEngine = Field(
+        "python",
+        description="What reads and checks it: the step's own process, or Spark's (Kafka and objects), by the "
+        "profile's settings.spark. May change between two runs.",
+    )
 
     @model_validator(mode="after")
     def _one_kind(self) -> Source:
         kinds = [name for name in SOURCE_KINDS if getattr(self, name) is not None]
         if len(kinds) != 1:
             msg = f"a source has exactly one kind of {', '.join(SOURCE_KINDS)}; got {kinds or 'none'}"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _engine_reads_it(self) -> Source:
+        if self.engine not in ENGINES_OF[self.kind]:
+            others = " and ".join(kind for kind in SOURCE_KINDS if self.engine in ENGINES_OF[kind])
+            msg = f"engine {self.engine} reads {others}; leave it out, and {self.kind} is read by the step itself"
             raise ValueError(msg)
         return self
 
@@ -223,23 +271,20 @@ class Source(Frozen):
         if self.http.format == "csv" and not self.columns:
             msg = "an answer of csv has no types: name its columns and theirs"
             raise ValueError(msg)
-        if self.http.cursor and self.columns is not None:
-            kind = self.columns.get(self.http.cursor)
-            if kind not in ("integer", "long", "timestamp", "date"):
-                kinds = "an integer, long, timestamp or date"
-                msg = f"the cursor {self.http.cursor!r} is to be among columns, as {kinds}"
-                raise ValueError(msg)
         return self
 
     @model_validator(mode="after")
     def _cursor_is_a_column(self) -> Source:
-        """Rows of the overlap are found by it in the table."""
-        if self.sql and self.sql.cursor and self.sql.overlap and self.columns is not None:
-            kind = self.columns.get(self.sql.cursor)
-            if kind not in ("integer", "long", "timestamp", "date"):
-                kinds = "an integer, long, timestamp or date"
-                msg = f"overlap needs the cursor {self.sql.cursor!r} among columns, as {kinds}"
-                raise ValueError(msg)
+        """Rows of an overlap are found by it in the table, and of an API those that are new."""
+        by = self.http or (self.sql if self.sql and self.sql.overlap else None)
+        if by is None or by.cursor is None or self.columns is None:
+            return self
+        if self.columns.get(by.cursor) not in ("integer", "long", "timestamp", "date"):
+            kinds = "an integer, long, timestamp or date"
+            msg = f"overlap needs the cursor {by.cursor!r} among columns, as {kinds}"
+            if self.http:
+                msg = f"the cursor {by.cursor!r} is to be among columns, as {kinds}"
+            raise ValueError(msg)
         return self
 
     @property
@@ -265,5 +310,10 @@ class Source(Frozen):
         return {use: one for use, one in named.items() if one}
 
 
-#: Each has a module of the same name in tradewind_runtime.sources.
-SOURCE_KINDS = ("kafka", "objects", "sql", "http", "sample")
+#: Each has a module of the same name in tradewind_runtime.sources; those that Spark reads have another one in
+#: tradewind_runtime.engines.spark.sources.
+ENGINES_OF: Mapping[str, tuple[SourceEngine, ...]] = {
+    "kafka": ("python", "spark"), "objects": ("python", "spark"), "sql": ("python",), "http": ("python",),
+    "sample": ("python",),
+}  # fmt: skip
+SOURCE_KINDS = tuple(ENGINES_OF)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import Window
-from tradewind_runtime.contract.transform import PythonTransform, SparkTransform, SqlTransform
+from tradewind_runtime.contract.transform import BeamTransform, PythonTransform, SparkTransform, SqlTransform
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,6 +30,7 @@ ENGINES = {
     "python": "tradewind_runtime.engines.python",
     "duckdb": "tradewind_runtime.engines.duckdb",
     "spark": "tradewind_runtime.engines.spark",
+    "beam": "tradewind_runtime.engines.beam",
 }
 
 
@@ -52,7 +53,7 @@ class Job:
     """One transformation: pinned tables in, Parquet files below the output table out."""
 
     step: StepContext
-    spec: SparkTransform | SqlTransform | PythonTransform | None  # None: the only source as it is
+    spec: SparkTransform | SqlTransform | PythonTransform | BeamTransform | None  # None: the only source as it is
     tables: Mapping[str, Snapshot]
     output: Table
     context: TransformContext
@@ -86,11 +87,17 @@ def load(name: str) -> Engine:
 
 
 def failed(
-    what: str, error: BaseException, code: Path | None, *, retryable: bool = False, cause: str | None = None
+    what: str,
+    error: BaseException,
+    code: Path | None,
+    *,
+    retryable: bool = False,
+    cause: str | None = None,
+    place: tuple[str | None, int | None] = (None, None),
 ) -> StepError:
-    """A user's error in a line: what went wrong, and where in their file."""
+    """A user's error in a line: what went wrong, and where in their file, as far as the error itself knows that."""
     told = cause or f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
-    file, line = _place(error, code)
+    file, line = place if place[0] else _place(error, code)
     return StepError(
         "TW545", f"{what}: {told}", retryable=retryable, file=file, line=line, fix="see the traceback in the log"
     )

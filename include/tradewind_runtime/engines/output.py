@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -52,8 +52,12 @@ def shape(schema: pa.Schema, job: Job) -> pa.Schema:
                 got=schema.names if kind is None else str(kind),
                 path="split.time",
             )
-    fields = [pa.field(one.name, MOMENT if one.name == job.time else _storable(one)) for one in schema]
-    return _as_before(pa.schema(fields), job)
+    before = job.output.schema() or pa.schema([])
+    # That no row of a day has a value says nothing of the column.
+    blank = {one.name for one in schema if pa.types.is_null(one.type)} & set(before.names)
+    known = [before.field(one.name) if one.name in blank else one for one in schema]
+    fields = [pa.field(one.name, MOMENT if one.name == job.time else _storable(one)) for one in known]
+    return _as_before(pa.schema(fields), before, job.output.name)
 
 
 def _storable(field: pa.Field) -> pa.DataType:
@@ -72,17 +76,14 @@ def _storable(field: pa.Field) -> pa.DataType:
     return _WIDER.get(kind, kind)
 
 
-def _as_before(schema: pa.Schema, job: Job) -> pa.Schema:
+def _as_before(schema: pa.Schema, before: pa.Schema, table: str) -> pa.Schema:
     """The table's own types where it has the column already: older rows stay readable."""
-    if not job.output.exists():
-        return schema
-    before = job.output.snapshot().schema
     fields = []
     for field in schema:
         kind = before.field(field.name).type if field.name in before.names else field.type
         if kind != field.type and not _widens(field.type, kind):
             raise refused(
-                f"has {field.name!r} as {field.type}, which the table {job.output.name!r} has as {kind}",
+                f"has {field.name!r} as {field.type}, which the table {table!r} has as {kind}",
                 "give the column the same type, or another name",
             )
         fields.append(pa.field(field.name, kind))
@@ -98,15 +99,19 @@ def _widens(kind: pa.DataType, wider: pa.DataType) -> bool:
 def stage(batches: pa.RecordBatchReader, job: Job) -> Output:
     """Write a result's rows, as they come, below the output table."""
     schema = shape(batches.schema, job)
-    files = job.output.stage(_rows(batches, schema, job), schema, cut_by=job.time)
+    rows = shaped(batches, schema, job.time, job.context.range)
+    files = job.output.stage(rows, schema, cut_by=job.time)
     return Output(schema, files)
 
 
-def _rows(batches: pa.RecordBatchReader, schema: pa.Schema, job: Job) -> Iterator[pa.RecordBatch]:
+def shaped(
+    batches: Iterable[pa.RecordBatch], schema: pa.Schema, time: str | None, span: Window | None
+) -> Iterator[pa.RecordBatch]:
+    """Rows with the schema of `shape`, without those that are not of the span; batches that are left empty are not."""
     for batch in batches:
         columns = [_cast(column, field.type) for column, field in zip(batch.columns, schema, strict=True)]
-        shaped = pa.RecordBatch.from_arrays(columns, schema=schema)
-        kept = shaped.filter(_within(shaped.column(job.time), job.context.range)) if job.time else shaped
+        cast = pa.RecordBatch.from_arrays(columns, schema=schema)
+        kept = cast.filter(_within(cast.column(time), span)) if time else cast
         if kept.num_rows:
             yield kept
 

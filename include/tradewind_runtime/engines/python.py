@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
 
-from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import PROVENANCE
 from tradewind_runtime.contract.transform import PythonTransform
 from tradewind_runtime.engines import Job, Output, guarded
+from tradewind_runtime.engines.functions import find
 from tradewind_runtime.engines.output import refused, stage
 
 
@@ -23,7 +21,7 @@ def transform(job: Job) -> Output:
     """
     assert isinstance(job.spec, PythonTransform)
     name = job.spec.function
-    function = _function(name, job)
+    function = find(name, job, "transform.python.function")
     tables = {source: snapshot.to_arrow() for source, snapshot in job.tables.items()}
     with guarded(f"transform function {name}", job.step.code):
         result = function(tables, job.context)
@@ -44,20 +42,6 @@ def identity(job: Job) -> Output:
     columns = [name for name in snapshot.schema.names if name not in PROVENANCE]
     rows = snapshot.dataset().scanner(columns=columns)
     return stage(rows.to_reader(), job)
-
-
-def _function(name: str, job: Job) -> Callable[..., Any]:
-    module, _, attribute = name.partition(":")
-    with guarded(f"transform function {name}", job.step.code):
-        found = getattr(importlib.import_module(module), attribute, None)
-    if not callable(found):
-        raise StepError(
-            "TW545",
-            f"include/models/{module.replace('.', '/')}.py has no function {attribute!r}",
-            retryable=False,
-            path="transform.python.function",
-        )
-    return found  # type: ignore[no-any-return]
 
 
 def _reader(result: Any) -> pa.RecordBatchReader:

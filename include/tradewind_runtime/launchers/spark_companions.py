@@ -9,7 +9,7 @@ from secrets import token_hex
 
 from tradewind_runtime.context import StepContext
 from tradewind_runtime.contract.errors import StepError
-from tradewind_runtime.engines.spark import executors
+from tradewind_runtime.engines.spark import application, connect, executors
 from tradewind_runtime.engines.spark.session import session
 from tradewind_runtime.launchers.tasks import TaskCompanions, companion
 
@@ -18,7 +18,8 @@ class SparkCompanions(TaskCompanions):
     """On the Spark of the step's settings, which is up from the beginning.
 
     Raises:
-        StepError: TW546 where it does not start, or its executors are pods: those do not have the lake's connection.
+        StepError: TW546 where it does not start, or it is a Connect server's, or its executors are pods,
+            which do not have the lake's connection.
     """
 
     def __init__(self, context: StepContext) -> None:
@@ -29,10 +30,18 @@ class SparkCompanions(TaskCompanions):
                 "TW546", "trials do not run on executors that are pods", retryable=False, path="tune.workers",
                 got="spark", fix="workers: pods, and trials are pods like the step's own", docs="guides/training.md",
             )  # fmt: skip
+        if connect.asked(settings):
+            raise StepError(
+                "TW546", "trials do not run on a Spark Connect server", retryable=False, path="tune.workers",
+                got="spark", fix="workers: pods or processes; or another settings.spark.master",
+                docs="guides/training.md",
+            )  # fmt: skip
         self._open, self._tag = ExitStack(), f"companions-{token_hex(4)}"
         name = f"{context.request.pipeline} {context.request.id}"
         made = session(settings, context.scratch, context.lake, name=name)
-        self._spark = self._open.enter_context(made).sparkContext
+        spark = self._open.enter_context(made)
+        application.note(context, spark)  # but no progress: a trial is a job of one task
+        self._spark = spark.sparkContext
 
     @property
     def host(self) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
@@ -36,6 +36,8 @@ class Asked:
     until: int | None = None  # those from here on were not asked for
     unread: int = 0  # what it has besides: messages; of an object, 1 where this version of it is not in the table
     lasting: bool = True  # whether all that it ever gave since then is given now
+    old: Positions = field(default_factory=lambda: NONE)  # given, of rows that retention takes away by their own time
+    span: tuple[int, int] = (0, 0)  # those below have been taken away, and those between may have been
     refusals: bool = True  # whether refused rows are among them; of an object, older versions' stay in quarantine
 
 

@@ -1,10 +1,14 @@
-"""Kafka: the topic is read once more, offsets only, up to where the table is."""
+"""Kafka: the topic is read once more, offsets only, up to where the table is.
+
+Where the table keeps rows for a while only, messages are decoded too, for they say how old they are.
+"""
 
 from __future__ import annotations
 
 import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -13,11 +17,13 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # t
 from tradewind_runtime.contract.sources import KafkaSource, Source
 from tradewind_runtime.lake import Table
 from tradewind_runtime.reconcile import NONE, Asked, Positions
+from tradewind_runtime.reconcile.retained import Retained, messages_before
 from tradewind_runtime.sources import Access
 from tradewind_runtime.sources.kafka import kafka_of
 from tradewind_runtime.sources.kafka_client import TIMEOUT, consumer_of, partitions, settings_of, watermarks
 from tradewind_runtime.sources.kafka_progress import Progress, batches
-from tradewind_runtime.sources.partitions import place, transaction
+from tradewind_runtime.sources.kafka_rows import Messages, Rows
+from tradewind_runtime.sources.partitions import partition_of, place, transaction
 
 
 def asked(source: Source, access: Access, table: Table, version: int | None) -> Iterator[Asked]:
@@ -31,15 +37,18 @@ def asked(source: Source, access: Access, table: Table, version: int | None) -> 
         begun = _begun(kafka, table, version)
         since = {p: max(bounds[p][0], begun.get(id, 0)) for p, id in ids.items()}
         ends = {p: min(end, bounds[p][1]) for p, id in ids.items() if (end := now[id]) is not None}
-        given = _given(consumer, kafka, since, ends)
+        retained = Retained.of(access.lake, table, version)
+        spans, ages = retained.spans(ids.values()), _Ages.of(source, access, retained)
+        given = _given(consumer, kafka, since, ends, ages)
         lasting = not _compacted(kafka, access)
         for p, id in ids.items():
             read, last = now[id] or 0, bounds[p][1]
             unread = max(last - max(since[p], read), 0)
             # Compaction takes nothing from the end: a topic that is shorter than it was is another one.
             yield Asked(
-                place(kafka.topic, p), given.get(p, NONE), since[p], read, unread, lasting=lasting or last < read
-            )
+                place(kafka.topic, p), given.get(p, NONE), since[p], read, unread, lasting=lasting or last < read,
+                old=ages.of_partition(p), span=spans[id],
+            )  # fmt: skip
     yield from _gone(kafka.topic, max(there) + 1, table, version)
 
 
@@ -72,8 +81,36 @@ def _begun(kafka: KafkaSource, table: Table, version: int | None) -> dict[str, i
     return found
 
 
+@dataclass(frozen=True)
+class _Ages:
+    """Finds the messages that are older than their table keeps them."""
+
+    retained: Retained
+    rows: Rows | None  # None where no time that a message says counts
+    found: defaultdict[int, list[Positions]] = field(default_factory=lambda: defaultdict(list))
+
+    @classmethod
+    def of(cls, source: Source, access: Access, retained: Retained) -> _Ages:
+        return cls(retained, Rows.of(source, access, retained.raw.schema()) if retained.times else None)
+
+    def see(self, batch: Messages) -> None:
+        """Some of the topic."""
+        places, offsets = np.array(batch.partitions), np.array(batch.offsets, np.int64)
+        old = messages_before(batch.times, self.retained.messages)
+        if self.rows is not None:
+            rows = self.retained.old(self.rows.made(batch)[0])
+            numbers = np.array([partition_of(one)[1] for one in rows["_source"].to_pylist()])
+            for p in np.unique(numbers):
+                self.found[int(p)].append(np.asarray(rows["_position"], np.int64)[numbers == p])
+        for p in np.unique(places[old]):
+            self.found[int(p)].append(offsets[old & (places == p)])
+
+    def of_partition(self, p: int) -> Positions:
+        return np.concatenate([NONE, *self.found[p]])
+
+
 def _given(
-    consumer: Consumer, kafka: KafkaSource, since: Mapping[int, int], ends: Mapping[int, int]
+    consumer: Consumer, kafka: KafkaSource, since: Mapping[int, int], ends: Mapping[int, int], ages: _Ages
 ) -> dict[int, Positions]:
     """The offsets that have a message, by partition."""
     progress = Progress(kafka, {}, chunk_rows=2**62, before={p: min(since[p], end) for p, end in ends.items()})
@@ -86,6 +123,7 @@ def _given(
             places, offsets = np.array(batch.partitions), np.array(batch.offsets, np.int64)
             for p in np.unique(places):
                 found[int(p)].append(offsets[places == p])
+            ages.see(batch)
     return {p: np.concatenate(parts) for p, parts in found.items()}
 
 

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import numpy as np
+import pyarrow as pa
 
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import STORES, Source
 from tradewind_runtime.lake import Table
 from tradewind_runtime.reconcile import NONE, Asked, Positions
+from tradewind_runtime.reconcile.retained import END, Retained
 from tradewind_runtime.sources import Access
 from tradewind_runtime.sources.files import Origin, open_rows
 from tradewind_runtime.sources.objects import DATE, end_position, format_of, ids_of, in_place, objects_of
@@ -33,6 +35,8 @@ def asked(source: Source, access: Access, table: Table, version: int | None) -> 
     every = {id for pair in ids.values() for id in pair}
     now = dict.fromkeys(every) if version is None else table.positions(every, version)
     place = Place.of(objects.uri, access)
+    retained = Retained.of(access.lake, table, version)
+    spans = retained.spans({count for count, _ in ids.values()})
     for key, (count, mark) in ids.items():
         waiting = Asked(key, NONE, unread=1, lasting=False)
         if not in_place(now, count, mark):
@@ -40,21 +44,33 @@ def asked(source: Source, access: Access, table: Table, version: int | None) -> 
             continue
         try:
             (file,) = fetched(place, [(key, end[key])], access.scratch)
-            yield Asked(key, _numbers(file, source, table), refusals=False)
+            given, old = _numbers(file, source, retained)
+            yield Asked(key, given, old=old, span=_span(spans[count], now[count]), refusals=False)
         except StepError as error:
             if error.problems[0].code != CHANGED:
                 raise
             yield waiting
 
 
-def _numbers(file: Pinned, source: Source, table: Table) -> Positions:
-    """Of an object's rows that are good."""
+def _span(committed: tuple[int, int], count: int | None) -> tuple[int, int]:
+    """All of a version of an object is committed at once; the table has the one of this number."""
+    low, high = committed
+    if count is None or high != count:
+        return 0, 0
+    return END if low == count else 0, END
+
+
+def _numbers(file: Pinned, source: Source, retained: Retained) -> tuple[Positions, Positions]:
+    """Of an object's rows that are good; and of those among them that are older than their table keeps them."""
     objects = objects_of(source)
     rows = open_rows(
         file.path, format_of(objects, file.key), source, nulls=objects.nulls, origin=Origin(file.key, "", 0),
-        have=table.snapshot().schema,
+        have=retained.raw.snapshot().schema,
     )  # fmt: skip
-    found = [np.asarray(batch.column("_position"), np.int64) for batch in rows.batches()]
+    found, old = [NONE], [NONE]
+    for batch in rows.batches():
+        found.append(np.asarray(batch.column("_position"), np.int64))
+        old.append(np.asarray(retained.old(pa.Table.from_batches([batch]))["_position"], np.int64))
     file.check()
     file.forget()
-    return np.concatenate([NONE, *found])
+    return np.concatenate(found), np.concatenate(old)

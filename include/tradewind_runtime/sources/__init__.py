@@ -6,7 +6,7 @@ A new system is one class in `contract/sources.py` and one module here, of the s
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tradewind_runtime.lake import Lake, Table
     from tradewind_runtime.quarantine import Bad
     from tradewind_runtime.replacing import Replace
+    from tradewind_runtime.sources.writing import Written
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Access:
     registry: Connection | None = None  # of schemas
     schemas: Path | None = None  # the user's folder of schema files
     chunk_rows: int = 500_000  # about how many rows a commit takes
+    left_out: Collection[str] = ()  # objects that are broken, as this attempt has found
 
     def schema_folder(self) -> Path:
         """Where the user's schema files are.
@@ -59,6 +61,15 @@ class Chunk:
     marks: dict[str, int]  # transaction id → what the quarantine has been told once it is told of `bad`
     bad: list[Bad] = field(default_factory=list)
     replace: Replace | str | None = None
+    written: Written | None = None  # in the place of `rows`, where other processes have staged them
+
+
+class BrokenObjectError(Exception):
+    """One of many objects cannot be read, be it found out in its midst; the others can, without it."""
+
+    def __init__(self, key: str, error: StepError) -> None:
+        super().__init__(str(error))
+        self.key, self.error = key, error
 
 
 class Reader(Protocol):
@@ -68,7 +79,11 @@ class Reader(Protocol):
         """Where the source ends now, as JSON: a run reads up to there and no further."""
 
     def read(self, source: Source, access: Access, end: Mapping[str, Any], table: Table) -> Iterator[Chunk]:
-        """What lies between the table's positions and `end`, in chunks, each to be committed before the next."""
+        """What lies between the table's positions and `end`, in chunks, each to be committed before the next.
+
+        Raises:
+            BrokenObjectError: also while a chunk's rows are read, nothing of which is then to be committed.
+        """
 
 
 def reader(kind: str) -> Reader:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tradewind_runtime.contract.errors import StepError
-from tradewind_runtime.contract.sources import Source
+from tradewind_runtime.contract.sources import DECIMAL, Source
 from tradewind_runtime.widening import widens
 
 TIMESTAMP = pa.timestamp("us", "UTC")
@@ -59,7 +60,7 @@ def declared(source: Source) -> pa.Schema | None:
             got=source.columns.get(source.time, "not among columns"),
             expected="timestamp or date",
         )
-    return pa.schema([(name, TYPES[kind]) for name, kind in source.columns.items()])
+    return pa.schema([(name, type_of(kind)) for name, kind in source.columns.items()])
 
 
 def known(source: Source, table: pa.Schema | None) -> pa.Schema:
@@ -99,8 +100,16 @@ def plain(kind: pa.DataType) -> pa.DataType | None:
     return kind if kind in _WORDS or pa.types.is_decimal(kind) else None
 
 
+def type_of(word: str) -> pa.DataType:
+    """A type that the YAML names."""
+    found = DECIMAL.fullmatch(word)
+    return pa.decimal128(int(found[1]), int(found[2])) if found else TYPES[word]
+
+
 def word(kind: pa.DataType) -> str:
     """A type as the YAML says it."""
+    if pa.types.is_decimal(kind):
+        return f"decimal({kind.precision},{kind.scale})"
     return _WORDS.get(kind, str(kind))
 
 
@@ -182,6 +191,8 @@ def _cast(found: pa.DataType, wanted: pa.DataType) -> Callable[[pa.Array], pa.Ar
         return _never  # Arrow would take a number for microseconds
     if pa.types.is_timestamp(wanted):
         return lambda array: pc.cast(array, wanted, safe=False)
+    if pa.types.is_decimal(wanted) and not (pa.types.is_decimal(found) or pa.types.is_null(found)):
+        return lambda array: pc.cast(pc.cast(array, pa.string()), wanted)  # as it is written: never rounded
     return lambda array: pc.cast(array, wanted)
 
 
@@ -208,6 +219,9 @@ def _never(array: pa.Array) -> pa.Array:
 def _timestamps(array: pa.Array) -> pa.Array:
     """ISO 8601 in UTC; a time without a zone is taken as UTC, and digits below a microsecond are cut."""
     array = pc.utf8_trim_whitespace(pc.cast(array, pa.string()))
+    if pc.all(pc.and_(pc.ends_with(array, "Z"), pc.match_substring(array, ":"))).as_py():  # nearly always, and quicker
+        with suppress(pa.ArrowInvalid):
+            return pc.cast(array, TIMESTAMP)
     zoned = pc.match_substring_regex(array, _ZONE)
     none = pa.scalar(None, pa.string())
     with_zone, without = pc.if_else(zoned, array, none), pc.if_else(zoned, none, array)

@@ -13,6 +13,7 @@ from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.replacing import Replace
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,13 @@ class Cursor:
                 got="no such column" if kind is None else str(kind), expected="an integer, a timestamp or a date",
                 fix="name another column",
             )  # fmt: skip
-        return cls(name, kind, overlap)
+        # A day goes on after a run has read it, so its last one is always read again.
+        return cls(name, kind, max(overlap, DAY) if pa.types.is_date(kind) else overlap)
+
+    @property
+    def of_days(self) -> bool:
+        """Whether it is of dates: one value stands for a whole day."""
+        return bool(pa.types.is_date(self.kind))
 
     @property
     def counts(self) -> bool:
@@ -69,7 +76,30 @@ class Cursor:
             return before - round(self.overlap.total_seconds())
         return before - self.overlap // timedelta(microseconds=1)
 
+    def require(self, columns: pa.Schema) -> None:
+        """See that rows which are read again can be found in the table.
+
+        Raises:
+            StepError: TW527 where they cannot.
+        """
+        kind = columns.field(self.name).type if self.name in columns.names else None
+        if not self.overlap or (kind is not None and _alike(kind, self.kind)):
+            return
+        raise StepError(
+            "TW527", f"rows that are read again are found by the cursor {self.name!r}, which the table has not",
+            retryable=False, got="no such column" if kind is None else str(kind), expected=str(self.kind),
+            fix="add it to columns, with this type",
+        )  # fmt: skip
+
     def again(self, before: int) -> Replace | None:
         """The rows that give way to those that are read again."""
         first = self.first(before)
         return None if first == before else Replace(self.name, self.value(first + 1), self.value(before + 1))
+
+
+def _alike(kind: pa.DataType, other: pa.DataType) -> bool:
+    """Both of whole numbers, or both of times; a date would not tell which part of a day is read again."""
+    times = (pa.types.is_timestamp(one) or pa.types.is_date(one) for one in (kind, other))
+    if pa.types.is_date(kind) and pa.types.is_timestamp(other):
+        return False
+    return all(times) or bool(pa.types.is_integer(kind) and pa.types.is_integer(other))

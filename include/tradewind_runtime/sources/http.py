@@ -32,7 +32,7 @@ from tradewind_runtime.sources.cursors import EPOCH, Cursor
 from tradewind_runtime.sources.files import FileRows, Origin
 from tradewind_runtime.sources.http_client import opened
 from tradewind_runtime.sources.http_pages import pages
-from tradewind_runtime.sources.http_rows import Answers, decoded, numbered
+from tradewind_runtime.sources.http_rows import Answers, numbered
 from tradewind_runtime.sources.newcolumns import Columns
 
 UNTIL = "http:until"
@@ -51,7 +51,7 @@ def read(source: Source, access: Access, end: Mapping[str, int], table: Table) -
     read_before = _Before.of(http, table)
     if read_before.until is not None and read_before.until >= until:
         return
-    columns = Columns.of(source, known(source, table.snapshot().schema if table.exists() else None))
+    columns = Columns.of(source, known(source, table.schema()))
     with opened(access.connection, http.pause) as api:
         answers = Answers(http, api)
         asked = _asked(http, columns.schema, read_before.highest)
@@ -66,7 +66,7 @@ def read(source: Source, access: Access, end: Mapping[str, int], table: Table) -
             return  # nobody knows yet what a row is
         origin = Origin(f"{http.path}@{EPOCH + timedelta(microseconds=until):%Y-%m-%dT%H:%M:%S.%fZ}", UNTIL, until - 1)
         rows = FileRows(columns, origin, iter(()), "json")
-        rows.raw = decoded(chain([first], texts), decoder, rows)
+        rows.raw = rows.decoded(chain([first], texts), decoder)
         cursor = _cursor(http, columns.schema) if http.cursor else None
         taken = _Taken(rows, read_before, until, cursor, _told(http, access, table))
         yield Chunk(

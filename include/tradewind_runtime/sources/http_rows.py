@@ -8,18 +8,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.http import HttpSource
-from tradewind_runtime.sources.files import Blocks, FileRows
+from tradewind_runtime.sources.files.base import BLOCK, ROWS
 from tradewind_runtime.sources.http_client import Answer, Api, shown
 from tradewind_runtime.sources.messages import base
 from tradewind_runtime.sources.messages import json as json_texts
 from tradewind_runtime.sources.messages.csv import Decoder as CsvDecoder
-from tradewind_runtime.sources.newcolumns import Columns, NewColumnError
+from tradewind_runtime.sources.newcolumns import Columns
 
-ROWS, BLOCK = 65_536, 8 * 1024 * 1024  # about how many rows, or bytes of them, are decoded at once
 _MISSING = object()
 
 
@@ -131,18 +128,6 @@ def numbered(pages: Iterable[Page], most: int) -> Iterator[tuple[list[bytes], in
             texts, size = [], 0
     if texts:
         yield texts, start
-
-
-def decoded(texts: Iterable[tuple[list[bytes], int]], decoder: base.Decoder, rows: FileRows) -> Blocks:
-    """Numbered texts as columns; those that cannot be read are refused."""
-    for found, start in texts:
-        try:
-            table, kept, refused = decoder.decode(found)
-        except NewColumnError as error:
-            raise rows.told(error, np.arange(start, start + len(found))) from None
-        for index, reason in sorted(refused.items()):
-            rows.refuse(start + index, reason, found[index])
-        yield table, kept + start
 
 
 def _records(body: bytes) -> Iterator[bytes]:

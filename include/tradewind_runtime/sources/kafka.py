@@ -18,7 +18,8 @@ from tradewind_runtime.sources.kafka_client import consumer_of, partitions, wate
 from tradewind_runtime.sources.kafka_progress import Progress, batches
 from tradewind_runtime.sources.kafka_rows import Messages, Rows
 from tradewind_runtime.sources.partitions import place, transaction
-from tradewind_runtime.staging import ROW_GROUP
+from tradewind_runtime.staging import ROW_GROUP, grouped
+from tradewind_runtime.widening import together
 
 GROUP_BYTES = 8 * 1024 * 1024  # of rows that are written at once
 
@@ -34,23 +35,37 @@ def end_position(source: Source, access: Access) -> dict[str, int]:
 
 def read(source: Source, access: Access, end: Mapping[str, int], table: Table) -> Iterator[Chunk]:
     """Messages from the table's positions up to the pinned end."""
+    with consumer_of(kafka_of(source), access.connection) as consumer:
+        progress = begun(consumer, source, access, end, table)
+        if progress.moves():
+            yield from chunks(consumer, progress, Rows.of(source, access, table.schema()))
+
+
+def begun(consumer: Consumer, source: Source, access: Access, end: Mapping[str, int], table: Table) -> Progress:
+    """From where each partition is to be read, and how far.
+
+    Raises:
+        StepError: TW524 where that cannot be read any more.
+    """
     kafka = kafka_of(source)
     names = {int(partition): transaction(kafka.topic, int(partition)) for partition in end}
     before = table.positions(names.values())
-    with consumer_of(kafka, access.connection) as consumer:
-        progress = Progress(kafka, names, access.chunk_rows, before={p: before[name] for p, name in names.items()})
-        for partition, last in sorted((int(p), int(last)) for p, last in end.items()):
-            progress.begin(partition, last, watermarks(consumer, kafka, partition))
-        if not progress.moves():
-            return
-        rows = Rows.of(source, access, table)
-        consumer.assign([TopicPartition(kafka.topic, p, progress.next[p]) for p in progress.open])
-        chunks = _Chunks(consumer, progress, rows)
-        while progress.moves():
-            yield chunks.next()
-            progress.committed(chunks.reached)
-        if out := rows.columns.left_out:
-            log.info("%s: left out, since no table can hold them: %s", kafka.topic, ", ".join(sorted(out)))
+    progress = Progress(kafka, names, access.chunk_rows, before={p: before[name] for p, name in names.items()})
+    for partition, last in sorted((int(p), int(last)) for p, last in end.items()):
+        progress.begin(partition, last, watermarks(consumer, kafka, partition))
+    return progress
+
+
+def chunks(consumer: Consumer, progress: Progress, rows: Rows) -> Iterator[Chunk]:
+    """What is to be read, in chunks that are each committed before the next."""
+    topic = progress.kafka.topic
+    consumer.assign([TopicPartition(topic, p, progress.next[p]) for p in progress.open])
+    found = _Chunks(consumer, progress, rows)
+    while progress.moves():
+        yield found.next()
+        progress.committed(found.reached)
+    if out := rows.columns.left_out:
+        log.info("%s: left out, since no table can hold them: %s", topic, ", ".join(sorted(out)))
 
 
 @dataclass(frozen=True)
@@ -95,29 +110,21 @@ class _Chunks:
             yield _Decoded(table, bad, reached)
 
     def _through(self, begun: list[_Decoded], rest: Iterator[_Decoded], chunk: Chunk) -> Iterator[pa.RecordBatch]:
-        group: list[pa.Table] = []
-        for number, one in enumerate(chain(begun, rest)):
-            if number >= len(begun) and self.rows.schema != chunk.schema:
-                self._waiting = one
-                break
-            self.reached = one.reached
-            chunk.bad.extend(one.bad)
-            group.append(one.table)
-            if sum(table.num_rows for table in group) >= ROW_GROUP or sum(map(_size, group)) >= GROUP_BYTES:
-                yield from self._together(group, chunk)
-                group = []
-        else:
-            self.reached = dict(self.progress.next)  # beyond the last message, where nothing but markers is
-        yield from self._together(group, chunk)
+        for group in grouped(self._own(begun, rest, chunk), ROW_GROUP, GROUP_BYTES):
+            yield from together(group, chunk.schema, self.rows.topic).to_batches()
         chunk.positions.update(self.progress.moves(self.reached))
         chunk.marks.update({id: move.after for id, move in chunk.positions.items()})
 
-    def _together(self, group: list[pa.Table], chunk: Chunk) -> list[pa.RecordBatch]:
-        return self.rows.together(group, chunk.schema).to_batches() if group else []
-
-
-def _size(table: pa.Table) -> int:
-    return int(table.nbytes)
+    def _own(self, begun: list[_Decoded], rest: Iterator[_Decoded], chunk: Chunk) -> Iterator[pa.Table]:
+        """Rows of the chunk's columns; how far they reach is noted."""
+        for number, one in enumerate(chain(begun, rest)):
+            if number >= len(begun) and self.rows.schema != chunk.schema:
+                self._waiting = one
+                return
+            self.reached = one.reached
+            chunk.bad.extend(one.bad)
+            yield one.table
+        self.reached = dict(self.progress.next)  # beyond the last message, where nothing but markers is
 
 
 def _bad(batch: Messages, index: int, reason: str, progress: Progress) -> Bad:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tradewind_runtime.contract.sources import Source
-from tradewind_runtime.lake import Table
+from tradewind_runtime.quarantine import LATEST
 from tradewind_runtime.sources import Access
 from tradewind_runtime.sources.columns import KAFKA_TIMESTAMP, PROVENANCE, TIMESTAMP, conform, known
 from tradewind_runtime.sources.kept import Kept
 from tradewind_runtime.sources.messages import decoder
 from tradewind_runtime.sources.messages.base import Decoder
 from tradewind_runtime.sources.newcolumns import Columns, NewColumnError
-from tradewind_runtime.widening import narrowed
-
-LAST = 253_402_300_799_999  # milliseconds, at the end of the year 9999
 
 
 @dataclass
@@ -35,8 +32,9 @@ class Messages:
 
     def moments(self) -> pa.Array:
         """The times; null where a producer has written one that none is, as nanoseconds."""
-        known = [None if time is None or not 0 <= time <= LAST else time for time in self.times]
-        return pa.array(known, pa.timestamp("ms", "UTC"))
+        times = pa.array(self.times, pa.int64())
+        good = pc.and_(pc.greater_equal(times, 0), pc.less_equal(times, LATEST))
+        return pc.if_else(good, times, pa.scalar(None, pa.int64())).cast(pa.timestamp("ms", "UTC"))
 
 
 @dataclass
@@ -49,10 +47,10 @@ class Rows:
     decodes: Decoder
 
     @classmethod
-    def of(cls, source: Source, access: Access, table: Table) -> Rows:
-        """For a source whose rows go to a table."""
+    def of(cls, source: Source, access: Access, have: pa.Schema | None) -> Rows:
+        """For a source whose rows go to a table that has these columns."""
         assert source.kafka is not None
-        schema = known(source, table.snapshot().schema if table.exists() else None)
+        schema = known(source, have)
         kept = Kept.of(source)
         columns = Columns.of(source, kept.without(schema), kept.schema.names)
         return cls(source.kafka.topic, columns, kept, decoder(source, columns, access))
@@ -77,18 +75,6 @@ class Rows:
             rows, indexes = _with_kept(rows, indexes, refused, messages, self.kept)
         return self._with_provenance(rows, indexes, messages), refused
 
-    def together(self, tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
-        """Rows of many calls, by columns and types that there were at their end.
-
-        Raises:
-            StepError: TW519 where a type that became wider would lose a value.
-        """
-        try:
-            typed = [schema.empty_table(), *(_widened(table, schema) for table in tables)]
-        except pa.ArrowInvalid as error:
-            raise narrowed(self.topic, str(error)) from error
-        return pa.concat_tables(typed, promote_options="default").combine_chunks()
-
     def _with_provenance(self, rows: pa.Table, kept: np.ndarray, messages: Messages) -> pa.Table:
         indexes, now = pa.array(kept), datetime.now(UTC)
         numbers, places = np.unique(np.array(messages.partitions, dtype=np.int64), return_inverse=True)
@@ -100,11 +86,6 @@ class Rows:
             .append_column("_ingested", pa.repeat(pa.scalar(now, TIMESTAMP), rows.num_rows))
             .append_column(KAFKA_TIMESTAMP, times.take(indexes).cast(TIMESTAMP))
         )
-
-
-def _widened(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    types = pa.schema([schema.field(column.name) for column in table.schema])
-    return table if types == table.schema else table.cast(types)
 
 
 def _with_kept(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from tradewind_runtime.contract.sources import KeptPart, Source
-from tradewind_runtime.sources.columns import TIMESTAMP, TYPES
+from tradewind_runtime.sources.columns import TIMESTAMP, type_of
 
 if TYPE_CHECKING:
     from tradewind_runtime.sources.kafka_rows import Messages
@@ -36,7 +36,7 @@ class Kept:
         assert source.kafka is not None
         columns, named = source.kafka.keep, source.columns or {}
         types = {
-            name: TYPES[named[name]] if part == "key" and name in named else _USUAL[part]
+            name: type_of(named[name]) if part == "key" and name in named else _USUAL[part]
             for part, name in columns.items()
         }
         return cls(columns, pa.schema(list(types.items())))

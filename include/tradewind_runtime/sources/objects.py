@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -23,14 +24,16 @@ from tradewind_runtime.history import Advance
 from tradewind_runtime.lake import Table
 from tradewind_runtime.quarantine import Bad
 from tradewind_runtime.replacing import Replace
-from tradewind_runtime.sources import Access, Chunk
+from tradewind_runtime.sources import Access, BrokenObjectError, Chunk
 from tradewind_runtime.sources.files import FORMATS, FileRows, Origin, open_rows
 from tradewind_runtime.sources.files.base import BLOCK, ROWS
 from tradewind_runtime.sources.stores import Place
 from tradewind_runtime.sources.stores.pinned import Pinned, fetched
-from tradewind_runtime.widening import narrowed
+from tradewind_runtime.staging import grouped
+from tradewind_runtime.widening import together
 
 DATE = "{window.date}"
+UNREADABLE = "TW527"
 TOGETHER = 1_000  # objects of a commit: each has two positions there, which stay in the table's log
 ROW = 64  # bytes, about: so many of them are a chunk's rows
 
@@ -52,22 +55,31 @@ def read(source: Source, access: Access, end: Mapping[str, str], table: Table) -
     """The pinned objects that are not in place: those that are new several in a chunk, others one by one.
 
     What comes before one that cannot be opened is given first.
+
+    Raises:
+        BrokenObjectError: for the first of those that are broken.
     """
-    objects = objects_of(source)
-    place = Place.of(objects.uri, access)
-    wanted = _wanted(objects, end, table)
-    files = fetched(place, ((one.key, one.version) for one in wanted), access.scratch)
-    group = _Group(source, table)
+    yield from chunks(source, access, wanted(source, access, end, table), table.schema)
+
+
+def chunks(
+    source: Source, access: Access, objects: Sequence[Wanted], columns: Callable[[], pa.Schema | None]
+) -> Iterator[Chunk]:
+    """The rows of some objects, in their order; `columns` are those of their table, by now."""
+    files = fetched(
+        Place.of(objects_of(source).uri, access), ((one.key, one.version) for one in objects), access.scratch
+    )
+    group = _Group(source, columns)
     try:
-        for one, file in zip(wanted, files, strict=True):
+        for one, file in zip(objects, files, strict=True):
             if group.parts and not one.new:
                 yield group.chunk()
-                group = _Group(source, table)
+                group = _Group(source, columns)
             group.add(one, file)
             if not one.new or group.size >= access.chunk_rows * ROW or len(group.parts) == TOGETHER:
                 yield group.chunk()
-                group = _Group(source, table)
-    except StepError:
+                group = _Group(source, columns)
+    except (StepError, BrokenObjectError):
         if group.parts:
             yield group.chunk()
         raise
@@ -76,7 +88,7 @@ def read(source: Source, access: Access, end: Mapping[str, str], table: Table) -
 
 
 @dataclass(frozen=True)
-class _Wanted:
+class Wanted:
     """A version of an object, and the positions that stand for it."""
 
     key: str
@@ -93,6 +105,7 @@ class _Wanted:
 
     @property
     def positions(self) -> dict[str, Advance]:
+        """What moves once its rows are in the table."""
         after = (self.counted or 0) + 1
         return {self.counter: Advance(self.counted, after), self.mark: Advance(self.marked, after)}
 
@@ -108,14 +121,14 @@ def in_place(now: Mapping[str, int | None], count: str, mark: str) -> bool:
     return now[mark] is not None and now[mark] == now[count]
 
 
-def _wanted(objects: ObjectsSource, end: Mapping[str, str], table: Table) -> list[_Wanted]:
-    """What is pinned and not in place."""
-    ids = ids_of(objects, end)
+def wanted(source: Source, access: Access, end: Mapping[str, str], table: Table) -> list[Wanted]:
+    """What is pinned and not in place, but for what is left out."""
+    ids = ids_of(objects_of(source), end)
     now = table.positions({id for pair in ids.values() for id in pair})
     return [
-        _Wanted(key, end[key], count, mark, now[count], now[mark])
+        Wanted(key, end[key], count, mark, now[count], now[mark])
         for key, (count, mark) in ids.items()
-        if not in_place(now, count, mark)
+        if not in_place(now, count, mark) and key not in access.left_out
     ]
 
 
@@ -124,26 +137,24 @@ class _Group:
     """Objects of one chunk. Each has the columns of those before it, and may add to them."""
 
     source: Source
-    table: Table
-    parts: list[tuple[_Wanted, Pinned, FileRows]] = field(default_factory=list)
+    columns: Callable[[], pa.Schema | None]
+    parts: list[tuple[Wanted, Pinned, FileRows]] = field(default_factory=list)
     bad: list[Bad] = field(default_factory=list)
     size: int = 0
 
-    def add(self, one: _Wanted, file: Pinned) -> None:
+    def add(self, one: Wanted, file: Pinned) -> None:
         """One more, opened and not yet read.
 
         Raises:
-            StepError: TW527 where it is no such file; the group is then as it was.
+            BrokenObjectError: where it is no such file; the group is then as it was.
         """
         objects = objects_of(self.source)
-        if self.parts:
-            have: pa.Schema | None = self.parts[-1][2].schema
-        else:
-            have = self.table.snapshot().schema if self.table.exists() else None
-        rows = open_rows(
-            file.path, format_of(objects, one.key), self.source, nulls=objects.nulls,
-            origin=Origin(one.key, one.mark, one.marked or 0), have=have, bad=self.bad,
-        )  # fmt: skip
+        have = self.parts[-1][2].schema if self.parts else self.columns()
+        with _told_of(one.key):
+            rows = open_rows(
+                file.path, format_of(objects, one.key), self.source, nulls=objects.nulls,
+                origin=Origin(one.key, one.mark, one.marked or 0), have=have, bad=self.bad,
+            )  # fmt: skip
         self.parts.append((one, file, rows))
         self.size += file.size
 
@@ -159,54 +170,36 @@ class _Group:
             bad=self.bad,
             positions=positions,
             marks={one.mark: positions[one.mark].after for one, _, _ in self.parts},
-            replace=_replace(objects_of(self.source), first),
+            replace=replaced(objects_of(self.source), first),
         )
 
     def _rows(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """A few rows of many objects make one batch, which is one part of a file in the table."""
-        waiting: list[pa.RecordBatch] = []
-        count = size = 0
-        for batch in self._each(schema):
-            waiting.append(batch)
-            count, size = count + batch.num_rows, size + batch.nbytes
-            if count >= ROWS or size >= BLOCK:
-                yield from _joined(waiting, schema)
-                waiting, count, size = [], 0, 0
-        yield from _joined(waiting, schema)
+        for group in grouped(self._each(), ROWS, BLOCK):
+            yield from together(group, schema, objects_of(self.source).uri).to_batches()
 
-    def _each(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    def _each(self) -> Iterator[pa.Table]:
         """Of all; none is done before it was seen that it has not changed under our hands."""
-        for _, file, rows in self.parts:
-            for batch in rows.batches():
-                yield _fitted(batch, schema, self.table.name)
+        for one, file, rows in self.parts:
+            with _told_of(one.key):
+                for batch in rows.batches():
+                    yield pa.Table.from_batches([batch])
             file.check()
             file.forget()
 
 
-def _joined(batches: list[pa.RecordBatch], schema: pa.Schema) -> list[pa.RecordBatch]:
-    return list(pa.Table.from_batches(batches, schema).combine_chunks().to_batches())
-
-
-def _fitted(batch: pa.RecordBatch, schema: pa.Schema, table: str) -> pa.RecordBatch:
-    """With the columns and the wider types that objects after it have brought.
-
-    Raises:
-        StepError: TW519 where a value would lose digits.
-    """
-    if batch.schema.equals(schema):
-        return batch
-    have = batch.schema.names
+@contextmanager
+def _told_of(key: str) -> Iterator[None]:
+    """What is wrong with an object as a whole is its own: others are read all the same."""
     try:
-        columns = [
-            batch.column(one.name).cast(one.type) if one.name in have else pa.nulls(batch.num_rows, one.type)
-            for one in schema
-        ]
-    except pa.ArrowInvalid as error:
-        raise narrowed(table, str(error)) from error
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
+        yield
+    except StepError as error:
+        if error.problems[0].code != UNREADABLE:
+            raise
+        raise BrokenObjectError(key, error) from error
 
 
-def _replace(objects: ObjectsSource, one: _Wanted) -> Replace | str | None:
+def replaced(objects: ObjectsSource, one: Wanted) -> Replace | str | None:
     """What gives way to an object."""
     if objects.mode == "replace":
         return "all"

@@ -2,7 +2,8 @@
 
 With a cursor a run reads what lies beyond the last one's end, up to the highest value that its first step has seen.
 Whoever commits late, below that end, is caught by `overlap`: that span is read again, and its rows take the place of
-those that are there. Without a cursor each run reads all, in place of what was there.
+those that are there. Without a cursor each run reads all, in place of what was there. A cursor of dates has the last
+day read again by each run, for a day goes on after a run has read it; so the moment of asking is a position too.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from tradewind_runtime.sources.databases import Database, opened, quoted
 from tradewind_runtime.sources.files import Blocks, FileRows, Origin
 from tradewind_runtime.sources.newcolumns import Columns
 
+ASKED = "asked at"  # no column is called so
 WAITING = 4  # batches that are read ahead of the writer
 
 
@@ -40,33 +42,69 @@ def end_position(source: Source, access: Access) -> dict[str, int]:
     with opened(access.connection) as database:
         cursor = Cursor.of(sql.cursor, sql.overlap, database.schema(_select(sql)))
         found = database.value(_select(sql, give=f"max({quoted(cursor.name)})"))
-    return {} if found is None else {cursor.name: cursor.number(found)}
+    asked = {ASKED: time.time_ns() // 1000} if cursor.of_days else {}
+    return {} if found is None else {cursor.name: cursor.number(found)} | asked
 
 
 def read(source: Source, access: Access, end: Mapping[str, int], table: Table) -> Iterator[Chunk]:
     """What is new, as one chunk."""
     sql = _sql(source)
-    ((name, last),) = end.items()
-    id = f"sql:{name}"
-    before = table.position(id)
-    if before is not None and before >= last:
+    done = _Done.of(end, table)
+    before, last, name = done.before, done.last, done.name
+    if done.reached:
         return
-    columns = Columns.of(source, known(source, table.snapshot().schema if table.exists() else None))
+    columns = Columns.of(source, known(source, table.schema()))
     with opened(access.connection) as database:
         found = database.schema(_select(sql))
         columns.settle(found)
         cursor = Cursor.of(sql.cursor, sql.overlap, found) if sql.cursor else None
+        if cursor is not None:
+            cursor.require(columns.schema)
         where, replace = ("TRUE", "all") if cursor is None else _span(cursor, before, last)
-        origin = Origin(f"{sql.table or 'query'}@{last}", id, before or 0)
+        mark, at, after = done.mark
+        origin = Origin(f"{sql.table or 'query'}@{after}", mark, at or 0)
         rows = FileRows(columns, origin, _blocks(sql, access, database, where), "json")
         yield Chunk(
             schema=rows.schema,
             rows=rows.batches(),
             bad=rows.bad,
-            positions={id: Advance(before, last)},
-            marks={id: last},
+            positions={f"sql:{name}": Advance(before, last), mark: Advance(at, after)},
+            marks={mark: after},
             replace=replace,
         )
+
+
+@dataclass(frozen=True)
+class _Done:
+    """How far a source was read, and how far it is to be."""
+
+    name: str  # of the cursor
+    before: int | None
+    last: int
+    asked_before: int | None = None
+    asked: int | None = None  # when, of a cursor of dates
+
+    @classmethod
+    def of(cls, end: Mapping[str, int], table: Table) -> _Done:
+        name = next(name for name in end if name != ASKED)
+        now = table.positions([f"sql:{name}", f"sql:{name}:asked"])
+        before, last, asked = now[f"sql:{name}"], end[name], end.get(ASKED)
+        # A day that was the last may have gone by now, with all its rows.
+        last = last if asked is None or before is None else max(last, before)
+        return cls(name, before, last, now[f"sql:{name}:asked"], asked)
+
+    @property
+    def mark(self) -> tuple[str, int | None, int]:
+        """The position that tells one reading from another, before and after."""
+        if self.asked is None:
+            return f"sql:{self.name}", self.before, self.last
+        return f"sql:{self.name}:asked", self.asked_before, self.asked
+
+    @property
+    def reached(self) -> bool:
+        """Whether there is nothing to do."""
+        _, before, after = self.mark
+        return before is not None and before >= after
 
 
 def _span(cursor: Cursor, before: int | None, last: int) -> tuple[str, Replace | None]:

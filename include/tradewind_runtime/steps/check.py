@@ -8,19 +8,13 @@ Freshness, volume and schema are asked first, and of a run without new rows too.
 
 from __future__ import annotations
 
-import base64
-import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date, datetime, time
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from tradewind_runtime import checked, datachecks, news, quarantine
+from tradewind_runtime import checked, datachecks, news, quarantine, retention, sifting
 from tradewind_runtime.context import StepContext
 from tradewind_runtime.contract.checks import CheckConfig
 from tradewind_runtime.contract.errors import StepError
@@ -29,18 +23,20 @@ from tradewind_runtime.contract.request import StepOutcome, Verdict
 from tradewind_runtime.findings import Finding
 from tradewind_runtime.history import Advance
 from tradewind_runtime.lake import PositionsMovedError, Table
+from tradewind_runtime.replacing import But
+from tradewind_runtime.sifting import Numbers, Reason, Sieve
 from tradewind_runtime.snapshot import Snapshot
 from tradewind_runtime.widening import fit
 
 POSITION = "check"
-CHUNK = 250_000  # rows in memory at a time
 
 
 def run(context: StepContext) -> StepOutcome:
     """Check the new rows of one source.
 
     Raises:
-        StepError: TW540 where an expectation of severity `stop` fails; TW541 where one cannot be asked.
+        StepError: TW540 where an expectation of severity `stop` fails; TW541 where one cannot be asked; TW546 where
+            the engine is Spark, and fails.
     """
     config = context.config(CheckConfig)
     raw, table = context.snapshot("rows"), context.table(config.source)
@@ -50,10 +46,13 @@ def run(context: StepContext) -> StepOutcome:
         _settle(context, config, replace(raw, files=()), own, {})
         return _done(context, table, raw, own)
     new = news.since(raw, before)
-    findings, links = _judge(context, config, new.rows, own)
-    failing = _failing(findings, new.rows)
-    refused = _quarantine(context, config, new.rows, findings, failing)
-    version = _take(context, config, new, failing, before)
+    with sifting.sieve(context, new.rows) as sieve:
+        findings, links = _judge(context, config, new.rows, sieve, own)
+        reasons = sifting.reasons(findings)
+        failing = sifting.union(reasons)
+        assert not len(failing) or failing[-1] < new.rows.count(), "rows are numbered as they are read"
+        refused = _quarantine(context, config, sieve, reasons) if len(failing) else 0
+        version = _take(context, new, sieve, failing, before)
     warnings = _warnings(findings)
     rows = new.rows.count() - len(failing)
     context.log.info("%s: %d rows pass, %d go to quarantine", config.source, rows, len(failing))
@@ -92,11 +91,11 @@ def _done(context: StepContext, table: Table, raw: Snapshot, own: Sequence[Findi
 
 
 def _judge(
-    context: StepContext, config: CheckConfig, rows: Snapshot, own: Sequence[Finding]
+    context: StepContext, config: CheckConfig, rows: Snapshot, sieve: Sieve, own: Sequence[Finding]
 ) -> tuple[list[Finding], dict[str, str]]:
     """Ask all expectations, and settle what was found."""
     try:
-        answers, links = _suite(context, config, rows)
+        answers, links = _suite(context, config, rows, sieve)
     except StepError:
         if not any(finding.stops for finding in own):
             raise
@@ -106,7 +105,9 @@ def _judge(
     return findings, links
 
 
-def _suite(context: StepContext, config: CheckConfig, rows: Snapshot) -> tuple[Sequence[Finding], dict[str, str]]:
+def _suite(
+    context: StepContext, config: CheckConfig, rows: Snapshot, sieve: Sieve
+) -> tuple[Sequence[Finding], dict[str, str]]:
     """Ask Great Expectations, and keep its data docs."""
     if not config.suite:
         return [], {}
@@ -116,7 +117,7 @@ def _suite(context: StepContext, config: CheckConfig, rows: Snapshot) -> tuple[S
     suite = Suite(config.source, config.suite, rows.schema)
     if rows.count() == 0:
         return [], {}
-    answers = suite.validate(lambda columns: _chunks(rows, columns))
+    answers = sieve.judge(suite)
     home = f"docs/{context.request.pipeline}/{config.source}/{context.request.fingerprint[:12]}"
     for path, content in suite.docs(answers, context.request.run_id):
         context.lake.documents.put(f"{home}/{path}", content)
@@ -149,72 +150,11 @@ def _settle(
         )
 
 
-def _chunks(rows: Snapshot, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-    """Rows in the order of files and positions, always the same; small files together."""
-    waiting: list[pa.RecordBatch] = []
-    size = 0
-    for batch in rows.dataset().to_batches(columns=list(columns) if columns else None, batch_size=CHUNK):
-        if waiting and size + batch.num_rows > CHUNK:
-            yield pa.Table.from_batches(waiting)
-            waiting, size = [], 0
-        waiting.append(batch)
-        size += batch.num_rows
-    if waiting:
-        yield pa.Table.from_batches(waiting)
-
-
-def _numbered(rows: Snapshot, failing: np.ndarray[Any, np.dtype[np.int64]]) -> Iterator[tuple[int, pa.Table, Any]]:
-    """Each chunk with the number of its first row and which of its rows fail."""
-    offset = 0
-    for chunk in _chunks(rows):
-        low, high = np.searchsorted(failing, [offset, offset + chunk.num_rows])
-        mask = np.zeros(chunk.num_rows, dtype=bool)
-        mask[failing[low:high] - offset] = True
-        yield offset, chunk, mask
-        offset += chunk.num_rows
-
-
-def _failing(findings: Sequence[Finding], rows: Snapshot) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Numbers of the rows that an expectation refuses. One that only warns refuses none."""
-    refused = [finding.failing for finding in findings if finding.expectation.severity == "stop"]
-    found = np.unique(np.concatenate(refused)) if refused else np.empty(0, np.int64)
-    assert not len(found) or found[-1] < rows.count(), "rows are numbered as they are read"
-    return found
-
-
-def _quarantine(
-    context: StepContext,
-    config: CheckConfig,
-    rows: Snapshot,
-    findings: Sequence[Finding],
-    failing: np.ndarray[Any, np.dtype[np.int64]],
-) -> int:
-    """Keep the refused rows, before the others are taken: a kill in between must lose none.
-
-    Those that are there already stay alone: of an attempt that was killed, or of rows that are checked again.
-    """
-    if not len(failing):
-        return 0
+def _quarantine(context: StepContext, config: CheckConfig, sieve: Sieve, reasons: Sequence[Reason]) -> int:
+    """Keep the refused rows, before the others are taken: a kill in between must lose none."""
     table = context.table(f"{config.source}_quarantine")
     table.create(quarantine.SCHEMA)
-    known = table.snapshot()
-    count = 0
-
-    def new() -> Iterator[pa.RecordBatch]:
-        nonlocal count
-        for offset, chunk, mask in _numbered(rows, failing):
-            if not mask.any():
-                continue
-            bad = [
-                _bad(config.source, offset + int(at), row, findings)
-                for at, row in zip(np.flatnonzero(mask), chunk.filter(pa.array(mask)).to_pylist(), strict=True)
-            ]
-            have = _held(known, {row.source for row in bad})
-            fresh = [row for row in bad if (row.source, row.position, row.content) not in have]
-            count += len(fresh)
-            yield from quarantine.to_arrow(fresh, "check").to_batches()
-
-    files = table.stage(new(), quarantine.SCHEMA)
+    files, count = sieve.refuse(config.source, reasons, table)
     if count:
         table.commit(
             files,
@@ -225,60 +165,25 @@ def _quarantine(
     return count
 
 
-def _held(known: Snapshot, sources: set[str]) -> set[tuple[str, int, bytes]]:
-    where = (pc.field("stage") == "check") & pc.field("source").isin(list(sources))
-    found = known.to_arrow(["source", "position", "content"], where)
-    return set(zip(*(column.to_pylist() for column in found.columns), strict=True))
-
-
-def _bad(source: str, number: int, row: dict[str, Any], findings: Sequence[Finding]) -> quarantine.Bad:
-    reasons = []
-    for finding in findings:
-        asked = finding.expectation
-        at = int(np.searchsorted(finding.failing, number))
-        if asked.severity == "stop" and at < len(finding.failing) and finding.failing[at] == number:
-            values = ", ".join(f"{name} = {row[name]!r}" for name in asked.columns)
-            reasons.append(f"{asked.name}: {values}")
-    content = {name: value for name, value in row.items() if not name.startswith("_")}
-    position = row.get("_position")
-    return quarantine.Bad(
-        source=str(row.get("_source") or source),
-        position=number if position is None else int(position),
-        reason="; ".join(reasons),
-        content=json.dumps(content, default=_plain, ensure_ascii=False).encode(),
-    )
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, datetime | date | time):
-        return value.isoformat()
-    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
-
-
-def _take(
-    context: StepContext,
-    config: CheckConfig,
-    new: news.News,
-    failing: np.ndarray[Any, np.dtype[np.int64]],
-    before: int | None,
-) -> int:
+def _take(context: StepContext, new: news.News, sieve: Sieve, failing: Numbers, before: int | None) -> int:
     """Commit the rows that pass, together with how far the raw table has been checked."""
+    config = context.config(CheckConfig)
     table, version = context.table(config.source), new.rows.version
     schema = fit(table, new.rows.schema)
     timed = config.time in schema.names and pa.types.is_timestamp(schema.field(config.time).type)
-    passing = (
-        batch
-        for _, chunk, mask in _numbered(new.rows, failing)
-        for batch in chunk.filter(pa.array(~mask)).to_batches()
-        if batch.num_rows
-    )
     try:
         return table.commit(
-            table.stage(passing, schema, cut_by=config.time if timed else None),
+            sieve.pass_on(failing, table, schema, config.time if timed else None),
             schema=schema,
             positions={POSITION: Advance(before, version)},
-            replace="all" if new.again else None,
+            replace=_replaced(new) if new.again else None,
             metadata={"raw": version, "step": context.request.fingerprint, "run": context.request.run_id},
         )
     except PositionsMovedError as error:
         raise StepError("TW542", f"another run has checked {config.source!r} meanwhile", fix="try again") from error
+
+
+def _replaced(new: news.News) -> But | str:
+    """All rows, but those that the raw table had and keeps no longer: it does not say how long they are kept here."""
+    cuts = retention.cuts(new.rows.table, new.rows.version)
+    return But(retention.older(cuts, new.rows.schema)) if cuts else "all"

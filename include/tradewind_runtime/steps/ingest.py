@@ -5,32 +5,34 @@ committed; both commits carry the source's positions. A kill between the two lea
 and the next attempt, which starts from the positions of the rows, leaves out what is there already.
 `max_bad` is judged over what this attempt has read, before each chunk is committed: where there is too much,
 that chunk is neither in the rows nor in the quarantine, and is read again once the cause is mended.
+An object that is broken holds no other back: its chunk is read again without it, and the step fails at the end.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tradewind_runtime import quarantine, sources
 from tradewind_runtime.context import StepContext
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.pins import IngestConfig
-from tradewind_runtime.contract.refs import DatasetRef, Window
+from tradewind_runtime.contract.refs import DatasetRef
 from tradewind_runtime.contract.request import StepOutcome
 from tradewind_runtime.contract.sources import Source
 from tradewind_runtime.history import Advance
 from tradewind_runtime.lake import PositionsMovedError, Table
 from tradewind_runtime.quarantine import Bad
-from tradewind_runtime.sources.columns import PROVENANCE, RESERVED, TIMESTAMP, declared
+from tradewind_runtime.sources.columns import PROVENANCE, RESERVED, declared
+from tradewind_runtime.sources.writing import Written, write
 from tradewind_runtime.widening import fit
 
+MOST_BROKEN = 20  # objects, before somebody is to look: each costs reading its chunk again
 RIVALS = 20  # how often another writer may be first before this one gives up
 
 
@@ -41,11 +43,12 @@ class _Tally:
     rows: int = 0
     late: int = 0
     bad: int = 0
+    broken: dict[str, StepError] = field(default_factory=dict)
     positions: dict[str, tuple[int | None, int]] = field(default_factory=dict)
 
-    def committed(self, chunk: sources.Chunk, seen: _Seen) -> None:
-        self.rows += seen.rows
-        self.late += seen.late
+    def committed(self, chunk: sources.Chunk, written: Written) -> None:
+        self.rows += written.rows
+        self.late += written.late
         self.bad += len(chunk.bad)
         for id, move in chunk.positions.items():
             self.positions[id] = (self.positions.get(id, (move.before, 0))[0], move.after)
@@ -55,18 +58,21 @@ def run(context: StepContext) -> StepOutcome:
     """Read a source up to its pinned end.
 
     Raises:
-        StepError: TW522 where there has never been a row, TW523 where too many cannot be read; others of the source.
+        StepError: TW522 where there has never been a row, TW523 where too many cannot be read, TW527 where objects are
+            broken, once all others are taken in; others of the source.
     """
     config, started, tally = context.config(IngestConfig), time.monotonic(), _Tally()
     table = context.table(f"{config.name}_raw")
     for _ in range(RIVALS):
         try:
-            _ingest(context, config, table, tally)
+            _all_but_broken(context, config, table, tally)
             break
         except PositionsMovedError:
             context.log.info("%s: another writer was first; going on from where it is", config.name)
     else:
         raise StepError("TW521", f"table {table.name!r}: other writers were first {RIVALS} times", fix="try again")
+    if tally.broken:
+        raise _broken(tally.broken)
     version = table.version()
     if version is None or set(table.snapshot(version).schema.names) <= RESERVED:
         raise StepError(
@@ -103,6 +109,29 @@ def access(context: StepContext, use: str = "source") -> sources.Access:
     )
 
 
+def _all_but_broken(context: StepContext, config: IngestConfig, table: Table, tally: _Tally) -> None:
+    while len(tally.broken) < MOST_BROKEN:
+        try:
+            _ingest(context, config, table, tally)
+        except sources.BrokenObjectError as found:
+            context.log.warning("%s: %s", config.name, found.error)
+            tally.broken[found.key] = found.error
+        else:
+            return
+
+
+def _broken(errors: Mapping[str, StepError]) -> StepError:
+    """For people: the first of them, and which others there are."""
+    first, *others = errors.values()
+    [problem] = first.problems
+    if not others:
+        return first
+    names = ", ".join([*errors][1:6]) + (" and more" if len(others) > 5 else "")
+    told = problem.model_dump(include={"got", "expected", "fix"}, exclude_none=True)
+    told["got"] = f"{problem.got}; also {names}" if problem.got is not None else f"also {names}"
+    return StepError(problem.code, problem.message, retryable=False, **told)
+
+
 def _ingest(context: StepContext, config: IngestConfig, table: Table, tally: _Tally) -> None:
     source, end = config.source, context.request.pins.get("end")
     refused = context.table(f"{config.name}_quarantine")
@@ -110,44 +139,33 @@ def _ingest(context: StepContext, config: IngestConfig, table: Table, tally: _Ta
         table.create(pa.schema([*fixed, *PROVENANCE]))
     if not end:  # a run that consumes nothing, such as a backfill
         return
-    for chunk in sources.reader(source.kind).read(source, access(context), end, table):
+    allowed = replace(access(context), left_out=frozenset(tally.broken))
+    for chunk in _chunks(context, source, allowed, end, table):
         # The columns come first: a chunk that is read again is then read by the same types.
         schema = fit(table, chunk.schema)
-        seen = _Seen(source, context.request.window)
-        staged = table.stage(
-            seen.through(chunk.rows), schema, cut_by=source.time if source.time in schema.names else None
-        )
-        _judge(config, tally.rows + seen.rows, tally.bad, chunk.bad)
+        written = chunk.written or write(table, chunk.rows, schema, source, context.request.window)
+        _judge(config, tally.rows + written.rows, tally.bad, chunk.bad)
         _quarantine(context, refused, chunk)
         table.commit(
-            staged,
+            written.files,
             schema=schema,
             positions=chunk.positions,
             replace=chunk.replace,
-            metadata={"run": context.request.run_id, "rows": seen.rows, "bad": len(chunk.bad)},
+            metadata={"run": context.request.run_id, "rows": written.rows, "bad": len(chunk.bad)},
         )
-        tally.committed(chunk, seen)
-        if tally.rows > seen.rows:
+        tally.committed(chunk, written)
+        if tally.rows > written.rows:
             context.log.info("%s: %d rows so far", config.name, tally.rows)
 
 
-@dataclass
-class _Seen:
-    """Counts rows on their way into the files."""
+def _chunks(
+    context: StepContext, source: Source, allowed: sources.Access, end: Mapping[str, Any], table: Table
+) -> Iterator[sources.Chunk]:
+    if context.request.engine == "spark":
+        from tradewind_runtime.engines.spark import reading  # it imports Spark
 
-    source: Source
-    window: Window | None
-    rows: int = 0
-    late: int = 0
-
-    def through(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            self.rows += batch.num_rows
-            if self.window is not None and self.source.time in batch.schema.names:
-                times = pc.cast(batch.column(self.source.time), TIMESTAMP)
-                early = pc.less(times, pa.scalar(self.window.start, TIMESTAMP))
-                self.late += pc.sum(early).as_py() or 0
-            yield batch
+        return reading.read(context, source, allowed, end, table)
+    return sources.reader(source.kind).read(source, allowed, end, table)
 
 
 def _judge(config: IngestConfig, rows: int, bad_before: int, bad: list[Bad]) -> None:
@@ -173,7 +191,7 @@ def _quarantine(context: StepContext, table: Table, chunk: sources.Chunk) -> Non
     """
     now = table.positions(chunk.marks)
     told = [row for row in chunk.bad if (known := now[row.id]) is not None and row.at < known]
-    held = quarantine.held(table, told)
+    held = quarantine.held(table.snapshot(), told, "ingest") if told else set()
     new = [row for row in chunk.bad if (row.source, row.position, row.content) not in held]
     moves = {id: Advance(now[id], mark) for id, mark in chunk.marks.items() if (now[id] or 0) < mark or now[id] is None}
     if not new and not table.exists():

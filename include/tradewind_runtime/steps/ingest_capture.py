@@ -18,6 +18,7 @@ from tradewind_runtime import endpoints
 from tradewind_runtime.context import StepContext
 from tradewind_runtime.contract.base import Frozen
 from tradewind_runtime.contract.errors import StepError
+from tradewind_runtime.contract.monitor import table_name
 from tradewind_runtime.contract.refs import DatasetRef
 from tradewind_runtime.contract.request import StepOutcome
 from tradewind_runtime.history import Advance
@@ -53,11 +54,6 @@ class IngestCaptureConfig(Frozen):
 
     endpoint: str
     time: str | None = None
-
-
-def table_name(endpoint: str) -> str:
-    """The table of an endpoint's requests, within its pipeline."""
-    return f"{endpoint.replace('-', '_')}_requests"
 
 
 def run(context: StepContext) -> StepOutcome:
@@ -146,7 +142,7 @@ def _rows(
                 "_position", pa.repeat(pa.scalar(_sequence(path), pa.int64()), part.num_rows)
             )
         )
-    known = table.snapshot().schema if table.exists() else COMMON
+    known = table.schema() or COMMON
     types = {field.name: field.type for field in known}
     if config.time:
         types.setdefault(config.time, TIMESTAMP)

@@ -6,24 +6,33 @@ rows of the same span of time (or of all rows, where the split is not by time).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tradewind_runtime import engines
+from tradewind_runtime import engines, incremental
 from tradewind_runtime.context import StepContext
+from tradewind_runtime.contract.base import digest
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import DatasetRef, Window
 from tradewind_runtime.contract.request import StepOutcome
 from tradewind_runtime.contract.transform import TransformConfig
-from tradewind_runtime.engines import Job, TransformContext
+from tradewind_runtime.engines import Job, Output, TransformContext
 from tradewind_runtime.engines.output import MOMENT, refused
 from tradewind_runtime.history import Advance
+from tradewind_runtime.incremental import Todo
 from tradewind_runtime.lake import PositionsMovedError, Table
-from tradewind_runtime.replacing import Replace
+from tradewind_runtime.replacing import Replace, Replacing
+
+RIVALS = 20  # how often another run may be first before this one gives up
 
 
 def run(context: StepContext) -> StepOutcome:
-    """Compute the features of the span that the split needs.
+    """Compute the features of the span that the split needs; of it, where the YAML says so, what has changed.
 
     Raises:
         StepError: TW545 where the user's job fails, TW547 where its result cannot be used.
@@ -33,26 +42,110 @@ def run(context: StepContext) -> StepOutcome:
     job = _job(context, config, table)
     if table.position(done) is not None:
         return _outcome(context, table, job)
+    for _ in range(RIVALS):
+        try:
+            if (todo := _incremental(context, config, table, job)) is None:
+                _whole(context, table, job)
+            return _outcome(context, table, job, todo)
+        except PositionsMovedError:
+            if table.position(done) is not None:
+                context.log.info("another attempt was first: adopting its rows")
+                return _outcome(context, table, job)
+            context.log.info("another run has computed meanwhile: going on from what it left")
+    raise StepError("TW521", f"table {table.name!r}: other runs were first {RIVALS} times", fix="try again")
+
+
+def _whole(context: StepContext, table: Table, job: Job) -> None:
+    """All of the span, or all rows."""
+    output, span = _computed(context, job), job.context.range
+    if not output.files:
+        raise _empty(job)
+    given = Replace(job.time, span.start, span.end) if job.time and span else "all"
+    at = table.position(incremental.TOLD)
+    # A run that computes parts of it looks again.
+    moves = {} if at is None else {incremental.TOLD: Advance(at, at + 1)}
+    _commit(context, table, output, given, moves=moves)
+
+
+def _incremental(context: StepContext, config: TransformConfig, table: Table, job: Job) -> Todo | None:
+    """What has changed of the span; None where the YAML does not say so, or there is no span."""
+    asked, span = config.transform and config.transform.incremental, job.context.range
+    if not asked or not job.time or not span:
+        return None
+    times, at = config.times or {}, table.position(incremental.TOLD)
+    found = incremental.todo(
+        table,
+        _recipe(context, config),
+        job.tables,
+        time=job.time,
+        times=times,
+        lookback=asked.lookback,
+        wanted=span,
+        anew=context.request.refresh is not None,
+    )
+    context.log.info("%s: computing %s: %s", table.name, incremental.texts(found.spans) or "nothing", found.why)
+    parts = [_part(context, job, part, times, asked.lookback) for part in found.spans]
+    files = [staged for part in parts for staged in part.files]
+    if not files and found.spans == (span,):
+        raise _empty(job)
+    schema = parts[0].schema if parts else table.snapshot().schema
+    for part in parts:
+        if part.schema != schema:
+            raise refused(
+                "has other columns for other days",
+                "have it give the same columns always, or remove incremental",
+                got=", ".join(part.schema.names),
+                expected=", ".join(schema.names),
+            )
+    _commit(
+        context,
+        table,
+        Output(schema, files),
+        [Replace(job.time, part.start, part.end) for part in found.spans],
+        told={incremental.TOLD: found.covered.model_dump(mode="json")},
+        moves={incremental.TOLD: Advance(at, (at or 0) + 1)},
+    )
+    return found
+
+
+def _part(context: StepContext, job: Job, span: Window, times: Mapping[str, str], lookback: timedelta) -> Output:
+    tables = {name: incremental.within(one, times.get(name), span, lookback) for name, one in job.tables.items()}
+    return _computed(context, replace(job, tables=tables, context=replace(job.context, range=span)))
+
+
+def _computed(context: StepContext, job: Job) -> Output:
     if job.spec is None:
         from tradewind_runtime.engines.python import identity
 
-        output = identity(job)
-    else:
-        output = engines.load(context.request.engine).transform(job)
-    if not output.files:
-        raise _empty(job)
-    span = job.context.range
-    try:
-        table.commit(
-            output.files,
-            schema=output.schema,
-            positions={done: Advance(None, 1)},
-            replace=Replace(job.time, span.start, span.end) if job.time and span else "all",
-            metadata={"step": context.request.fingerprint, "run": context.request.run_id},
-        )
-    except PositionsMovedError:
-        context.log.info("another attempt was first: adopting its rows")
-    return _outcome(context, table, job)
+        return identity(job)
+    return engines.load(context.request.engine).transform(job)
+
+
+def _commit(
+    context: StepContext,
+    table: Table,
+    output: Output,
+    replaced: Replacing,
+    *,
+    told: Mapping[str, Any] | None = None,
+    moves: Mapping[str, Advance] | None = None,
+) -> None:
+    table.commit(
+        output.files,
+        schema=output.schema,
+        positions={f"step:{context.request.fingerprint}": Advance(None, 1), **(moves or {})},
+        replace=replaced,
+        metadata={"step": context.request.fingerprint, "run": context.request.run_id, **(told or {})},
+    )
+
+
+def _recipe(context: StepContext, config: TransformConfig) -> str:
+    """Of all that decides what a row is, but for the sources' rows."""
+    request = context.request
+    transform = config.transform.model_dump(mode="json") if config.transform else None
+    time = config.split.time if config.split else None
+    closure = request.code.closure if request.code else None
+    return digest(transform, time, config.times, request.engine, request.environment, closure)
 
 
 def _job(context: StepContext, config: TransformConfig, table: Table) -> Job:
@@ -66,7 +159,7 @@ def _job(context: StepContext, config: TransformConfig, table: Table) -> Job:
         )
     split, window = config.split, context.request.window
     bounds = split.bounds(window) if split and window else None
-    spec = (given.spark or given.sql or given.python) if given else None
+    spec = (given.spark or given.sql or given.python or given.beam) if given else None
     span = Window(start=bounds["train"].start, end=bounds["test"].end) if bounds else None
     return Job(
         step=context,
@@ -78,7 +171,7 @@ def _job(context: StepContext, config: TransformConfig, table: Table) -> Job:
     )
 
 
-def _outcome(context: StepContext, table: Table, job: Job) -> StepOutcome:
+def _outcome(context: StepContext, table: Table, job: Job, todo: Todo | None = None) -> StepOutcome:
     fingerprint, span = context.request.fingerprint, job.context.range
     snapshot = table.snapshot(table.version_with("step", fingerprint))
     where = None
@@ -86,6 +179,8 @@ def _outcome(context: StepContext, table: Table, job: Job) -> StepOutcome:
         low, high = (pa.scalar(at, MOMENT) for at in (span.start, span.end))
         where = (pc.field(job.time) >= low) & (pc.field(job.time) < high)
     rows = snapshot.count(where)
+    if not rows:
+        raise _empty(job)
     context.log.info("%s: %d rows of %d columns", table.name, rows, len(snapshot.schema))
     return StepOutcome(
         outputs={"features": DatasetRef(table=table.name, version=snapshot.version)},
@@ -95,7 +190,8 @@ def _outcome(context: StepContext, table: Table, job: Job) -> StepOutcome:
             "engine": context.request.engine,
             "range": span.model_dump(mode="json") if span else None,
             "read": {name: one.version for name, one in job.tables.items()},
-        },
+        }
+        | ({"computed": [one.model_dump(mode="json") for one in todo.spans], "why": todo.why} if todo else {}),
     )
 
 

@@ -29,22 +29,15 @@ def verified(file: Path, table: str | None, profile: str | None) -> Iterator[Ver
     """
     from tradewind.cli.plan import planned
     from tradewind.cli.systems import lake
-    from tradewind.errors import Problem, TradewindError, nearest
+    from tradewind.cli.telling import unknown
     from tradewind_runtime.reconcile import KINDS, ask
+    from tradewind_runtime.retention import cuts
     from tradewind_runtime.verify import verify_table
 
     pipeline, _ = planned(file, profile)
     sources = {f"{pipeline.pipeline}/{name}_raw": (name, source) for name, source in pipeline.sources.items()}
     if table is not None and table not in sources:
-        raise TradewindError(
-            Problem(
-                code="TW341",
-                message=f"no source of {file} writes {table!r}",
-                got=table,
-                expected=", ".join(sources),
-                suggestion=nearest(table, sources),
-            )
-        )
+        raise unknown(f"no source of {file} writes {table!r}", table, sources)
     for raw, (name, source) in sources.items():
         if table not in (None, raw):
             continue
@@ -52,7 +45,9 @@ def verified(file: Path, table: str | None, profile: str | None) -> Iterator[Ver
             if lake(profile).table(raw).exists():
                 yield from verify_table(lake(profile), raw)
             continue
-        allowed = access(file, name, source, profile, uses=("source",))
+        # Messages that say how old they are must be decoded.
+        uses = ("source", "schemas") if cuts(lake(profile).table(raw)) else ("source",)
+        allowed = access(file, name, source, profile, uses)
         with tempfile.TemporaryDirectory(prefix="tradewind-verify-") as scratch:
             yield from verify_table(allowed.lake, raw, partial(ask, source, replace(allowed, scratch=Path(scratch))))
 

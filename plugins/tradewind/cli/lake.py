@@ -118,7 +118,7 @@ def verify(
         names = [_table(table, profile).name] if table else [name for name in opened.tables() if name.endswith("_raw")]
         lines = [line for name in names for line in verify_table(opened, name)]
     ok = all(line.ok for line in lines)
-    unasked = None if against else {"lost", "unknown", "unread", "examples"}
+    unasked = None if against else {"lost", "expired", "unknown", "unread", "examples"}
     rows = [line.model_dump(exclude=unasked) for line in lines]
     if format == "json":
         typer.echo(json.dumps({"ok": ok, "sources": rows}))
@@ -206,49 +206,27 @@ def _moved(moves: dict[str, dict[str, int | None]], most: int = 4) -> str:
 
 
 def _table(name: str, profile: str | None) -> Any:
-    import difflib
+    """One that is there.
 
+    Raises:
+        TradewindError: TW341 where there is none.
+    """
     from tradewind.cli.systems import lake
-    from tradewind_runtime.contract.errors import Problem, TradewindError
+    from tradewind.cli.telling import unknown
 
     opened = lake(profile)
     table = opened.table(name)
     if not table.exists():
-        known = list(opened.tables())
-        near = difflib.get_close_matches(name, known, 1)
-        raise TradewindError(
-            Problem(
-                code="TW341",
-                message=f"the lake has no table {name!r}",
-                got=name,
-                expected=", ".join(known) or "none yet",
-                suggestion=near[0] if near else None,
-            )
-        )
+        raise unknown(f"the lake has no table {name!r}", name, list(opened.tables()))
     return table
 
 
 def _print(rows: list[dict[str, Any]], format: str, what: str, nothing: str) -> None:
     if format == "json":
         typer.echo(json.dumps({"ok": True, what: rows}, default=str))
-        return
-    if not rows:
-        typer.echo(nothing)
-        return
-    from rich.console import Console
-    from rich.table import Table
+    elif rows:
+        from tradewind.cli.telling import show
 
-    shown = Table()
-    for name in rows[0]:
-        shown.add_column(name)
-    for row in rows:
-        shown.add_row(
-            *(
-                f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-                for value in row.values()
-            )
-        )
-    console = Console(markup=False)  # users' data and Arrow's types have brackets in them
-    if not console.is_terminal:
-        console.width = 10_000  # a pipe has no width to cut a table to
-    console.print(shown)
+        show(rows)
+    else:
+        typer.echo(nothing)

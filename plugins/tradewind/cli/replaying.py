@@ -20,21 +20,13 @@ def replayed(file: Path, name: str, mended: Path | None, profile: str | None) ->
     """
     from tradewind.cli.asking import access
     from tradewind.cli.plan import planned
-    from tradewind.errors import Problem, TradewindError, nearest
+    from tradewind.cli.telling import unknown
     from tradewind_runtime.putting_back import Tables, put_back
 
     pipeline, _ = planned(file, profile)
     source = pipeline.sources.get(name)
     if source is None:
-        raise TradewindError(
-            Problem(
-                code="TW341",
-                message=f"{pipeline.pipeline} has no source {name!r}",
-                got=name,
-                expected=", ".join(pipeline.sources),
-                suggestion=nearest(name, pipeline.sources),
-            )
-        )
+        raise unknown(f"{pipeline.pipeline} has no source {name!r}", name, pipeline.sources)
     allowed = access(file, name, source, profile, uses=("schemas",))
     tables = Tables(*(allowed.lake.table(f"{pipeline.pipeline}/{name}_{part}") for part in ("raw", "quarantine")))
     return put_back(source, allowed, tables, _contents(mended) if mended else {})

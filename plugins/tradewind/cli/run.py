@@ -126,4 +126,5 @@ def _as_json(report: Any) -> dict[str, Any]:
         "metrics": dict(report.metrics),
         "reason": report.reason,
         "outputs": dict(report.outputs),
+        "facts": dict(report.facts),
     }

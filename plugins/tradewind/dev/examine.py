@@ -24,7 +24,7 @@ State = Literal["ok", "warning", "missing"]
 _DISK_GB = 3
 _SETUP = "run `make setup`"
 #: Environments that are made only where they are wanted.
-_EXTRAS = ("torch", "keras", "ray")
+_EXTRAS = ("torch", "keras", "ray", "beam")
 
 
 @dataclass(frozen=True)

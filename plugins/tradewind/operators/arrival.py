@@ -11,7 +11,6 @@ from typing import Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-from tradewind.operators.lease import lease_of
 from tradewind.operators.triggers import connection_of, documents_of
 from tradewind.plan.model import Arrival
 from tradewind_runtime import leases
@@ -118,5 +117,5 @@ def look_at(pipeline: str, source: str, kafka: KafkaSource, documents: Documents
     ends = documents.get_model(Ends.path(pipeline), Ends)
     same = ends is not None and ends.topics.get(source) == kafka.topic
     unread = unread_of(kafka, broker, ends.sources.get(source) or {} if ends and same else {})
-    held = leases.current(documents, lease_of(pipeline, "train")) is not None
+    held = leases.current(documents, leases.flow_lease(pipeline, "train")) is not None
     return Look(unread, ends.run_id if ends else "", held)

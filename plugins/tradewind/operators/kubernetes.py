@@ -73,7 +73,7 @@ class PodStepOperator(StepTask, KubernetesPodOperator):
             log_pod_spec_on_failure=False,
             **kwargs,
         )
-        self.operator_extra_links = links_of(step.kind)
+        self.operator_extra_links = links_of(step)
         self.plan = plan
         self.flow = flow
         self.step = step

@@ -20,14 +20,9 @@ if TYPE_CHECKING:
 ENDED = frozenset({"success", "failed"})
 
 
-def lease_of(pipeline: str, flow: str) -> str:
-    """Of a flow that is the pipeline's alone."""
-    return f"pipeline-{pipeline}-{flow}"
-
-
 def lease_name(plan: Plan, flow: str) -> str:
     """One lease for each pipeline and flow; a rollout's is its endpoint's."""
-    return f"endpoint-{plan.model}" if flow == "rollout" else lease_of(plan.pipeline, flow)
+    return f"endpoint-{plan.model}" if flow == "rollout" else leases.flow_lease(plan.pipeline, flow)
 
 
 def release_lease(plan: Plan, flow: str, documents: Documents, context: Context) -> bool:

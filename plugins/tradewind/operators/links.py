@@ -7,12 +7,15 @@ from urllib.parse import quote
 
 from airflow.sdk import BaseOperatorLink
 
+from tradewind.plan.model import PlanStep
+
 #: Title of a result's link → the XCom that carries its address.
 TITLES = {
     "MLflow run": "link_mlflow",
     "Model version": "link_model_version",
     "Data docs": "link_data_docs",
     "Drift report": "link_drift_report",
+    "Spark": "link_spark",
 }
 
 
@@ -44,9 +47,16 @@ LINKS = tuple(ResultLink(title) for title in TITLES)
 _LEFT = {"check": ("Data docs",), "register": ("MLflow run", "Model version"), "monitor": ("Drift report",)}
 
 
-def links_of(kind: str) -> tuple[ResultLink, ...]:
-    """The links of a task of this kind."""
-    return tuple(ResultLink(title) for title in _LEFT.get(kind, ()))
+def links_of(step: PlanStep) -> tuple[ResultLink, ...]:
+    """The links of a step's task."""
+    spark = ("Spark",) if _in_history(step) else ()
+    return tuple(ResultLink(title) for title in (*_LEFT.get(step.kind, ()), *spark))
+
+
+def _in_history(step: PlanStep) -> bool:
+    """Whether Spark's history server may show what the step did, or what its trials ran on."""
+    tune = step.config.get("tune") or {}
+    return "spark" in (step.engine, tune.get("workers")) and bool((step.settings.get("spark") or {}).get("history"))
 
 
 def addresses(links: Mapping[str, str], dag_id: str) -> dict[str, str]:

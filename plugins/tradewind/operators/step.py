@@ -136,7 +136,7 @@ class StepOperator(StepTask, BaseOperator):
 
     def __init__(self, *, plan: Plan, flow: Flow, step: PlanStep, code: Path | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.operator_extra_links = links_of(step.kind)
+        self.operator_extra_links = links_of(step)
         self.plan = plan
         self.flow = flow
         self.step = step

@@ -23,9 +23,9 @@ _CONTROLS = Kind(runners=("process",))
 
 KINDS: Mapping[str, Kind] = {
     "pin": _CONTROLS,
-    "ingest": _COMPUTES,
-    "check": _COMPUTES,
-    "transform": Kind(engines=("python", "duckdb", "spark")),
+    "ingest": Kind(engines=("python", "spark")),
+    "check": Kind(engines=("python", "spark")),
+    "transform": Kind(engines=("python", "duckdb", "spark", "beam")),
     "tune": _COMPUTES,
     "train": _COMPUTES,
     "evaluate": _COMPUTES,

@@ -93,3 +93,8 @@ class StepBuilder:
         """The connection of a step that asks the registry."""
         connection = self.profile.registry.connection
         return {"registry": connection} if connection and self.pipeline.promote else {}
+
+    def spark_of(self, engine: str | None) -> dict[str, str]:
+        """The connection of a step that computes on a cluster of Spark's: its password is the cluster's secret."""
+        connection = (self.profile.settings.get("spark") or {}).get("connection") if engine == "spark" else None
+        return {"spark": str(connection)} if connection else {}

@@ -21,7 +21,7 @@ _BROUGHT_IN = ("description", "owner", "tags", "schedule", "params", "alerts", "
 #: Of each group of keys a YAML chooses one; its choice drops the defaults of the others.
 _CHOICES: dict[str, tuple[tuple[str, ...], ...]] = {
     "sources.*": tuple((kind,) for kind in SOURCE_KINDS),
-    "transform": (("spark",), ("sql",), ("python",)),
+    "transform": (("spark",), ("sql",), ("python",), ("beam",)),
     "train": (("function",), ("estimator",)),
     "split": (("random",), ("time", "train", "valid", "test")),
     "schedule": (("cron", "start", "end", "catchup", "timezone"), ("after",)),

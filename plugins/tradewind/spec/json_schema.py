@@ -20,7 +20,7 @@ _DURATION = {
 #: Of each of these exactly one key is given.
 _ONE_OF = {
     "Source": SOURCE_KINDS,
-    "Transform": ("spark", "sql", "python"),
+    "Transform": ("spark", "sql", "python", "beam"),
     "Train": ("function", "estimator"),
     "Volume": ("claim", "config_map"),
     "Schedule": ("cron", "after"),

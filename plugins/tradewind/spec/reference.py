@@ -55,8 +55,8 @@ _PROFILE_HEAD = """# The profile
 One file of `profiles/` says where and how steps run, and what a pipeline's YAML may ask for there. Only `profile`, its
 name, must be given. `TRADEWIND_PROFILE` names the one that is used, `local` if nothing does; `{project}` and `{home}`
 stand for the project's folder and the local stack's. What it says of pods is explained
-[in the guide](../guides/cluster.md#resources), and `tradewind validate dags/pipelines --profile NAME` holds pipelines
-against it.
+[in the guide](../guides/cluster.md#resources), what `settings.spark` knows [there too](../guides/cluster.md#spark), and
+`tradewind validate dags/pipelines --profile NAME` holds pipelines against it.
 """
 
 

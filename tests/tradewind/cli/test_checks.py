@@ -73,6 +73,22 @@ def test_only_a_check_that_stops_is_an_exit_code(tmp_path: Path, typed: Typed) -
     assert (done.exit_code, [one["success"] for one in json.loads(done.stdout)["checks"]]) == (0, [False, True])
 
 
+def test_what_is_asked_no_more_is_shown_and_fails_no_more(tmp_path: Path, typed: Typed) -> None:
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles/local.yaml").write_text("profile: local\n")
+    house = House(tmp_path / ".tradewind/lake")
+    house.add(rows(3))
+    with pytest.raises(StepError):
+        house.day(0, {"volume": {"min": 9}}, FRESH)
+    assert typed(tmp_path, "checks", "p").exit_code == 1
+    house.day(1, FRESH)
+    done = typed(tmp_path, "checks", "p", "--format", "json")
+    fresh, volume = json.loads(done.stdout)["checks"]
+    assert (done.exit_code, fresh["until"], volume["check"], volume["success"]) == (0, None, "volume", False)
+    assert volume["until"] == fresh["asked"]
+    assert typed(tmp_path, "checks", "p", "--failing").stdout == "No check fails.\n"
+
+
 @pytest.mark.parametrize(
     ("words", "says", "suggestion"),
     [(("pp",), "no check of 'pp'", "p"), (("p", "--source", "flight"), "source 'flight' has been asked", "flights")],

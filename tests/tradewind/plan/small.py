@@ -26,9 +26,9 @@ BODY: dict[str, Any] = {
 }
 
 
-def plan(profile: Profile | None = None, **more: Any) -> Plan:
+def plan(profile: Profile | None = None, code: dict[str, bytes] | None = None, **more: Any) -> Plan:
     pipeline = load_text(yaml.safe_dump(BODY | more), file="p.yaml")
-    return build(pipeline, profile or Profile(profile="local"), UserCode({}), file="p.yaml", text="text")
+    return build(pipeline, profile or Profile(profile="local"), UserCode(code or {}), file="p.yaml", text="text")
 
 
 def ids(dag: PlanDag) -> list[str]:

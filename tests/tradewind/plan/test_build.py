@@ -115,5 +115,27 @@ def test_tables_are_kept_in_order_by_a_dag_of_their_own_beyond_the_last_day() ->
     found = plan(schedule=schedule).dag("maintenance")
     assert ids(found) == ["maintain", "release"]
     assert (found.schedule.cron, found.schedule.end, found.schedule.timezone) == ("@weekly", None, "Europe/Oslo")
-    assert found.step("maintain").config["maintenance"] == {"schedule": "@weekly", "keep": 2592000.0, "compact": True}
+    assert found.step("maintain").config["maintenance"] == {
+        "schedule": "@weekly", "keep": 2592000.0, "compact": True, "retain": {},
+    }  # fmt: skip
     assert "maintenance" not in {dag.flow for dag in plan(maintenance=None).dags}
+
+
+def test_each_table_whose_rows_go_is_told_by_which_column() -> None:
+    retain = {
+        "rows_raw": "400d", "rows_quarantine": "90d", "m_requests": "30d", "features": {"rows": "2w", "by": "seen"},
+        "day_raw": "1d", "checks": "60d",
+    }  # fmt: skip
+    sources = {
+        "rows": {"kafka": {"topic": "rows"}},
+        "day": {"kafka": {"topic": "days"}, "columns": {"at": "date"}, "time": "at"},
+    }
+    found = plan(
+        sources=sources, transform={"sql": {"query": "select 1"}}, checks={"rows": [{"volume": {"min": 1}}]},
+        maintenance={"retain": retain},
+    ).dag("maintenance")  # fmt: skip
+    retained = found.step("maintain").config["maintenance"]["retain"]
+    assert {name: (one["rows"] / 86400, one["by"]) for name, one in retained.items()} == {
+        "rows_raw": (400, "_ingested"), "rows_quarantine": (90, "ingested"), "m_requests": (30, "_time"),
+        "features": (14, "seen"), "day_raw": (1, "at"), "checks": (60, "time"),
+    }  # fmt: skip

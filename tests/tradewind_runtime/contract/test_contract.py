@@ -152,7 +152,8 @@ ALL = """
 import importlib, pkgutil, sys, tradewind_runtime
 failed = []
 for module in pkgutil.walk_packages(tradewind_runtime.__path__, "tradewind_runtime."):
-    if not module.name.endswith("__main__") and ".serving" not in module.name:
+    # Servers and Beam have environments of their own.
+    if not module.name.endswith("__main__") and ".serving" not in module.name and ".beam." not in module.name:
         importlib.import_module(module.name)
 print(*sorted({name.partition(".")[0] for name in sys.modules} & {"airflow", "tradewind"}))
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
@@ -17,6 +18,7 @@ from tradewind_runtime.contract.sources import Source
 from tradewind_runtime.lake import Lake, Table
 from tradewind_runtime.reconcile import Asked, ask
 from tradewind_runtime.replacing import Replace
+from tradewind_runtime.retention import expire
 from tradewind_runtime.sources import Access, kafka
 from tradewind_runtime.verify import Verified, verify_table
 
@@ -204,3 +206,34 @@ def test_a_partition_that_was_added_is_compared_from_its_beginning(topic: Callab
     table = flights.lake.table(RAW)
     table.commit([], schema=table.snapshot().schema, replace=Replace("n", 100, 101))
     assert flights.verified(start="latest")[2].lost == 1
+
+
+def test_what_retention_has_taken_away_is_no_loss(topic: Callable[..., Topic]) -> None:
+    flights = topic()
+    flights.send(range(10))
+    flights.ingest()
+    flights.send(range(10, 20))
+    flights.ingest()
+    table = flights.lake.table(RAW)
+    rows = table.snapshot().to_arrow().to_pylist()
+    expire(table, "_ingested", min(row["_ingested"] for row in rows if row["n"] >= 10))
+    assert [(one.rows, one.lost, one.expired, one.ok) for one in flights.verified()] == [(5, 0, 5, True)] * 2
+    # By the time of the messages: those that are left say it themselves.
+    cut = max(row["_timestamp"] for row in rows) + timedelta(milliseconds=1)
+    table.commit([], schema=table.snapshot().schema, replace=Replace("n", 19, 20))
+    assert flights.verified()[1].lost == 1
+    expire(table, "_timestamp", cut)
+    assert [(one.rows, one.lost, one.expired, one.ok) for one in flights.verified()] == [(0, 0, 10, True)] * 2
+
+
+def test_refused_messages_that_their_quarantine_keeps_no_longer(topic: Callable[..., Topic]) -> None:
+    flights = topic()
+    producer = Producer({"bootstrap.servers": flights.broker})
+    for n in range(6):
+        producer.produce(flights.name, "broken" if n < 3 else json.dumps({"n": n}), partition=0)
+    producer.flush(20)
+    flights.ingest()
+    assert flights.verified()[0].quarantined == 3
+    expire(flights.lake.table(RAW.replace("_raw", "_quarantine")), "ingested", datetime.now(UTC))
+    found = flights.verified()[0]
+    assert (found.rows, found.quarantined, found.lost, found.expired, found.ok) == (3, 0, 0, 3, True)

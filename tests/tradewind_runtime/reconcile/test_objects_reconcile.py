@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tradewind_runtime.contract.sources import Source
 from tradewind_runtime.lake import Lake
 from tradewind_runtime.reconcile import ask
 from tradewind_runtime.replacing import Replace
+from tradewind_runtime.retention import expire
 from tradewind_runtime.sources import Access, objects
 from tradewind_runtime.verify import Verified, verify_table
 
@@ -100,3 +102,48 @@ def test_an_object_that_is_written_again_while_it_is_asked(folder: Folder, monke
     found = folder.verified()
     assert (found["02"].unread, found["02"].lost, found["02"].ok) == (1, 0, True)
     assert found["01"].ok
+
+
+def test_what_retention_has_taken_away_is_no_loss(tmp_path: Path, lake_uri: str) -> None:
+    folder = timed(tmp_path, lake_uri)
+    table = folder.lake.table(RAW)
+    expire(table, "at", datetime(2013, 1, 2, tzinfo=UTC))
+    first, second = folder.verified().values()
+    assert (first.rows, first.lost, first.expired, first.ok) == (0, 0, 3, True)
+    assert (second.rows, second.lost, second.expired, second.ok) == (2, 0, 1, True)
+    # What it has not taken away is still missed.
+    table.commit([], schema=table.snapshot().schema, replace=Replace("n", 5, 6))
+    second = folder.verified()["02"]
+    assert (second.lost, second.expired, second.examples, second.ok) == (1, 1, (1,), False)
+    folder.ingest()
+    assert folder.verified()["01"].rows == 0, "nothing is ingested again"
+
+
+@pytest.mark.parametrize(("after", "gone"), [(0, (0, 0)), (1, (3, 0)), (2, (3, 3))])
+def test_rows_that_went_by_when_they_were_ingested(
+    tmp_path: Path, lake_uri: str, after: int, gone: tuple[int, int]
+) -> None:
+    folder = timed(tmp_path, lake_uri, apart=True)
+    table = folder.lake.table(RAW)
+    moments = sorted({row["_ingested"] for row in table.snapshot().to_arrow().to_pylist()})
+    expire(table, "_ingested", [*moments, datetime.now(UTC)][after])
+    assert tuple(one.expired for one in folder.verified().values()) == gone
+    assert all(one.ok and one.lost == 0 for one in folder.verified().values())
+    if after == 1:
+        table.commit([], schema=table.snapshot().schema, replace=Replace("n", 5, 6))
+        assert folder.verified()["02"].lost == 1
+
+
+def timed(path: Path, lake: str, *, apart: bool = False) -> Folder:
+    """Two files of three rows each, one of the second's of the day before; read at once, or one after the other."""
+    (path / "a project").mkdir()
+    folder = Folder(path / "a project", lake)
+    folder.source = Source.model_validate(
+        {"objects": {"uri": "{window.date}.csv"}, "columns": {"n": "long", "at": "timestamp"}, "time": "at"}
+    )
+    (folder.path / "2013-01-01.csv").write_text("n,at\n1,2013-01-01\n2,2013-01-01T23:59:59\n3,2013-01-01\n")
+    if apart:
+        folder.ingest()
+    (folder.path / "2013-01-02.csv").write_text("n,at\n4,2013-01-01\n5,2013-01-02\n6,\n")
+    folder.ingest()
+    return folder

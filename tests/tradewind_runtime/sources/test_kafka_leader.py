@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 from tests.servers.second_broker import SecondBroker
-from tests.tradewind_runtime.steprun import ingest_request, rows, start
+from tests.tradewind_runtime.steprun import ingest_request, rows, start, wait_for
 
 from tradewind.dev.running import start as serve
 from tradewind.dev.servers.kafka import Kafka
@@ -43,11 +42,7 @@ def test_a_leader_that_is_killed_while_it_is_read(
         end = kafka.end_position(source, Access(lake=Lake(lake_uri), connection=Connection.parse("k", text)))
         request = ingest_request(lake_uri, source, end, connection="k", chunk=300)
         process, table = start(request, "led"), Lake(lake_uri).table("demo/flights_raw")
-        until = time.monotonic() + 30
-        while (table.version() or 0) < 3:
-            assert process.poll() is None, "it is still reading"
-            assert time.monotonic() < until
-            time.sleep(0.02)
+        wait_for(lambda: process.poll() is not None or (table.version() or 0) >= 3, 30)
         second.kill()
         assert process.poll() is None, "it is still reading"
         assert process.wait(100) == 0, process.stderr.read().decode() if process.stderr else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import time
 import tracemalloc
 from pathlib import Path
@@ -86,17 +87,50 @@ def test_what_was_written_again_takes_its_own_rows_place_among_new_ones(project:
     assert version(project) - before == 5, "a, b, c, d and e"
 
 
-def test_those_before_a_broken_one_are_taken_in(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_one_holds_no_other_back(project: Project) -> None:
     for name in "abde":
         project.write(f"in/{name}.csv", f"n\n{ord(name)}\n")
     project.write("in/c.csv", b"\xff\xfen\n1\n")
     for _ in range(2):
         with pytest.raises(StepError, match=r"TW527: in/c\.csv cannot be read"):
             project.ingest(EVERY)
-        assert project.column() == [ord("a"), ord("b")]
+        assert project.column() == [ord(name) for name in "abde"]
     project.write("in/c.csv", "n\n0\n")
     project.ingest(EVERY)
     assert project.column() == [0, *map(ord, "abde")]
+
+
+def test_those_that_are_broken_in_their_midst_hold_no_other_back(project: Project) -> None:
+    """Cut off: their first rows are read before it shows. One was there before, whole."""
+    lines = "".join(f'{{"n": {number}}}\n' for number in range(100_000)).encode()
+    every = objects("in/*.json.gz", columns={"n": "long"}, max_bad=1_000)
+    project.write("in/d.json.gz", gzip.compress(b'{"n": 4}\n'))
+    project.ingest(every)
+    for name in "ace":
+        project.write(f"in/{name}.json.gz", gzip.compress(b'{"n": 1}\n'))
+    for name in "bd":
+        project.write(f"in/{name}.json.gz", gzip.compress(lines)[:-1000])
+    for _ in range(2):
+        with pytest.raises(StepError, match=r"TW527: in/b\.json\.gz cannot be read") as caught:
+            project.ingest(every)
+        assert caught.value.problems[0].got == "also in/d.json.gz"
+        assert project.column() == [1, 1, 1, 4], "an older version stays until there is a better one"
+    project.write("in/b.json.gz", gzip.compress(lines))
+    project.write("in/d.json.gz", gzip.compress(b'{"n": 5}\n'))
+    project.ingest(every)
+    assert project.column() == sorted([1, 1, 1, 5, *range(100_000)])
+
+
+def test_many_that_are_broken_stop_the_step_before_each_is_tried(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tradewind_runtime.steps.ingest.MOST_BROKEN", 3)
+    for name in "abcde":
+        project.write(f"in/{name}.csv", b"\xff\xfen\n1\n")
+    project.write("in/f.csv", "n\n6\n")
+    with pytest.raises(StepError, match=r"in/a\.csv cannot be read") as caught:
+        project.ingest(EVERY)
+    assert caught.value.problems[0].got == "also in/b.csv, in/c.csv"
 
 
 def test_those_before_one_that_changed_are_taken_in(project: Project) -> None:
@@ -115,14 +149,14 @@ def test_those_before_one_that_changed_are_taken_in(project: Project) -> None:
 def test_a_file_that_changes_while_it_is_read_gives_no_row(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in "ab":
         project.write(f"in/{name}.csv", f"n\n{ord(name)}\n")
-    through = reader._fitted
+    through = reader.FileRows.batches
 
-    def changed(*given: Any) -> Any:
+    def changed(these: Any) -> Any:
         project.write("in/b.csv", "n\n1\n2\n3\n")
-        return through(*given)
+        yield from through(these)
 
     with monkeypatch.context() as patch:
-        patch.setattr(reader, "_fitted", changed)
+        patch.setattr(reader.FileRows, "batches", changed)
         with pytest.raises(StepError, match=r"TW526: in/b\.csv changed"):
             project.ingest(EVERY)
     assert rows(project.lake) == [], "nor of what was read with it"

@@ -92,7 +92,8 @@ def registry(schema_registry: SchemaRegistry, monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture
 def client(registry: SchemaRegistry) -> SchemaRegistryClient:
     url = json.loads(registry.connections()["schemas"])["extra"]["uri"]
-    return SchemaRegistryClient({"url": url, "basic.auth.user.info": f"{USER}:{PASSWORD}"})
+    limit = 20  # s; it has none of its own, and asks again after it
+    return SchemaRegistryClient({"url": url, "basic.auth.user.info": f"{USER}:{PASSWORD}", "timeout": limit})
 
 
 def avro(client: SchemaRegistryClient, topic: Topic, schema: dict) -> Callable[[dict], bytes]:

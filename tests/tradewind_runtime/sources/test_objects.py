@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from urllib.parse import quote
 
 import obstore
@@ -362,3 +363,13 @@ def test_uris_with_encoded_spaces(folder):
     folder.write("a b/x.csv", "n\n1\n")
     folder.ingest(source("file://" + quote(str(folder.path / "a b")) + "/*.csv"))
     assert folder.column() == [1]
+
+
+def test_decimals_of_every_format(folder):
+    of = of_objects("in/*", columns={"price": "decimal(9, 2)"}, max_bad=10)
+    folder.write("in/a.csv", "price\n1.10\n1.115\n")
+    folder.write("in/b.jsonl", '{"price": 2.20}\n{"price": "2.30"}\n{"price": 2.225}\n')
+    prices = pa.table({"price": pa.array([Decimal("3.300"), Decimal("3.335")], pa.decimal128(20, 3))})
+    pq.write_table(prices, folder.path / "in/c.parquet")
+    assert folder.ingest(of).metrics["bad"] == 3
+    assert folder.column("price") == [Decimal(text) for text in ("1.10", "2.20", "2.30", "3.30")]

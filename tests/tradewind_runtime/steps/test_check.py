@@ -2,18 +2,20 @@
 
 import json
 import re
+from datetime import timedelta
 
 import pyarrow as pa
 import pytest
-from tests.tradewind_runtime.checkable import SCHEMA, House, rows
+from tests.tradewind_runtime.checkable import SCHEMA, START, House, rows
 
-from tradewind_runtime import expectations, quarantine
+from tradewind_runtime import expectations, quarantine, sifting
 from tradewind_runtime.compaction import compact
 from tradewind_runtime.context import StepContext
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import DatasetRef
 from tradewind_runtime.history import Advance
 from tradewind_runtime.lake import Table
+from tradewind_runtime.retention import expire
 from tradewind_runtime.steps import check
 from tradewind_runtime.widening import fit
 
@@ -37,6 +39,32 @@ def test_files_that_were_put_together_are_not_checked_again(house):
     result = house.check()
     assert result.metrics["rows"] == 1
     assert house.positions() == list(range(9))
+
+
+def test_rows_that_went_by_their_age_are_checked_once_and_no_other_is_checked_again(house):
+    house.add(rows(24))
+    house.check()
+    house.add(rows(24, 24))
+    expire(house.raw, "at", START + timedelta(hours=30))
+    assert house.check().metrics["rows"] == 18
+    assert house.positions() == [*range(24), *range(30, 48)], "how long they are kept here is for this table to say"
+
+
+def test_a_run_that_is_pinned_to_an_older_version_checks_what_it_has(house):
+    version = house.add(rows(24))
+    expire(house.raw, "at", START + timedelta(hours=30))
+    assert house.check(version=version).metrics["rows"] == 24
+    house.add(rows(1, 40))
+    assert house.check().metrics["rows"] == 1
+
+
+def test_where_all_rows_are_checked_again_those_that_went_of_the_raw_ones_stay(house):
+    house.add(rows(24))
+    house.check()
+    expire(house.raw, "at", START + timedelta(hours=20))
+    house.add(rows(2, 40), replace="all")
+    assert house.check().metrics["rows"] == 2
+    assert house.positions() == [*range(20), 40, 41]
 
 
 def test_a_column_that_was_widened_is_wider_there_too_and_no_row_comes_twice(house):
@@ -263,11 +291,11 @@ def test_chunks_add_up_to_what_one_validation_finds(house, monkeypatch):
         suite = expectations.Suite("flights", asked, raw.schema)
         return [
             (one.expectation.name, one.success, one.observed, one.failing.tolist())
-            for one in suite.validate(lambda columns: check._chunks(raw, columns))
+            for one in suite.validate(lambda columns: sifting.chunks(raw, columns))
         ]
 
     whole = found()
-    monkeypatch.setattr(check, "CHUNK", 17)
+    monkeypatch.setattr(sifting, "CHUNK", 17)
     assert found() == whole
     by_name = {name: (success, failing) for name, success, _, failing in whole}
     assert [name for name, (success, _) in by_name.items() if not success] == []

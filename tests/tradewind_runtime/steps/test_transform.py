@@ -1,115 +1,25 @@
 """The step `transform`: each engine, each span once, and users' errors in a line."""
 
-import hashlib
-import io
+import importlib.util
 import os
 import signal
 import subprocess
 import sys
-import tarfile
 import time
-from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
+from datetime import date, timedelta
 
 import pyarrow as pa
 import pytest
+from tests.tradewind_runtime.transformable import SCHEMA, SETTINGS, START, House, python, sql
 
 from tradewind_runtime.contract.errors import StepError
-from tradewind_runtime.contract.refs import DatasetRef, Window
-from tradewind_runtime.contract.request import CodeRef, StepRequest
 from tradewind_runtime.engines import spark as spark_engine
 from tradewind_runtime.execute import execute
-from tradewind_runtime.lake import Lake
-
-START = datetime(2013, 1, 1, tzinfo=UTC)
-SCHEMA = pa.schema(
-    [
-        ("t", pa.timestamp("us", "UTC")),
-        ("n", pa.int64()),
-        ("s", pa.string()),
-        ("_source", pa.string()),
-        ("_position", pa.int64()),
-    ]
-)
-SPLIT = {"time": "t", "train": "4d", "valid": "1d", "test": "1d"}
-SPARK = {"spark": {"master": "local[1]", "driver_memory": "512m"}}
-
-
-def window(day: int) -> Window:
-    return Window(start=START + timedelta(days=day - 1), end=START + timedelta(days=day))
-
-
-class House:
-    """A lake with a table of hourly rows and user code."""
-
-    def __init__(self, root: Path):
-        self.lake = Lake(root.as_uri())
-        self.features = self.lake.table("p/features")
-        times = [START + timedelta(hours=n) for n in range(20 * 24)]
-        self.add(
-            pa.table(
-                {
-                    "t": times,
-                    "n": list(range(480)),
-                    "s": ["é"] * 480,
-                    "_source": ["x"] * 480,
-                    "_position": list(range(480)),
-                },
-                SCHEMA,
-            )
-        )
-
-    def add(self, rows: pa.Table, name: str = "rows"):
-        table = self.lake.table(f"p/{name}")
-        table.commit(table.stage(rows.to_batches(), rows.schema, cut_by="t"), schema=rows.schema)
-
-    def code(self, **files: str) -> CodeRef:
-        buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-            for name, text in files.items():
-                folder = "include/models" if name.startswith("m_") else "spark_jobs"
-                entry = tarfile.TarInfo(f"{folder}/{name}.py")
-                entry.size = len(text.encode())
-                archive.addfile(entry, io.BytesIO(text.encode()))
-        name = hashlib.sha256(buffer.getvalue()).hexdigest()
-        self.lake.documents.create(f"code/{name}.tar.gz", buffer.getvalue())
-        return CodeRef(archive=name, closure=name)
-
-    def request(self, transform: dict | None, day: int = 10, split: dict | None = SPLIT, **more) -> StepRequest:
-        engine = {"sql": "duckdb", "spark": "spark"}.get(next(iter(transform or {}), ""), "python")
-        version = self.lake.table("p/rows").version()
-        return StepRequest(
-            step="transform",
-            id="transform",
-            pipeline="p",
-            run_id="r",
-            lake=self.lake.root,
-            engine=engine,
-            config={"transform": transform, "split": split},
-            window=window(day),
-            settings=SPARK,
-            inputs={"rows": DatasetRef(table="p/rows", version=version)},
-            **more,
-        )
-
-    def run(self, transform: dict | None, day: int = 10, **more):
-        return execute(self.request(transform, day, **more))
-
-    def rows(self, result) -> pa.Table:
-        return self.features.snapshot(result.outputs["features"].version).to_arrow().sort_by("t")
 
 
 @pytest.fixture
 def house(tmp_path) -> House:
     return House(tmp_path / "a lake")
-
-
-def sql(query: str) -> dict:
-    return {"sql": {"query": query}}
-
-
-def python(function: str, **args) -> dict:
-    return {"python": {"function": function, "args": args}}
 
 
 DOUBLE = sql("SELECT t, n * 2 AS n FROM rows")
@@ -263,6 +173,14 @@ def test_a_functions_error_is_told_with_its_place(house, function, says, place):
     assert not caught.value.retryable
 
 
+def test_beam_is_missed_in_a_line(house, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda *_: None)  # also where it is there
+    with pytest.raises(StepError, match="the step's environment has no apache_beam") as caught:
+        house.run({"beam": {"function": "m_days:make"}}, code=house.code(m_days=MODEL))
+    assert caught.value.problems[0].code == "TW546"
+    assert not caught.value.retryable
+
+
 # Spark -------------------------------------------------------------------------------------------
 
 JOB = """
@@ -302,7 +220,7 @@ def transform(spark, tables, context):
 
 @pytest.fixture(scope="module")
 def spark(tmp_path_factory):
-    with spark_engine.session(SPARK["spark"], tmp_path_factory.mktemp("spark")) as session:
+    with spark_engine.session(SETTINGS["spark"], tmp_path_factory.mktemp("spark")) as session:
         yield session
 
 

@@ -12,6 +12,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from tradewind_runtime.contract.transform import SparkTransform
 from tradewind_runtime.engines import Job, Output
 from tradewind_runtime.engines.output import refused, shape
+from tradewind_runtime.engines.spark import application
 from tradewind_runtime.engines.spark.code import load, ship
 from tradewind_runtime.engines.spark.errors import told
 from tradewind_runtime.engines.spark.session import session
@@ -28,7 +29,7 @@ def transform(job: Job) -> Output:
     """
     assert isinstance(job.spec, SparkTransform)
     what = f"Spark job {job.spec.job}"
-    with session(job.step.setting("spark", {}), job.step.scratch, job.step.lake, name=_name(job)) as spark:
+    with application.of(job.step) as spark:
         tables = {name: frame(spark, snapshot) for name, snapshot in job.tables.items()}
         function = load(job.spec.job, job)  # only now: `@udf("double")` at a file's top wants a Spark
         ship(spark, job)
@@ -41,9 +42,3 @@ def transform(job: Job) -> Output:
             write(result, schema, job, uri(folder))
     staged = [one for one in job.output.staged(folder) if '"numRecords": 0,' not in one.stats]
     return Output(schema, staged)
-
-
-def _name(job: Job) -> str:
-    """By which people find it in Spark's history."""
-    request = job.step.request
-    return f"{request.pipeline}.{request.id} {request.run_id}"

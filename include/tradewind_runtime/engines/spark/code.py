@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-import zipfile
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -12,9 +11,9 @@ from typing import Any
 from pyspark import cloudpickle
 from pyspark.sql import SparkSession
 
-from tradewind_runtime.contract.base import digest
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.engines import Job, guarded
+from tradewind_runtime.engines.spark import shipping
 
 
 def load(path: str, job: Job) -> Callable[..., Any]:
@@ -64,9 +63,4 @@ def ship(spark: SparkSession, job: Job) -> None:
         files = sorted(folder.rglob("*.py"))
         if len(files) > (name == "spark_jobs"):
             texts = {file.relative_to(folder).as_posix(): file.read_text() for file in files}
-            # Spark refuses another file of a name that it knows: the same code has the same name and the same bytes.
-            archive = job.step.scratch / f"code-{digest(texts)[:16]}.zip"
-            with zipfile.ZipFile(archive, "w") as made:
-                for path, text in texts.items():
-                    made.writestr(zipfile.ZipInfo(path), text)
-            spark.sparkContext.addPyFile(str(archive))
+            shipping.ship(spark, texts, job.step.scratch)

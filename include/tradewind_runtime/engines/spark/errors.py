@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from grpc import RpcError
 from py4j.protocol import Py4JError
 from pyspark.errors import AnalysisException, ParseException, PySparkException
 
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.engines import Job, failed
+
+#: What PySpark raises when Spark itself fails, or is no longer there.
+LOST = (PySparkException, Py4JError, RpcError)
+#: How gRPC tells of a call that failed; PySpark's own errors may hold it as text.
+_CALL = re.compile(r'status = StatusCode\.(\w+)\s+details = "(.*)"')
 
 
 @contextmanager
@@ -24,18 +31,53 @@ def told(what: str, job: Job) -> Iterator[None]:
     except (AnalysisException, ParseException) as error:
         traceback.print_exc()
         raise failed(what, error, job.step.code, cause=cause(error)) from error
-    except (PySparkException, Py4JError) as error:
+    except LOST as error:
         traceback.print_exc()
+        _needs_python(error)
         raise failed(what, error, job.step.code, cause=cause(error), retryable=True) from error
     except Exception as error:
         traceback.print_exc()
         raise failed(what, error, job.step.code) from error
 
 
+@contextmanager
+def at_work(what: str) -> Iterator[None]:
+    """Errors of tasks of our own. An executor that was lost for good, or ran out of memory, may do better next time.
+
+    Raises:
+        StepError: TW546 where Spark fails.
+    """
+    try:
+        yield
+    except LOST as error:
+        traceback.print_exc()
+        _needs_python(error)
+        if lacking := re.search(r"ModuleNotFoundError: No module named '([^']+)'", str(error)):
+            raise StepError(
+                "TW546", f"Spark's workers lack a package: {lacking[1]}", retryable=False,
+                fix="name a Python that has Tradewind's packages, on each of them", path="settings.spark.python",
+            ) from error  # fmt: skip
+        raise StepError(
+            "TW546", f"Spark failed at {what}: {cause(error)}",
+            fix="see the log above; a worker that was lost or had too little memory may be there next time",
+        ) from error  # fmt: skip
+
+
+def _needs_python(error: BaseException) -> None:
+    path = os.environ.get("PYSPARK_PYTHON")
+    if f'Cannot run program "{path}"' in str(error):
+        raise StepError(
+            "TW546", f"Spark's workers cannot start the Python {path}", path="settings.spark.python",
+            fix="install it on each of them, or name the one that they have",
+        ) from error  # fmt: skip
+
+
 def cause(error: BaseException) -> str:
     """The last cause that Spark's long text names: of a Python worker, else of the JVM, else its first line."""
+    if call := _CALL.search(str(error)):
+        return f"Spark Connect: {call[1]}: {call[2]}"
     lines = [line for line in str(error).splitlines() if line.strip()]
-    if any(line.lstrip().startswith("Traceback (most recent call last)") for line in lines):
+    if any("Traceback (most recent call last)" in line for line in lines):
         raised = [line for line in lines if re.match(r"\w[\w.]*(Error|Exception|Exit|Interrupt|Warning)\b", line)]
         if raised:
             return raised[-1]

@@ -43,6 +43,11 @@ class Executors(Frozen):
         return self
 
     @property
+    def cores(self) -> int:
+        """Tasks that one does at a time."""
+        return max(1, int(self.cpu))
+
+    @property
     def heap(self) -> int:
         """Of the memory, the JVM's heap, in MiB."""
         return mebibytes(self.memory) - self.beside
@@ -64,7 +69,7 @@ def options(settings: Mapping[str, Any], scratch: Path, lake: Lake | None) -> di
     Raises:
         StepError: TW546 where this is no pod that may have executors, or the settings are not such.
     """
-    wanted, template = _wanted(settings), os.environ.get(TEMPLATE)
+    asked_for, template = wanted(settings), os.environ.get(TEMPLATE)
     if template is None:
         raise _refused("executors are pods of a driver in a pod", "runners: {transform: kubernetes}")
     if lake is None or not lake.root.startswith("s3://"):
@@ -98,12 +103,19 @@ def options(settings: Mapping[str, Any], scratch: Path, lake: Lake | None) -> di
         "spark.network.crypto.cipher": "AES/GCM/NoPadding",
         "spark.executor.syncLogLevel.enabled": "true",
         "spark.executor.extraJavaOptions": f"-Djava.io.tmpdir={SCRATCH} -Duser.timezone=UTC",
-        "spark.sql.shuffle.partitions": str(settings.get("shuffle_partitions", 2 * wanted.max)),
-        **_amounts(wanted),
+        "spark.sql.shuffle.partitions": str(settings.get("shuffle_partitions", 2 * asked_for.max)),
+        "spark.kubernetes.executor.request.cores": f"{asked_for.cpu:.10g}",
+        "spark.kubernetes.executor.limit.cores": f"{asked_for.cpu:.10g}",
+        **amounts(asked_for),
     }
 
 
-def _wanted(settings: Mapping[str, Any]) -> Executors:
+def wanted(settings: Mapping[str, Any]) -> Executors:
+    """What a profile asks for.
+
+    Raises:
+        StepError: TW546 where it is not such.
+    """
     try:
         return Executors.model_validate(settings.get("executors", {}))
     except ValidationError as error:
@@ -114,23 +126,21 @@ def _wanted(settings: Mapping[str, Any]) -> Executors:
         ) from error
 
 
-def _amounts(wanted: Executors) -> dict[str, str]:
+def amounts(given: Executors) -> dict[str, str]:
     """How many there are, and what each has. Without a service for shuffles, who has some stays while they are used."""
     found = {
-        "spark.executor.cores": str(max(1, int(wanted.cpu))),
-        "spark.kubernetes.executor.request.cores": f"{wanted.cpu:.10g}",
-        "spark.kubernetes.executor.limit.cores": f"{wanted.cpu:.10g}",
-        "spark.executor.memory": f"{wanted.heap}m",
-        "spark.executor.memoryOverhead": f"{wanted.beside}m",
+        "spark.executor.cores": str(given.cores),
+        "spark.executor.memory": f"{given.heap}m",
+        "spark.executor.memoryOverhead": f"{given.beside}m",
     }
-    if wanted.min == wanted.max:
-        return found | {"spark.executor.instances": str(wanted.max)}
+    if given.min == given.max:
+        return found | {"spark.executor.instances": str(given.max)}
     return found | {
-        "spark.executor.instances": str(wanted.min),
+        "spark.executor.instances": str(given.min),
         "spark.dynamicAllocation.enabled": "true",
         "spark.dynamicAllocation.shuffleTracking.enabled": "true",
-        "spark.dynamicAllocation.minExecutors": str(wanted.min),
-        "spark.dynamicAllocation.maxExecutors": str(wanted.max),
+        "spark.dynamicAllocation.minExecutors": str(given.min),
+        "spark.dynamicAllocation.maxExecutors": str(given.max),
     }
 
 

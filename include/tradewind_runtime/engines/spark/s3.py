@@ -23,12 +23,13 @@ _COMMITTER = {
 }
 
 
-def options(lake: Lake, *, own_jars: bool) -> dict[str, str]:
+def options(lake: Lake, *, own_jars: bool, send: bool = False) -> dict[str, str]:
     """The lake's store, in Hadoop's words.
 
     Args:
         lake: on S3.
-        own_jars: whether this process alone is Spark, so that its jars are all that is needed.
+        own_jars: whether this process uses jars of ours, as where it alone is Spark.
+        send: whether its executors, on machines of others, get the same ones from it.
 
     Raises:
         StepError: TW546 where the jars cannot be fetched.
@@ -50,7 +51,16 @@ def options(lake: Lake, *, own_jars: bool) -> dict[str, str]:
     }
     found = {f"spark.hadoop.{name}": value for name, value in names.items() if value}
     folder = jars() if own_jars else None
-    return found | _COMMITTER | ({"spark.driver.extraClassPath": f"{folder}/*"} if folder else {})
+    here = {"spark.driver.extraClassPath": f"{folder}/*"} if folder else {}
+    return found | _COMMITTER | here | ({"spark.jars": _listed(folder)} if send else {})
+
+
+def _listed(folder: Path | None) -> str:
+    """The jars, each by its address."""
+    found = folder or ivy.spark_jars()
+    assert found, "the engine is imported with pyspark alone"
+    names = [line.split()[1] for line in SUMS.read_text().splitlines()]
+    return ",".join((found / name).as_uri() for name in names)
 
 
 def jars() -> Path | None:

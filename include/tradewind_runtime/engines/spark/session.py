@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from py4j.protocol import Py4JError
+from pyspark import SparkConf, SparkContext
+from pyspark import __version__ as VERSION  # noqa: N812
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from tradewind_runtime import java
 from tradewind_runtime.contract.errors import StepError
-from tradewind_runtime.engines.spark import events, executors, s3
+from tradewind_runtime.engines.spark import connect, events, executors, pending, s3, standalone
 from tradewind_runtime.engines.spark.errors import cause
 from tradewind_runtime.lake import Lake
 
 #: A short run ends before the JVM's second compiler pays; `settings.spark.java_options` is for long ones.
 #: Spark's classes fill the first 21 MB of metaspace many times over, and each time would collect all memory.
 QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:MetaspaceSize=256m"
+#: Options that everybody could read in a list of processes, by the words that Spark leaves out of its own logs.
+_SECRET = re.compile(r"(?i)secret|password|token|access[.]?key")
 
 
 @contextmanager
@@ -33,33 +38,66 @@ def session(
     Its JVM reads this process's end from its standard input, so it dies with the step, however that dies.
 
     Raises:
-        StepError: TW546 where it does not start, or its settings are not such.
+        StepError: TW546 where it does not start, gets no executor, or its settings are not such.
     """
     if (active := SparkSession.getActiveSession()) is not None:
         yield active
         return
-    os.environ["JAVA_HOME"] = str(java.find(settings.get("java_home")).home)
-    os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
-    if _local(settings):
-        os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"  # whatever the machine's name resolves to
-    os.environ.pop("SPARK_HOME", None)  # another Spark's scripts do not fit this one's Python
-    builder = SparkSession.builder.appName(name).config(map=options(settings, scratch, lake))
+    if connect.asked(settings):
+        with connect.session(settings, lake, name) as spark:
+            yield spark
+        return
+    given = options(settings, scratch, lake)
+    if standalone.asked(settings):
+        given = standalone.driver(settings) | given
+    _environment(settings, given)
+    spark = _started(name, given, settings)
     try:
-        spark = builder.getOrCreate()
-    except (PySparkException, Py4JError, OSError) as error:
-        raise StepError(
-            "TW546",
-            f"Spark did not start: {cause(error)}",
-            got=str(settings.get("master")),
-            fix="see the log above; is there memory for settings.spark.driver_memory?",
-        ) from error
-    try:
-        yield spark
+        with _awaited(spark, settings):
+            yield spark
     except Exception:
         spark.stop()
         raise
     else:  # not after SystemExit: who is told to stop does not wait for running jobs
         spark.stop()
+
+
+def _environment(settings: Mapping[str, Any], given: Mapping[str, str]) -> None:
+    """What Spark knows by variables alone."""
+    os.environ["JAVA_HOME"] = str(java.find(settings.get("java_home")).home)
+    os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+    theirs = None if _local(settings) else settings.get("python")  # other machines may have it elsewhere
+    os.environ["PYSPARK_PYTHON"] = str(theirs or sys.executable)
+    if _local(settings) or standalone.asked(settings):
+        os.environ["SPARK_LOCAL_IP"] = given["spark.driver.bindAddress"]  # whatever the machine's name resolves to
+    os.environ.pop("SPARK_HOME", None)  # another Spark's scripts do not fit this one's Python
+
+
+def _started(name: str, given: Mapping[str, str], settings: Mapping[str, Any]) -> SparkSession:
+    public = [(key, value) for key, value in given.items() if not _SECRET.search(key)]
+    try:
+        # Its command line has all but the secrets, which it is given afterwards.
+        SparkContext._ensure_initialized(conf=SparkConf(loadDefaults=False).setAll(public))  # noqa: SLF001
+        return SparkSession.builder.appName(name).config(map=dict(given)).getOrCreate()
+    except (PySparkException, Py4JError, OSError) as error:
+        raise _refused(settings, cause(error)) from error
+
+
+def _refused(settings: Mapping[str, Any], why: str) -> StepError:
+    if standalone.asked(settings):
+        message = f"the Spark master took no application: {why}"
+        fix = f"see the log above; is its Spark {VERSION}, and its secret that of settings.spark.connection?"
+    else:
+        message = f"Spark did not start: {why}"
+        fix = "see the log above; is there memory for settings.spark.driver_memory?"
+    return StepError("TW546", message, got=str(settings.get("master")), fix=fix)
+
+
+def _awaited(spark: SparkSession, settings: Mapping[str, Any]) -> AbstractContextManager[None]:
+    """Executors of a cluster of others may never come."""
+    if not standalone.asked(settings):
+        return nullcontext()
+    return pending.ended(spark.sparkContext, standalone.pending_timeout(settings))
 
 
 def options(settings: Mapping[str, Any], scratch: Path, lake: Lake | None) -> dict[str, Any]:
@@ -76,6 +114,8 @@ def options(settings: Mapping[str, Any], scratch: Path, lake: Lake | None) -> di
         f"-Duser.timezone=UTC {settings.get('java_options', QUICK)}",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
+        "spark.ui.liveUpdate.period": "0",  # else `progress` counts tasks that have ended, and not those that began
+        "spark.eventLog.enabled": "false",  # an earlier Spark of this process may have had one
         "spark.log.level": "WARN",
         "spark.local.dir": str(scratch / "spark"),
         "spark.sql.warehouse.dir": str(scratch / "warehouse"),
@@ -97,11 +137,15 @@ def options(settings: Mapping[str, Any], scratch: Path, lake: Lake | None) -> di
         }
     if executors.asked(settings):
         found |= executors.options(settings, scratch, lake)
-    if jars := settings.get("jars"):
-        found["spark.jars"] = jars if isinstance(jars, str) else ",".join(map(str, jars))
+    send = standalone.asked(settings)
+    if send:
+        found |= standalone.options(settings)
+    if jars := settings.get("jars"):  # of others, and then all of them
+        found["spark.jars"], send = jars if isinstance(jars, str) else ",".join(map(str, jars)), False
     if lake is not None and lake.root.startswith("s3://"):
-        found |= s3.options(lake, own_jars=_local(settings))
-    if lake is not None and settings.get("event_log", executors.asked(settings)):
+        found |= s3.options(lake, own_jars=_local(settings) or send, send=send)
+    elsewhere, history = executors.asked(settings) or standalone.asked(settings), events.history(settings)
+    if lake is not None and settings.get("event_log", elsewhere or history is not None):
         found |= events.options(lake)
     return found | {str(name): str(value) for name, value in settings.get("options", {}).items()}
 

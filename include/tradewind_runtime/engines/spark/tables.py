@@ -16,14 +16,14 @@ DAY = "tradewind_day"
 
 def frame(spark: SparkSession, snapshot: Snapshot) -> DataFrame:
     """A snapshot's rows: exactly its files, with no partition inferred from a folder's name."""
-    schema = from_arrow_schema(_plain(snapshot.schema), prefer_timestamp_ntz=True)
+    schema = from_arrow_schema(plain(snapshot.schema), prefer_timestamp_ntz=True)
     if not snapshot.files:
         return spark.createDataFrame([], schema)
     reader = spark.read.schema(schema).option("recursiveFileLookup", "true")
     return reader.parquet(*(uri(name) for name in snapshot.files))
 
 
-def _plain(schema: pa.Schema) -> pa.Schema:
+def plain(schema: pa.Schema) -> pa.Schema:
     """Delta's Arrow types in the words that Spark knows."""
     names = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
     return pa.schema([pa.field(one.name, names.get(one.type, one.type)) for one in schema])
@@ -36,17 +36,18 @@ def uri(name: str) -> str:
 
 def write(result: DataFrame, schema: pa.Schema, job: Job, folder: str) -> None:
     """As Parquet, with that schema; a file holds rows of one day, where rows have a time."""
-    wanted = from_arrow_schema(_plain(schema), prefer_timestamp_ntz=True)
-    frame = result.select([F.col(_quoted(one.name)).cast(one.dataType).alias(one.name) for one in wanted])
+    wanted = from_arrow_schema(plain(schema), prefer_timestamp_ntz=True)
+    frame = result.select([F.col(quoted(one.name)).cast(one.dataType).alias(one.name) for one in wanted])
     if job.time is None:
         frame.write.parquet(folder)
         return
-    time = F.col(_quoted(job.time))
+    time = F.col(quoted(job.time))
     if span := job.context.range:
         frame = frame.where((time >= F.lit(span.start)) & (time < F.lit(span.end)))
     day = frame.where(time.isNotNull()).withColumn(DAY, F.to_date(time))
     day.repartition(DAY).write.partitionBy(DAY).parquet(folder)
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
+    """A column's name, whatever it is, in Spark's words."""
     return f"`{name.replace('`', '``')}`"

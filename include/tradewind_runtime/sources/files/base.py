@@ -6,7 +6,7 @@ import csv
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ import pyarrow as pa
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.quarantine import Bad
 from tradewind_runtime.sources.columns import PROVENANCE, TIMESTAMP, conform
+from tradewind_runtime.sources.messages.base import Decoder
 from tradewind_runtime.sources.newcolumns import Columns, NewColumnError
 
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
@@ -67,6 +68,22 @@ class FileRows:
                 .append_column("_ingested", pa.repeat(pa.scalar(now, TIMESTAMP), good.rows.num_rows))
             )
             yield from rows.combine_chunks().to_batches()
+
+    def decoded(self, texts: Iterable[tuple[list[bytes], int]], decoder: Decoder) -> Blocks:
+        """Texts of a row each as columns; those that cannot be read are refused.
+
+        Args:
+            texts: some at a time, with the number of the first.
+            decoder: of what they are written in.
+        """
+        for found, start in texts:
+            try:
+                table, kept, refused = decoder.decode(found)
+            except NewColumnError as error:
+                raise self.told(error, np.arange(start, start + len(found))) from None
+            for index, reason in sorted(refused.items()):
+                self.refuse(start + index, reason, found[index])
+            yield table, kept + start
 
     def _known(self, table: pa.Table, numbers: np.ndarray) -> tuple[pa.Table, np.ndarray]:
         """Without the rows that have columns which they must not."""

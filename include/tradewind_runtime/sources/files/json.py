@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 
 from tradewind_runtime.sources.files.base import BLOCK, ROWS, Blocks, FileRows, stream
 from tradewind_runtime.sources.messages.json import Decoder
-from tradewind_runtime.sources.newcolumns import NewColumnError
 
 CONTENTS = "json"
 LONGEST = 64 * 1024 * 1024  # bytes of a line
@@ -26,18 +24,7 @@ def opened(path: Path, rows: FileRows, nulls: Sequence[str]) -> Blocks:
             decoder.decode(lines)
             break
         rows.columns.settle(pa.schema([]))
-    return _blocks(path, decoder, rows)
-
-
-def _blocks(path: Path, decoder: Decoder, rows: FileRows) -> Blocks:
-    for lines, start in _lines(path):
-        try:
-            table, kept, refused = decoder.decode(lines)
-        except NewColumnError as error:
-            raise rows.told(error, np.arange(start, start + len(lines))) from None
-        for index, reason in sorted(refused.items()):
-            rows.refuse(start + index, reason, lines[index])
-        yield table, kept + start
+    return rows.decoded(_lines(path), decoder)
 
 
 def _lines(path: Path) -> Iterator[tuple[list[bytes], int]]:

@@ -9,14 +9,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from itertools import repeat
+from typing import cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
 from tradewind_runtime.contract.sources import Source
 from tradewind_runtime.sources import Access
-from tradewind_runtime.sources.columns import word
+from tradewind_runtime.sources.columns import convert, word
 from tradewind_runtime.sources.messages import base
 from tradewind_runtime.sources.messages.base import Group, UnreadableError
 from tradewind_runtime.sources.newcolumns import Columns
@@ -36,8 +39,11 @@ class Decoder(base.Decoder):
     """Decodes JSON objects."""
 
     def _parts(self, messages: Sequence[bytes | None], refused: dict[int, str]) -> Iterator[base.Part]:
-        good = _shallow(messages, _utf8(messages, refused), refused)
-        group = Group([messages[i] or b"" for i in good], base.numbers(good))
+        if (texts := _plain(messages)) is not None:
+            group = Group(texts, np.arange(len(texts)))
+        else:
+            good = _shallow(messages, _utf8(messages, refused), refused)
+            group = Group([messages[i] or b"" for i in good], base.numbers(good))
         yield from base.halved(group, self._read, lambda text, error: _reason(text, self.schema, error), refused)
 
     def _read(self, texts: list[bytes]) -> pa.Table:
@@ -64,25 +70,37 @@ class Decoder(base.Decoder):
 
 
 def _checked(values: pa.StructArray) -> pa.Table:
-    """Refuse what the parser lets through: null for an object, NaN and infinity."""
+    """Refuse what the parser lets through: null for an object, NaN and infinity, a decimal of too many digits."""
     if values.null_count:
         raise pa.ArrowInvalid("null where an object is expected")
     table = pa.Table.from_arrays(values.flatten(), names=[f.name for f in values.type])
     for column in table.columns:
         if pa.types.is_floating(column.type) and pc.all(pc.is_finite(column)).as_py() is False:
             raise pa.ArrowInvalid("NaN or infinity, which JSON has not")
+        if pa.types.is_decimal(column.type):
+            column.validate(full=True)
     return table
 
 
+def _plain(messages: Sequence[bytes | None]) -> list[bytes] | None:
+    """All of them, where none needs a closer look, as nearly always.
+
+    Arrow's parser would let bytes through that are no UTF-8.
+    """
+    array = pa.array(messages, pa.binary())
+    if array.null_count or not messages:
+        return None
+    try:
+        array.cast(pa.string())
+    except pa.ArrowInvalid:
+        return None
+    texts = cast("list[bytes]", messages)
+    marks = sum(max(map(bytes.count, texts, repeat(mark))) for mark in (b"[", b"{"))
+    return texts if marks <= LEVELS else None
+
+
 def _utf8(texts: Sequence[bytes | None], refused: dict[int, str]) -> list[int]:
-    """Indexes of the texts that are UTF-8; Arrow's JSON parser would let the others through."""
-    array = pa.array(texts, pa.binary())
-    if array.null_count == 0:
-        try:
-            array.cast(pa.string())
-            return list(range(len(texts)))
-        except pa.ArrowInvalid:
-            pass
+    """Indexes of the texts that are UTF-8."""
     good = []
     for index, text in enumerate(texts):
         if text is None:
@@ -153,6 +171,8 @@ def _fits(value: object, kind: pa.DataType) -> bool:
         return isinstance(value, int) and -(2 ** (kind.bit_width - 1)) <= value < 2 ** (kind.bit_width - 1)
     if pa.types.is_floating(kind):
         return isinstance(value, int | float)
+    if pa.types.is_decimal(kind):
+        return isinstance(value, int | float | str) and not convert(pa.array([str(value)]), kind)[1]
     return isinstance(value, str)
 
 

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 
 import obstore
@@ -15,6 +16,7 @@ from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.sources.files.base import BLOCK, COMPRESSED
 from tradewind_runtime.sources.stores import Place
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 AHEAD = 8  # objects that are on their way while one is read
 SMALL = 4 * 1024 * 1024  # bytes of one that is brought before its turn
 
@@ -60,12 +62,13 @@ class Pinned:
         if self.place.root is None:
             return None
         try:
-            found = obstore.head(self.place.store, self.key)
-        except (NotFoundError, FileNotFoundError):
+            found = self.path.stat()  # a store's own `head` takes ten times as long, and many files are small
+        except (FileNotFoundError, NotADirectoryError):
             raise self._changed("vanished") from None
-        if self.place.version(found) != self.version:
+        time = EPOCH + timedelta(microseconds=found.st_mtime_ns // 1000)
+        if self.place.version({"size": found.st_size, "last_modified": time}) != self.version:
             raise self._changed("changed")
-        return int(found["size"])
+        return found.st_size
 
     def forget(self) -> None:
         """Remove what was brought here."""

@@ -66,12 +66,16 @@ class S3(Server):
             _program(), "server", f"-dir={self.folder / 'data'}", f"-ip={self.host}", f"-ip.bind={self.host}",
             f"-master.port={self.ports['master']}", f"-master.port.grpc={self.ports['master_grpc']}",
             "-master.telemetry=false", "-master.electionTimeout=1s", "-volume.preStopSeconds=0",
-            "-master.volumeSizeLimitMB=256", "-volume.max=0",
+            "-master.volumeSizeLimitMB=128", "-volume.max=0",
             f"-volume.port={self.ports['volume']}", f"-volume.port.grpc={self.ports['volume_grpc']}",
             f"-filer.port={self.ports['filer']}", f"-filer.port.grpc={self.ports['filer_grpc']}",
             "-s3", f"-s3.config={self.folder / 'identities.json'}", f"-s3.port={self.ports['s3']}",
             f"-s3.port.grpc={self.ports['s3_grpc']}", "-s3.port.iceberg=0", "-s3.port.lance=0",
         ]  # fmt: skip
+
+    def environment(self) -> dict[str, str]:
+        """One volume a bucket, where it would take seven: a small disk has room for few (`INTERNAL_FAILURE` then)."""
+        return {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}
 
     def healthy(self) -> bool:
         """A signed question is answered, and there is where to write to (seconds later after a kill)."""

@@ -7,6 +7,7 @@ from functools import partial
 
 from tradewind.plan.model import PlanStep, model_asset, table_asset
 from tradewind.plan.steps import StepBuilder
+from tradewind.spec.pipeline import Pipeline
 from tradewind_runtime.contract.checks import CheckConfig
 from tradewind_runtime.contract.pins import IngestConfig, PinConfig
 from tradewind_runtime.contract.promote import EvaluateConfig, Promote, RegisterConfig
@@ -52,7 +53,8 @@ def _table(builder: StepBuilder, name: str, source: Source) -> Iterator[PlanStep
         upstream=("pin",),
         pins={"end": f"sources.{name}"},
         windowed=windowed,
-        connections=source.connections,
+        engine=source.engine,
+        connections=source.connections | builder.spark_of(source.engine),
         entry=f"include/schemas/{source.kafka.schema_file}" if source.kafka and source.kafka.schema_file else None,
     )
     checks = CheckConfig(source=name, expectations=tuple(spec.checks.get(name, ())), time=source.time)
@@ -62,6 +64,8 @@ def _table(builder: StepBuilder, name: str, source: Source) -> Iterator[PlanStep
         "check",
         checks,
         id=f"check_{name}",
+        engine=source.engine,
+        connections=builder.spark_of(source.engine),
         upstream=(f"ingest_{name}",),
         inputs={"rows": f"ingest_{name}.rows"},
         pins={"window": "window", "created": "created", "backfill": "backfill"} if each else {},
@@ -72,22 +76,28 @@ def _table(builder: StepBuilder, name: str, source: Source) -> Iterator[PlanStep
 
 def _transform(builder: StepBuilder) -> PlanStep:
     spec = builder.pipeline
-    entry = None
-    if spec.transform and spec.transform.spark:
-        entry = spec.transform.spark.job
-    elif spec.transform and spec.transform.python:
-        entry = spec.transform.python.function
+    engine = spec.transform.engine if spec.transform else "python"
     return builder.step(
         "transform",
-        TransformConfig(transform=spec.transform, split=spec.split),
-        engine=spec.transform.engine if spec.transform else "python",
+        TransformConfig(transform=spec.transform, split=spec.split, times=_times(spec)),
+        engine=engine,
+        connections=builder.spark_of(engine),
         upstream=tuple(f"check_{name}" for name in spec.sources),
         inputs={name: f"check_{name}.rows" for name in spec.sources},
         windowed=spec.split.time is not None,
         computes=True,
-        entry=entry,
+        entry=spec.transform.entry if spec.transform else None,
         outlets=(table_asset(spec.pipeline, "features"),),
     )
+
+
+def _times(spec: Pipeline) -> dict[str, str] | None:
+    """Of an incremental transform, each source's column by which its rows are of a day of the split."""
+    if spec.transform is None or spec.transform.incremental is None:
+        return None
+    time = spec.split.time
+    same = {name: time for name, source in spec.sources.items() if time and source.time == time}
+    return {**same, **spec.transform.incremental.times}
 
 
 def _model(builder: StepBuilder, block: Train) -> Iterator[PlanStep]:
@@ -102,7 +112,8 @@ def _model(builder: StepBuilder, block: Train) -> Iterator[PlanStep]:
     )
     features = {"features": "transform.features"}
     if spec.tune:
-        yield fit("tune", upstream=("transform",), inputs=features, connections=builder.registry)
+        connections = builder.registry | builder.spark_of(spec.tune.workers)
+        yield fit("tune", upstream=("transform",), inputs=features, connections=connections)
         yield fit("train", upstream=("tune",), inputs=features | {"best": "tune.best"})
     else:
         yield fit("train", upstream=("transform",), inputs=features)

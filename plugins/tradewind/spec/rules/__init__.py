@@ -10,10 +10,10 @@ from pathlib import Path
 
 from tradewind.errors import Problem
 from tradewind.spec.nodes import Mapping, plain
-from tradewind.spec.rules import blocks, columns, suites, texts, training
+from tradewind.spec.rules import blocks, columns, retention, suites, texts, training
 from tradewind.spec.rules.view import RULES, View, draft_of
 
-__all__ = ["blocks", "columns", "crosscheck", "suites", "texts", "training"]
+__all__ = ["blocks", "columns", "crosscheck", "retention", "suites", "texts", "training"]
 
 
 def crosscheck(node: Mapping, root: Path | None) -> list[Problem]:

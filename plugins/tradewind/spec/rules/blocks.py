@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from tradewind.errors import Problem, nearest
 from tradewind.spec.rules.view import View, rule
@@ -45,6 +45,27 @@ def needs(view: View) -> Iterator[Problem]:
 
 
 @rule
+def incremental(view: View) -> Iterator[Problem]:
+    """Days that are computed need a time that they are days of."""
+    if view.given("transform", "incremental") and not view.given("split", "time"):
+        place = view.at("transform", "incremental")
+        yield place.problem(
+            "TW122",
+            "transform.incremental needs split.time, which is not there",
+            at=place.key,
+            expected="split: {time: …, train: …, valid: …, test: …}",
+            fix="split by time, or remove incremental",
+        )
+
+
+@rule
+def incremental_times(view: View) -> Iterator[Problem]:
+    """Columns of time are of sources."""
+    asked = view.draft.transform.incremental if view.draft.transform else None
+    yield from _no_source(view, asked.times if asked else (), "transform", "incremental", "times")
+
+
+@rule
 def one_table(view: View) -> Iterator[Problem]:
     """A model learns from one table."""
     names = view.names("sources")
@@ -56,20 +77,25 @@ def one_table(view: View) -> Iterator[Problem]:
             at=place.key,
             got=", ".join(names),
             expected="a block transform",
-            fix="add transform: {spark: …}, {sql: …} or {python: …}",
+            fix="add transform: {spark: …}, {sql: …}, {python: …} or {beam: …}",
         )
 
 
 @rule
 def checked_sources(view: View) -> Iterator[Problem]:
     """Checks are of sources."""
+    yield from _no_source(view, view.names("checks"), "checks", purpose=" to check")
+
+
+def _no_source(view: View, names: Iterable[str], *path: str, purpose: str = "") -> Iterator[Problem]:
+    """Keys of a block that are to be sources, and are none."""
     sources = view.names("sources")
-    for name in view.names("checks"):
+    for name in names:
         if sources and name not in sources:
-            place = view.at("checks", name)
+            place = view.at(*path, name)
             yield place.problem(
                 "TW120",
-                f"there is no source {name!r} to check",
+                f"there is no source {name!r}{purpose}",
                 at=place.key,
                 got=name,
                 expected=", ".join(sources),

@@ -160,6 +160,10 @@ def user_code(view: View) -> Iterator[Problem]:
             ("transform", "python", "function"),
             draft.transform.python.function if draft.transform and draft.transform.python else None,
         ),
+        (
+            ("transform", "beam", "function"),
+            draft.transform.beam.function if draft.transform and draft.transform.beam else None,
+        ),
     ]
     for path, function in functions:
         if function:

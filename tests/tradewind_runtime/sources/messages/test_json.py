@@ -1,5 +1,7 @@
 """JSON that is made to break its parser, or to be read as its neighbour."""
 
+from decimal import Decimal
+
 import pyarrow as pa
 import pytest
 
@@ -27,3 +29,18 @@ def test_what_stands_in_a_text_is_not_nested() -> None:
     found, _, refused = Decoder(Columns(KNOWN, "add")).decode([text])
     assert refused == {}
     assert found["n"].to_pylist() == [1]
+
+
+def test_decimals_are_read_digit_by_digit() -> None:
+    texts = [
+        b'{"d": 0.10, "n": 1}', b'{"d": "12.5"}', b'{"d": 3}', b'{"d": 9999999.99}', b'{"d": null}',
+        b'{"d": 10000000}', b'{"d": 0.125}', b'{"d": true}', b'{"d": "x"}', b'{"d": 1.5, "n": "x"}',
+    ]  # fmt: skip
+    schema = pa.schema([("d", pa.decimal128(9, 2)), ("n", pa.int64())])
+    found, kept, refused = Decoder(Columns(schema)).decode(texts)
+    assert kept.tolist() == [0, 1, 2, 3, 4]
+    assert found["d"].to_pylist() == [Decimal("0.10"), Decimal("12.50"), Decimal(3), Decimal("9999999.99"), None]
+    assert {index: reason.split(":")[0] for index, reason in refused.items()} == {
+        5: "column d", 6: "column d", 7: "column d", 8: "column d", 9: "column n",
+    }  # fmt: skip
+    assert "is not of type decimal(9,2)" in refused[6]

@@ -7,6 +7,7 @@ import duckdb
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.transform import SqlTransform
 from tradewind_runtime.engines import Job, Output, failed
+from tradewind_runtime.engines.duckdb.database import cause, opened
 from tradewind_runtime.engines.output import stage
 
 BATCH = 65_536
@@ -19,34 +20,19 @@ def transform(job: Job) -> Output:
         StepError: TW545 where the query is not one SELECT or fails.
     """
     assert isinstance(job.spec, SqlTransform)
-    database = duckdb.connect(
-        ":memory:",
-        config={
-            "threads": int(job.step.setting("threads", 1)),
-            "memory_limit": str(job.step.setting("duckdb", {}).get("memory", "2GB")),
-            "temp_directory": str(job.step.scratch / "duckdb"),
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-            "allow_community_extensions": False,
-            "python_enable_replacements": False,
-        },
-    )
     try:
-        for name, snapshot in job.tables.items():
-            database.register(name, snapshot.dataset())
-        _variables(database, job)
-        _lock(database)
-        return stage(database.sql(_select(database, job.spec.query)).to_arrow_reader(BATCH), job)
+        with opened(job.step) as database:
+            for name, snapshot in job.tables.items():
+                database.register(name, snapshot.dataset())
+            _variables(database, job)
+            _lock(database)
+            return stage(database.sql(_select(database, job.spec.query)).to_arrow_reader(BATCH), job)
     except duckdb.Error as error:
-        cause = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
-        raise failed("transform.sql", error, None, cause=cause) from error
-    finally:
-        database.close()
+        raise failed("transform.sql", error, None, cause=cause(error)) from error
 
 
 def _variables(database: duckdb.DuckDBPyConnection, job: Job) -> None:
     """`getvariable('window_start')` and friends, as timestamps."""
-    database.execute("SET TimeZone = 'UTC'")
     for name in ("window", "range"):
         if (span := getattr(job.context, name)) is not None:
             for end in ("start", "end"):

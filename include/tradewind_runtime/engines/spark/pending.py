@@ -1,0 +1,53 @@
+"""Jobs that wait for executors which do not come: Spark itself waits for ever."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pyspark import SparkContext
+
+from tradewind_runtime.contract.errors import StepError
+from tradewind_runtime.engines.spark.watching import watched
+
+
+@contextmanager
+def ended(context: SparkContext, patience: float) -> Iterator[None]:
+    """End jobs that wait for so long while there is no executor, and say so in place of what that gives.
+
+    Raises:
+        StepError: TW546 where none came.
+    """
+    waiting = _Waiting(context, patience)
+    try:
+        with watched("pending-executors", waiting.look):
+            yield
+    except Exception as error:
+        if not waiting.gave_up:
+            raise
+        raise StepError(
+            "TW546", f"no executor of {context.master} came within {patience:g} s", path="settings.spark.executors",
+            fix="does a worker have so much room? the master's page says; settings.spark.pending_timeout waits longer",
+        ) from error  # fmt: skip
+
+
+class _Waiting:
+    """For how long jobs have waited."""
+
+    def __init__(self, context: SparkContext, patience: float) -> None:
+        self.gave_up = False
+        self._context, self._patience, self._since = context, patience, time.monotonic()
+
+    def look(self) -> None:
+        if not self._waits():
+            self._since = time.monotonic()
+        elif time.monotonic() - self._since > self._patience:
+            self.gave_up = True
+            self._context.cancelAllJobs()
+
+    def _waits(self) -> bool:
+        if not self._context.statusTracker().getActiveJobsIds():
+            return False
+        there = self._context._jsc.sc().getExecutorMemoryStatus()  # noqa: SLF001 - Python has no name for it
+        return int(there.size()) <= 1  # the driver

@@ -1,0 +1,47 @@
+"""Objects in parts: some of them each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import pyarrow as pa
+
+from tradewind_runtime.contract.sources import Source
+from tradewind_runtime.lake import Table
+from tradewind_runtime.sources import Access, Chunk
+from tradewind_runtime.sources.objects import TOGETHER, Wanted, chunks, objects_of, replaced, wanted
+from tradewind_runtime.sources.parts import Share
+
+
+def shares(source: Source, access: Access, end: Mapping[str, str], table: Table, pieces: int) -> Iterator[Share]:
+    """New objects many together, those that take the place of older versions one by one."""
+    group: list[Wanted] = []
+    for one in wanted(source, access, end, table):
+        if group and not (one.new and group[0].new and len(group) < TOGETHER):
+            yield _share(source, group, pieces)
+            group = []
+        group.append(one)
+    if group:
+        yield _share(source, group, pieces)
+
+
+def _share(source: Source, group: Sequence[Wanted], pieces: int) -> Share:
+    positions = {id: move for one in group for id, move in one.positions.items()}
+    return Share(
+        parts=[part for start in range(pieces) if (part := group[start::pieces])],
+        positions=positions,
+        marks={one.mark: positions[one.mark].after for one in group},
+        replace=replaced(objects_of(source), group[0]),
+    )
+
+
+def read(source: Source, access: Access, part: Sequence[Wanted], have: pa.Schema | None) -> Iterator[Chunk]:
+    """Their rows, in this order."""
+    schema = have
+
+    def known() -> pa.Schema | None:
+        return schema
+
+    for chunk in chunks(source, access, part, known):
+        yield chunk
+        schema = chunk.schema

@@ -1,0 +1,67 @@
+"""What is new in a raw table, whatever upkeep has done with its files since."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from tests.tradewind_runtime.checkable import START, House, rows
+
+from tradewind_runtime import news, retention
+from tradewind_runtime.compaction import compact
+
+
+@pytest.fixture
+def house(tmp_path) -> House:
+    return House(tmp_path / "a lake")
+
+
+def new(house: House, before: int | None) -> tuple[int, int, bool]:
+    """Rows that are counted as new, those that are read as new, and whether all are read again."""
+    found = news.since(house.raw.snapshot(), before)
+    return news.count(house.raw.snapshot(), before), found.rows.count(), found.again
+
+
+def test_rows_that_were_appended(house):
+    first = house.add(rows(3))
+    house.add(rows(2, first=10))
+    assert new(house, first) == (2, 2, False)
+    assert new(house, None) == (5, 5, False)
+
+
+def test_old_rows_that_were_put_together_with_new_ones_are_not_counted_as_new(house):
+    first = house.add(rows(3))
+    house.add(rows(2, first=10))
+    house.add(rows(4, first=20))
+    compact(house.raw, house.raw.version())
+    assert new(house, first) == (6, 9, True)
+    house.add(rows(1, first=30))
+    compact(house.raw, house.raw.version())
+    assert new(house, first)[0] == 7
+
+
+def test_rows_that_replace_others_are_all_new(house):
+    first = house.add(rows(3))
+    house.add(rows(2), replace="all")
+    assert new(house, first) == (2, 2, True)
+
+
+def test_rows_that_went_by_their_age_make_no_others_new(house):
+    first = house.add(rows(24))
+    house.add(rows(24, first=24))
+    retention.expire(house.raw, "at", START + timedelta(hours=12))
+    assert new(house, first) == (24, 24, False)
+    retention.expire(house.raw, "at", START + timedelta(hours=30))
+    assert new(house, first) == (18, 18, False)
+    compact(house.raw, house.raw.version())
+    house.add(rows(2, first=50))
+    assert new(house, first) == (20, 20, False)
+
+
+def test_what_retention_left_of_rows_of_both_kinds(house):
+    """The first to go are counted as those that were there first."""
+    first = house.add(rows(10))
+    house.add(rows(10, first=10))
+    compact(house.raw, house.raw.version())
+    retention.expire(house.raw, "at", START + timedelta(hours=15))
+    assert new(house, first)[0] == 5
