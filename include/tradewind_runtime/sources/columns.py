@@ -126,14 +126,12 @@ def conform(rows: pa.Table, schema: pa.Schema) -> Conformed:
     """Rows with exactly these columns: what is missing is null, what is not of the type is refused."""
     refused: dict[int, str] = {}
     columns = []
+    have = set(rows.column_names)
     for field in schema:
-        if field.name not in rows.column_names:
+        if field.name not in have:
             columns.append(pa.nulls(rows.num_rows, field.type))
             continue
-        column = rows.column(field.name)
-        array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-        if isinstance(array, pa.ChunkedArray):  # combine_chunks of no chunks
-            array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
+        array = _whole(rows.column(field.name))
         typed, wrong = convert(array, field.type)
         columns.append(typed)
         for row in wrong:
@@ -144,6 +142,12 @@ def conform(rows: pa.Table, schema: pa.Schema) -> Conformed:
         kept = np.delete(kept, sorted(refused))
         table = table.take(pa.array(kept))
     return Conformed(table, kept, refused)
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 
 def convert(array: pa.Array, kind: pa.DataType) -> tuple[pa.Array, list[int]]:

@@ -88,7 +88,8 @@ class Columns:
     def settle(self, found: pa.Schema) -> None:
         """Take in what a file has, as far as the policy goes; whatever its rows then have besides is ignored."""
         if self.grows:
-            self.meet(pa.schema([column.with_type(_known(column.type)) for column in found]).empty_table())
+            if found != self.schema:  # as a file's seldom are, and many files may be small
+                self.meet(pa.schema([column.with_type(_known(column.type)) for column in found]).empty_table())
             self.policy, self.first = "ignore", False
 
     def _widened(self, column: pa.Field, found: pa.Schema) -> pa.Field:

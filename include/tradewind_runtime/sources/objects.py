@@ -26,7 +26,7 @@ from tradewind_runtime.quarantine import Bad
 from tradewind_runtime.replacing import Replace
 from tradewind_runtime.sources import Access, BrokenObjectError, Chunk
 from tradewind_runtime.sources.files import FORMATS, FileRows, Origin, open_rows
-from tradewind_runtime.sources.files.base import BLOCK, ROWS
+from tradewind_runtime.sources.files.base import BLOCK, ROWS, ahead
 from tradewind_runtime.sources.stores import Place
 from tradewind_runtime.sources.stores.pinned import Pinned, fetched
 from tradewind_runtime.staging import grouped
@@ -166,7 +166,7 @@ class _Group:
         positions = {id: move for one, _, _ in self.parts for id, move in one.positions.items()}
         return Chunk(
             schema=schema,
-            rows=self._rows(schema),
+            rows=ahead(self._rows(schema)),
             bad=self.bad,
             positions=positions,
             marks={one.mark: positions[one.mark].after for one, _, _ in self.parts},

@@ -34,6 +34,7 @@ def test_two_thousand_objects_come_in_two_commits(project: Project) -> None:
         project.write(f"in/{number:05}.csv", f"n\n{number}\n{'x' if number % 100 == 0 else -number}\n")
     result = project.ingest(EVERY)
     assert result.metrics == result.metrics | {"rows": 3_980, "bad": 20}
+    assert (len(result.facts["positions"]), result.facts["positions_moved"]) == (200, 4_000), "two of each object"
     assert version(project) == 2, "after the one that made it"
     found = {(row["_source"], row["_position"]): row["n"] for row in rows(project.lake)}
     wanted = {(f"in/{n:05}.csv", at): value for n in range(2_000) for at, value in enumerate((n, -n))}

@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,18 +57,20 @@ class FileRows:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Typed rows, with their provenance."""
-        now = datetime.now(UTC)
+        now = pa.scalar(datetime.now(UTC), TIMESTAMP)
         for found in self.raw:
             table, numbers = self._known(*found)
             good = conform(table, self.columns.schema)
             for row, reason in sorted(good.refused.items()):
                 self.refuse(int(numbers[row]), reason, _content(table, row, self.contents))
-            rows = (
-                good.rows.append_column("_source", pa.repeat(pa.scalar(self.origin.key), good.rows.num_rows))
-                .append_column("_position", pa.array(numbers[good.kept], pa.int64()))
-                .append_column("_ingested", pa.repeat(pa.scalar(now, TIMESTAMP), good.rows.num_rows))
+            added = (
+                pa.repeat(self.origin.key, good.rows.num_rows),
+                pa.array(numbers[good.kept], pa.int64()),
+                pa.repeat(now, good.rows.num_rows),
             )
-            yield from rows.combine_chunks().to_batches()
+            yield from (
+                pa.Table.from_arrays([*good.rows.columns, *added], schema=self.schema).combine_chunks().to_batches()
+            )
 
     def decoded(self, texts: Iterable[tuple[list[bytes], int]], decoder: Decoder) -> Blocks:
         """Texts of a row each as columns; those that cannot be read are refused.
@@ -105,6 +108,16 @@ class FileRows:
     def refuse(self, number: int, reason: str, content: bytes) -> None:
         """Note a row that cannot be read."""
         self.bad.append(Bad(self.origin.key, number, reason, content, self.origin.id, self.origin.at))
+
+
+def ahead(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same, each made on another thread while the one before it is used: Arrow reads and writes without the GIL."""
+    made = iter(batches)
+    with ThreadPoolExecutor(1, "reading") as pool:
+        coming = pool.submit(next, made, None)
+        while (batch := coming.result()) is not None:
+            coming = pool.submit(next, made, None)
+            yield batch
 
 
 def guarded(found: Blocks, origin: Origin) -> Blocks:

@@ -28,32 +28,35 @@ def opened(path: Path, rows: FileRows, nulls: Sequence[str]) -> Blocks:
 
 
 def _lines(path: Path) -> Iterator[tuple[list[bytes], int]]:
+    """Lines that hold something, some at a time, with the number of the first."""
     start = size = 0
     lines: list[bytes] = []
+    for block in _whole(path):
+        lines += filter(bytes.strip, block.split(b"\n"))
+        size += len(block)
+        if len(lines) >= ROWS or size >= BYTES:
+            yield from _numbered(lines, start)
+            start += len(lines)
+            lines, size = [], 0
+    yield from _numbered(lines, start)
+
+
+def _numbered(lines: list[bytes], start: int) -> Iterator[tuple[list[bytes], int]]:
+    for at in range(0, len(lines), ROWS):
+        yield lines[at : at + ROWS], start + at
+
+
+def _whole(path: Path) -> Iterator[bytes]:
+    """A file in blocks that end where a line does."""
+    rest = b""
     with stream(path) as content:
-        for line in _split(content):
-            if line.strip():
-                lines.append(line)
-                size += len(line)
-            if len(lines) == ROWS or size >= BYTES:
-                yield lines, start
-                start += len(lines)
-                lines, size = [], 0
-    if lines:
-        yield lines, start
-
-
-def _split(content: pa.NativeFile) -> Iterator[bytes]:
-    rest: list[bytes] = []  # of a line whose end is still to come
-    while block := content.read(BLOCK):
-        first, *whole = block.split(b"\n")
-        rest.append(first)
-        if whole:
-            yield b"".join(rest)
-            yield from whole[:-1]
-            rest = [whole[-1]]
-        elif len(rest) * BLOCK > LONGEST:
-            msg = f"a line is longer than {LONGEST} bytes"
-            raise pa.ArrowInvalid(msg)
-    if any(rest):
-        yield b"".join(rest)
+        while block := content.read(BLOCK):
+            whole, end, begun = block.rpartition(b"\n")
+            if end:
+                yield rest + whole
+                rest = b""
+            rest += begun
+            if len(rest) > LONGEST:
+                msg = f"a line is longer than {LONGEST} bytes"
+                raise pa.ArrowInvalid(msg)
+    yield rest
