@@ -13,7 +13,9 @@ from typing import Any
 import psutil
 import pytest
 from tests.servers import buckets
+from tests.servers.authority import Authority
 from tests.servers.spark_connect import SparkConnect
+from tests.servers.tls import in_front_of
 from tests.tradewind_runtime.engines.spark_house import House, failure, right, succeed
 from tests.tradewind_runtime.steprun import wait_for
 
@@ -127,6 +129,24 @@ def test_a_token_is_that_of_the_connection(tmp_path: Path, house: House) -> None
         known = json.dumps({"conn_type": "spark_connect", "password": TOKEN})
         succeed(house.start(request, AIRFLOW_CONN_SPARK_DEFAULT=known))
         assert right(house.rows(request))
+
+
+@pytest.mark.server
+def test_a_token_goes_over_tls_to_whom_the_authority_vouches_for(tmp_path: Path, house: House) -> None:
+    authority = Authority(tmp_path / "authority")
+    pair = authority.issue("spark", "spark", hosts=["localhost"])
+    options = {"spark.connect.authenticate.token": TOKEN}
+    known = json.dumps({"conn_type": "spark_connect", "password": TOKEN})
+    with start(SparkConnect.at(tmp_path / "connect", options=options)) as running:
+        with in_front_of(running.server.ports["grpc"], *pair) as port:
+            master = f"sc://localhost:{port}/;use_ssl=true"
+            request = asked(house, {"master": master, "connection": "spark_default"})
+            unknown = failure(house.start(request, AIRFLOW_CONN_SPARK_DEFAULT=known))
+            assert "the Spark Connect server took no session" in unknown
+            assert "CERTIFICATE_VERIFY_FAILED" in unknown
+            roots = {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(authority.certificate)}
+            succeed(house.start(request, AIRFLOW_CONN_SPARK_DEFAULT=known, **roots))
+    assert right(house.rows(request))
 
 
 @pytest.mark.server
