@@ -72,9 +72,8 @@ def _failing(part: Mapping[str, Any]) -> npt.NDArray[np.int64]:
 def answer(expectation: Expectation, results: Sequence[ExpectationValidationResult]) -> Answer:
     """Add up what an expectation found in each part."""
     first = results[0]
-    if "unexpected_count" not in first.result:
-        observed = first.result.get("observed_value", "as expected" if first.success else "not as expected")
-        return Answer(expectation=expectation, success=bool(first.success), observed=f"observed {observed}", raw=first)
+    if "element_count" not in first.result:  # it is about all rows at once
+        return Answer(expectation=expectation, success=bool(first.success), observed=_observed(first), raw=first)
     found = added(expectation, results).result
     elements, missing, unexpected = (found[name] for name in _COUNTS)
     valid = elements - missing
@@ -100,3 +99,12 @@ def answer(expectation: Expectation, results: Sequence[ExpectationValidationResu
         share=unexpected / valid if valid else 0.0,
         raw=first,
     )
+
+
+def _observed(found: ExpectationValidationResult) -> str:
+    """What is told of all rows: a figure, or the values that should not be there and those that should."""
+    if (value := found.result.get("observed_value")) is not None:
+        return f"observed {value}"
+    lists = {what: found.result.get(f"partial_{what}_list") for what in ("unexpected", "missing")}
+    told = [f"{what}: {', '.join(map(str, values[:SHOWN]))}" for what, values in lists.items() if values]
+    return "; ".join(told) or ("as expected" if found.success else "not as expected")

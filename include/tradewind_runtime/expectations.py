@@ -128,19 +128,19 @@ class Suite:
             frame = pa.concat_tables(scan(self._needed(all_rows))).to_pandas(split_blocks=True, self_destruct=True)
             self.ask(all_rows, frame, found)
         if single:
-            self.in_chunks(single, scan(None), found)
+            self.in_chunks(single, scan, found)
         return [answer(self.expectations[number], found[number]) for number in range(len(self.expectations))]
 
-    def in_chunks(self, numbers: Sequence[int], chunks: Iterable[pa.Table], found: Found, first: int = 0) -> None:
+    def in_chunks(self, numbers: Sequence[int], scan: Scan, found: Found, first: int = 0) -> None:
         """Ask those that judge a row by itself, a chunk at a time.
 
         Args:
             numbers: their places.
-            chunks: of rows.
+            scan: gives the rows.
             found: what they find is added there.
             first: the number of the first row.
         """
-        for chunk in chunks:
+        for chunk in scan(self._needed(numbers)):
             frame = chunk.to_pandas()
             frame.index = pd.RangeIndex(first, first + len(frame))
             self.ask(numbers, frame, found)

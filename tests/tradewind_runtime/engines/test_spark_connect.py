@@ -137,15 +137,16 @@ def test_a_token_goes_over_tls_to_whom_the_authority_vouches_for(tmp_path: Path,
     pair = authority.issue("spark", "spark", hosts=["localhost"])
     options = {"spark.connect.authenticate.token": TOKEN}
     known = json.dumps({"conn_type": "spark_connect", "password": TOKEN})
-    with start(SparkConnect.at(tmp_path / "connect", options=options)) as running:
-        with in_front_of(running.server.ports["grpc"], *pair) as port:
-            master = f"sc://localhost:{port}/;use_ssl=true"
-            request = asked(house, {"master": master, "connection": "spark_default"})
-            unknown = failure(house.start(request, AIRFLOW_CONN_SPARK_DEFAULT=known))
-            assert "the Spark Connect server took no session" in unknown
-            assert "CERTIFICATE_VERIFY_FAILED" in unknown
-            roots = {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(authority.certificate)}
-            succeed(house.start(request, AIRFLOW_CONN_SPARK_DEFAULT=known, **roots))
+    with (
+        start(SparkConnect.at(tmp_path / "connect", options=options)) as running,
+        in_front_of(running.server.ports["grpc"], *pair) as port,
+    ):
+        request = asked(house, {"master": f"sc://localhost:{port}/;use_ssl=true", "connection": "spark_default"})
+        unknown = failure(house.start(request, AIRFLOW_CONN_SPARK_DEFAULT=known))
+        assert "the Spark Connect server took no session" in unknown
+        assert "CERTIFICATE_VERIFY_FAILED" in unknown
+        roots = {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(authority.certificate)}
+        succeed(house.start(request, AIRFLOW_CONN_SPARK_DEFAULT=known, **roots))
     assert right(house.rows(request))
 
 

@@ -115,7 +115,7 @@ def _judge(suite: Suite, numbers: Sequence[int], part: Part) -> Judged:
     logging.getLogger("great_expectations").setLevel(logging.WARNING)
     found: Found = {}
     try:
-        suite.in_chunks(numbers, sifting.chunks(part.rows), found, part.first)
+        suite.in_chunks(numbers, lambda columns: sifting.chunks(part.rows, columns), found, part.first)
     except StepError as error:  # to raise it would be to have Spark try again
         return error.problems[0]
     return {number: (bool(results[0].success), results[0].result) for number, results in found.items()}

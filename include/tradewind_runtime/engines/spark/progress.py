@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, cast
 
 from pyspark import SparkContext
@@ -49,7 +49,8 @@ def told_by(spark: SparkSession) -> Iterator[None]:
     try:
         yield
     finally:
-        spark.removeProgressHandler(handler)
+        with suppress(ValueError):  # a job has cleared all of them
+            spark.removeProgressHandler(handler)
 
 
 class _Progress:
