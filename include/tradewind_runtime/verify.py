@@ -18,6 +18,7 @@ from tradewind_runtime.contract.base import Frozen
 from tradewind_runtime.lake import Lake, Table
 from tradewind_runtime.reconcile import NONE, Asked, Positions
 from tradewind_runtime.reconcile.retained import expired
+from tradewind_runtime.snapshot import Snapshot
 from tradewind_runtime.sources.partitions import partition_of, transaction
 
 SHOWN = 5  # lost or unknown positions that are named
@@ -80,18 +81,17 @@ def verify_table(lake: Lake, name: str, ask: Ask | None = None) -> list[Verified
         StepError: TW520 where there is no such table and the source is not asked.
     """
     table = lake.table(name)
-    version = table.version()
+    version, refused = _at_once(table, lake.table(f"{name.removesuffix('_raw')}_quarantine"))
     answers = {one.source: one for one in ask(table, version)} if ask else {}
     if version is None and ask:
         return [_line(name, source, None, _Counts(), _against(one, _NOTHING)) for source, one in answers.items()]
     snapshot = table.snapshot(version)
     if "_source" not in snapshot.schema.names:
         return []
-    refused = lake.table(f"{name.removesuffix('_raw')}_quarantine")
     with duckdb.connect() as base:
         base.register("rows", snapshot.to_arrow(["_source", "_position"]))
         columns = ["source", "position", "stage"]
-        base.register("refused", _refused(refused.snapshot().to_arrow(columns)) if refused.exists() else _NONE)
+        base.register("refused", _refused(refused.to_arrow(columns)) if refused else _NONE)
         base.execute(_HELD)
         counts = {source: _Counts(*found) for source, *found in base.execute(_COUNTS).fetchall()}
         held = dict(_places(base)) if answers else {}
@@ -102,6 +102,15 @@ def verify_table(lake: Lake, name: str, ask: Ask | None = None) -> list[Verified
         _line(name, source, committed[source], counts.get(source, _Counts()), against.get(source, {}))
         for source in known
     ]
+
+
+def _at_once(table: Table, quarantine: Table) -> tuple[int | None, Snapshot | None]:
+    """Both as they were at a moment, before the source is asked: `replay` moves rows, and retention deletes them."""
+    while True:
+        version = table.version()
+        refused = quarantine.snapshot() if quarantine.exists() else None
+        if table.version() == version:
+            return version, refused
 
 
 _NONE = pa.table({"source": pa.array([], pa.string()), "position": pa.array([], pa.int64())})

@@ -1,10 +1,12 @@
 """What is there twice or beyond what was committed is told; gaps are counted, and are no error."""
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from tests.tradewind_runtime.tables import ingested
 
 from tradewind_runtime.lake import Lake
+from tradewind_runtime.reconcile import Asked
 from tradewind_runtime.verify import verify_table
 
 
@@ -63,6 +65,19 @@ def test_an_object_that_was_mended_is_not_there_twice(lake):
     assert (found.rows, found.committed, found.gaps, found.ok) == (3, None, 0, True)
     ingested(lake, "weather/2013-01.csv", [2])
     assert verified(lake)["weather/2013-01.csv"].doubles == 1
+
+
+def test_a_refused_row_that_goes_while_the_source_is_asked_is_not_lost(lake):
+    ingested(lake, "t-0", [0, 2], committed=3, refused=[1])
+
+    def ask(_, __):
+        quarantine = lake.table("p/t_quarantine")
+        quarantine.commit([], schema=quarantine.schema(), replace="all")
+        assert quarantine.snapshot().count() == 0
+        return [Asked("t-0", np.arange(3))]
+
+    (found,) = verify_table(lake, "p/t_raw", ask)
+    assert (found.lost, found.quarantined, found.ok) == (0, 1, True)
 
 
 def test_a_table_that_nothing_was_ingested_into_has_no_lines(lake):
