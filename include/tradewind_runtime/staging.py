@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -80,9 +80,21 @@ def repeating(schema: pa.Schema) -> list[str]:
     return [one.name for one in schema if not any(kind(one.type) for kind in unlike)]
 
 
-def grouped(tables: Iterable[pa.Table], rows: int, size: int) -> Iterator[list[pa.Table]]:
+class Rows(Protocol):
+    """A table, or what is to be one."""
+
+    @property
+    def num_rows(self) -> int: ...  # noqa: D102
+    @property
+    def nbytes(self) -> int: ...  # noqa: D102
+
+
+SomeRows = TypeVar("SomeRows", bound=Rows)
+
+
+def grouped(tables: Iterable[SomeRows], rows: int, size: int) -> Iterator[list[SomeRows]]:
     """Small tables, as many at a time as have so many rows or bytes: what is written at once."""
-    group: list[pa.Table] = []
+    group: list[SomeRows] = []
     count = held = 0
     for table in tables:
         group.append(table)

@@ -13,6 +13,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
@@ -26,7 +28,7 @@ from tradewind_runtime.quarantine import Bad
 from tradewind_runtime.replacing import Replace
 from tradewind_runtime.sources import Access, BrokenObjectError, Chunk
 from tradewind_runtime.sources.files import FORMATS, FileRows, Origin, open_rows
-from tradewind_runtime.sources.files.base import BLOCK, ROWS, ahead
+from tradewind_runtime.sources.files.base import BLOCK, ROWS, Part, ahead, typed
 from tradewind_runtime.sources.stores import Place
 from tradewind_runtime.sources.stores.pinned import Pinned, fetched
 from tradewind_runtime.staging import grouped
@@ -174,16 +176,16 @@ class _Group:
         )
 
     def _rows(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        """A few rows of many objects make one batch, which is one part of a file in the table."""
+        """A few rows of many objects are typed at once, and are one part of a file in the table."""
         for group in grouped(self._each(), ROWS, BLOCK):
-            yield from together(group, schema, objects_of(self.source).uri).to_batches()
+            tables = [typed(list(alike)) for _, alike in groupby(group, key=attrgetter("like"))]
+            yield from together(tables, schema, objects_of(self.source).uri).to_batches()
 
-    def _each(self) -> Iterator[pa.Table]:
+    def _each(self) -> Iterator[Part]:
         """Of all; none is done before it was seen that it has not changed under our hands."""
         for one, file, rows in self.parts:
             with _told_of(one.key):
-                for batch in rows.batches():
-                    yield pa.Table.from_batches([batch])
+                yield from rows.parts()
             file.check()
             file.forget()
 

@@ -150,14 +150,14 @@ def test_those_before_one_that_changed_are_taken_in(project: Project) -> None:
 def test_a_file_that_changes_while_it_is_read_gives_no_row(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in "ab":
         project.write(f"in/{name}.csv", f"n\n{ord(name)}\n")
-    through = reader.FileRows.batches
+    through = reader.FileRows.parts
 
     def changed(these: Any) -> Any:
         project.write("in/b.csv", "n\n1\n2\n3\n")
         yield from through(these)
 
     with monkeypatch.context() as patch:
-        patch.setattr(reader.FileRows, "batches", changed)
+        patch.setattr(reader.FileRows, "parts", changed)
         with pytest.raises(StepError, match=r"TW526: in/b\.csv changed"):
             project.ingest(EVERY)
     assert rows(project.lake) == [], "nor of what was read with it"

@@ -24,7 +24,7 @@ def opened(path: Path, rows: FileRows, nulls: Sequence[str]) -> Blocks:
         table = file.read(use_threads=False) if file.metadata.num_rows <= FEW else None
     names = column_names(schema.names, rows.origin)
     rows.columns.settle(pa.schema([pa.field(name, f.type) for name, f in zip(names, schema, strict=True)]))
-    small = table if table is not None and table.nbytes <= SMALL else None
+    small = table if table is not None and table.get_total_buffer_size() <= SMALL else None
     return _blocks(_batches(path) if small is None else iter([small]), names)
 
 
