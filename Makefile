@@ -4,6 +4,9 @@
 
 # One of two workers waits for a server most of the time; modules stay whole and in order.
 WORKERS = -n 2 --dist loadscope --no-loadscope-reorder
+# Minutes of clusters and kills that know nothing of Airflow, so that once is enough; test_imports.py looks at what they import.
+LONG = engines/test_spark_standalone.py engines/test_spark_connect.py engines/test_spark_checks.py engines/test_spark_reading.py \
+  launchers/test_spark_companions.py steps/test_tune.py sources/stores/test_clouds.py reconcile/test_kafka_reconcile.py
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -50,8 +53,7 @@ test-cluster: setup ## Tests on a real Kubernetes, built from source and started
 test-runtime: setup ## The data plane's tests, with real servers, where Airflow is not installed
 	@UV_PROJECT_ENVIRONMENT=.cache/venv-steps .cache/tools/bin/uv sync --quiet --frozen --extra steps --extra dev --group test
 	@! .cache/venv-steps/bin/python -c "import airflow" 2>/dev/null
-	.cache/venv-steps/bin/python -m pytest $(WORKERS) tests/tradewind_runtime $(ARGS) \
-	  --ignore tests/tradewind_runtime/engines/test_spark_standalone.py --ignore tests/tradewind_runtime/engines/test_spark_connect.py # minutes of clusters that know nothing of Airflow either
+	.cache/venv-steps/bin/python -m pytest $(WORKERS) tests/tradewind_runtime $(addprefix --ignore=tests/tradewind_runtime/,$(LONG)) $(ARGS)
 
 test-frameworks: setup ## PyTorch, Keras, Ray and Beam, each in an environment of its own (13 GB)
 	@for name in torch keras ray beam; do \
