@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -28,6 +28,7 @@ from tradewind_runtime.sources.columns import known
 from tradewind_runtime.sources.cursors import EPOCH, Cursor
 from tradewind_runtime.sources.databases import Database, opened, quoted
 from tradewind_runtime.sources.files import Blocks, FileRows, Origin
+from tradewind_runtime.sources.files.base import ahead
 from tradewind_runtime.sources.newcolumns import Columns
 
 ASKED = "asked at"  # no column is called so
@@ -64,14 +65,15 @@ def read(source: Source, access: Access, end: Mapping[str, int], table: Table) -
         mark, at, after = done.mark
         origin = Origin(f"{sql.table or 'query'}@{after}", mark, at or 0)
         rows = FileRows(columns, origin, _blocks(sql, access, database, where), "json")
-        yield Chunk(
-            schema=rows.schema,
-            rows=rows.batches(),
-            bad=rows.bad,
-            positions={f"sql:{name}": Advance(before, last), mark: Advance(at, after)},
-            marks={mark: after},
-            replace=replace,
-        )
+        with closing(ahead(rows.batches())) as batches:  # before the database is
+            yield Chunk(
+                schema=rows.schema,
+                rows=batches,
+                bad=rows.bad,
+                positions={f"sql:{name}": Advance(before, last), mark: Advance(at, after)},
+                marks={mark: after},
+                replace=replace,
+            )
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ def _blocks(sql: SqlSource, access: Access, database: Database, where: str) -> B
         batches = database.batches(_select(sql, where))
     else:
         queries = [_select(sql, one) for one in _ranges(sql, database, where)]
-        batches = _parts(_Ahead(access, database.moment()), queries)
+        batches = _parts(_Reading(access, database.moment()), queries)
     start = 0
     for batch in batches:
         yield pa.Table.from_batches([batch]), np.arange(start, start + batch.num_rows)
@@ -172,7 +174,7 @@ def _ranges(sql: SqlSource, database: Database, where: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class _Ahead:
+class _Reading:
     """Batches that threads have read and nobody has taken yet: a few, so that memory stays flat."""
 
     access: Access
@@ -199,15 +201,15 @@ class _Ahead:
                 return
 
 
-def _parts(ahead: _Ahead, queries: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def _parts(reading: _Reading, queries: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Each query by a session and a thread of its own; batches in the order in which they come."""
-    threads = [threading.Thread(target=ahead.fetch, args=(one,), daemon=True) for one in queries]
+    threads = [threading.Thread(target=reading.fetch, args=(one,), daemon=True) for one in queries]
     for thread in threads:
         thread.start()
     try:
         left = len(threads)
         while left:
-            found = ahead.ready.get()
+            found = reading.ready.get()
             if isinstance(found, Exception):
                 raise found
             if found is None:
@@ -215,6 +217,6 @@ def _parts(ahead: _Ahead, queries: Sequence[str]) -> Iterator[pa.RecordBatch]:
             else:
                 yield found
     finally:
-        ahead.stopped.set()
+        reading.stopped.set()
         for thread in threads:
             thread.join()
