@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from tradewind_runtime.expectations import Found, Suite
 
 CHUNK = 250_000  # rows in memory at a time
-VALUES = 3_000_000  # the same of a few columns: each chunk costs Great Expectations a quarter of a second
+#: Values of a few columns: each chunk costs Great Expectations a quarter of a second, so there are not too many.
+VALUES = 3_000_000
+BYTES = 256 * 1024 * 1024  # of rows that are more than `CHUNK`
 
 Numbers: TypeAlias = npt.NDArray[np.int64]
 #: An expectation that refuses rows, and which.
@@ -137,13 +139,16 @@ def _many(columns: Sequence[str] | None) -> int:
 def chunks(rows: Snapshot, columns: Sequence[str] | None = None, most: int | None = None) -> Iterator[pa.Table]:
     """Rows in the order of files and positions, so many at a time; small files together."""
     waiting: list[pa.RecordBatch] = []
-    size, most = 0, most or CHUNK
-    for batch in rows.dataset().to_batches(columns=list(columns) if columns else None, batch_size=most):
-        if waiting and size + batch.num_rows > most:
+    size = held = 0
+    most = most or CHUNK
+    for batch in rows.dataset().to_batches(columns=list(columns) if columns else None, batch_size=CHUNK):
+        together = size + batch.num_rows
+        if waiting and (together > most or (together > CHUNK and held + batch.nbytes > BYTES)):
             yield pa.Table.from_batches(waiting)
-            waiting, size = [], 0
+            waiting, size, held = [], 0, 0
         waiting.append(batch)
         size += batch.num_rows
+        held += batch.nbytes
     if waiting:
         yield pa.Table.from_batches(waiting)
 

@@ -28,6 +28,7 @@ def in_front_of(port: int, certificate: Path, key: Path) -> Iterator[int]:
     try:
         yield int(server.sockets[0].getsockname()[1])
     finally:
+        loop.call_soon_threadsafe(server.close)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
 

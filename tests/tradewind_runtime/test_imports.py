@@ -1,4 +1,4 @@
-"""Whatever the data plane imports is there where it runs, where Airflow is not installed too."""
+"""Whatever the data plane imports is there where it runs: of use in `make test-runtime`, where Airflow is not installed."""
 
 from __future__ import annotations
 

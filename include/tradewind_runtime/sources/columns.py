@@ -147,7 +147,10 @@ def conform(rows: pa.Table, schema: pa.Schema) -> Conformed:
 def _whole(column: pa.ChunkedArray) -> pa.Array:
     if column.num_chunks == 1:
         return column.chunk(0)
-    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    chunks = column.chunks
+    if pa.types.is_dictionary(column.type):  # whose values together may be more than their indexes can tell apart
+        chunks = [chunk.dictionary_decode() for chunk in chunks]
+    return pa.concat_arrays(chunks) if chunks else pa.array([], column.type)
 
 
 def convert(array: pa.Array, kind: pa.DataType) -> tuple[pa.Array, list[int]]:
@@ -169,6 +172,8 @@ def convert(array: pa.Array, kind: pa.DataType) -> tuple[pa.Array, list[int]]:
 
 def _failing(array: pa.Array, cast: Callable[[pa.Array], pa.Array], offset: int = 0) -> Iterator[int]:
     """Halve until each value that fails stands alone."""
+    if not len(array):
+        return
     try:
         cast(array)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):

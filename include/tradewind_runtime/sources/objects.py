@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter
@@ -75,18 +75,16 @@ def chunks(
     try:
         for one, file in zip(objects, files, strict=True):
             if group.parts and not one.new:
-                yield group.chunk()
+                yield from group.chunk()
                 group = _Group(source, columns)
             group.add(one, file)
             if not one.new or group.size >= access.chunk_rows * ROW or len(group.parts) == TOGETHER:
-                yield group.chunk()
+                yield from group.chunk()
                 group = _Group(source, columns)
     except (StepError, BrokenObjectError):
-        if group.parts:
-            yield group.chunk()
+        yield from group.chunk()
         raise
-    if group.parts:
-        yield group.chunk()
+    yield from group.chunk()
 
 
 @dataclass(frozen=True)
@@ -160,20 +158,23 @@ class _Group:
         self.parts.append((one, file, rows))
         self.size += file.size
 
-    def chunk(self) -> Chunk:
-        """All of it, to be committed at once."""
+    def chunk(self) -> Iterator[Chunk]:
+        """All of it, to be committed at once; none where there is nothing."""
+        if not self.parts:
+            return
         first, last = self.parts[0][0], self.parts[-1][0]
         log.info("reading %s", first.key if first is last else f"{len(self.parts)} objects, {first.key} to {last.key}")
         schema = self.parts[-1][2].schema
         positions = {id: move for one, _, _ in self.parts for id, move in one.positions.items()}
-        return Chunk(
-            schema=schema,
-            rows=ahead(self._rows(schema)),
-            bad=self.bad,
-            positions=positions,
-            marks={one.mark: positions[one.mark].after for one, _, _ in self.parts},
-            replace=replaced(objects_of(self.source), first),
-        )
+        with closing(ahead(self._rows(schema))) as rows:  # nothing is read once the next attempt begins
+            yield Chunk(
+                schema=schema,
+                rows=rows,
+                bad=self.bad,
+                positions=positions,
+                marks={one.mark: positions[one.mark].after for one, _, _ in self.parts},
+                replace=replaced(objects_of(self.source), first),
+            )
 
     def _rows(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """A few rows of many objects are typed at once, and are one part of a file in the table.

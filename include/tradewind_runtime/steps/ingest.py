@@ -56,7 +56,7 @@ class _Tally:
             self.positions[id] = (self.positions.get(id, (move.before, 0))[0], move.after)
 
     def facts(self) -> dict[str, Any]:
-        """How far it came; of many objects the first ones, since the table's history has them all."""
+        """How far it came; of very many positions the first ones, since the table's history has them all."""
         told = islice(self.positions.items(), TOLD)
         moves = {id: {"start": start, "end": end} for id, (start, end) in told}
         return {"positions": moves, "positions_moved": len(self.positions)}
@@ -180,7 +180,8 @@ def _judge(config: IngestConfig, rows: int, bad_before: int, bad: list[Bad]) -> 
     count, limit = bad_before + len(bad), config.source.max_bad
     if count <= limit if limit >= 1 else count <= limit * (rows + count):
         return
-    examples = "; ".join(f"{row.source} at {row.position}: {row.reason}" for row in bad[:3])
+    first = sorted(bad, key=lambda row: (row.source, row.position))[:3]
+    examples = "; ".join(f"{row.source} at {row.position}: {row.reason}" for row in first)
     raise StepError(
         "TW523",
         f"{count} of {rows + count} rows of {config.name!r} cannot be read",

@@ -148,7 +148,10 @@ def typed(parts: Sequence[Part]) -> pa.Table:
 
 
 def ahead(items: Iterable[Item]) -> Generator[Item, None, None]:
-    """The same, each made on another thread while the one before it is used: Arrow reads and writes without the GIL."""
+    """The same, each made on another thread while the one before it is used: Arrow reads and writes without the GIL.
+
+    To close it, or to stop otherwise, waits for the one that is being made.
+    """
     made = iter(items)
     with ThreadPoolExecutor(1, "reading") as pool:
         coming = pool.submit(next, made, None)

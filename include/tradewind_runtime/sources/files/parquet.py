@@ -13,7 +13,7 @@ from tradewind_runtime.sources.files.base import ROWS, Blocks, FileRows, column_
 
 CONTENTS = "json"
 SMALL = 64 * 1024  # bytes of the rows that wait in memory rather than be opened again: a thousand files may
-FEW = 1_000  # rows that are worth a look at how large they are
+COLUMN = 1_024  # bytes, about, that a column takes whatever it holds
 
 
 def opened(path: Path, rows: FileRows, nulls: Sequence[str]) -> Blocks:
@@ -21,11 +21,20 @@ def opened(path: Path, rows: FileRows, nulls: Sequence[str]) -> Blocks:
     del nulls
     with pq.ParquetFile(path) as file:
         schema = file.schema_arrow
-        table = file.read(use_threads=False) if file.metadata.num_rows <= FEW else None
+        small = _small(file)
     names = column_names(schema.names, rows.origin)
     rows.columns.settle(pa.schema([pa.field(name, f.type) for name, f in zip(names, schema, strict=True)]))
-    small = table if table is not None and table.get_total_buffer_size() <= SMALL else None
     return _blocks(_batches(path) if small is None else iter([small]), names)
+
+
+def _small(file: pq.ParquetFile) -> pa.Table | None:
+    """All of it, where that is little: as its footer says, and then as it is, for a dictionary may hide much."""
+    groups = (file.metadata.row_group(number).total_byte_size for number in range(file.num_row_groups))
+    left = SMALL - COLUMN * len(file.schema_arrow)
+    if left < 0 or sum(groups) > left:
+        return None
+    table = file.read(use_threads=False)
+    return table if table.get_total_buffer_size() <= left else None
 
 
 def _batches(path: Path) -> Iterator[pa.Table]:

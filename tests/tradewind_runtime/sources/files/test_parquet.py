@@ -1,0 +1,82 @@
+"""Parquet as others write it: categories, row groups, files without rows, few rows that are large."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from tests.tradewind_runtime.sources.project import Project, objects
+from tests.tradewind_runtime.steprun import rows
+
+from tradewind_runtime.sources.files import parquet
+
+EVERY = objects("in/*.parquet", columns={"s": "string"}, max_bad=0)
+
+
+@pytest.fixture
+def project(tmp_path: Path, lake_uri: str) -> Project:
+    made = Project(tmp_path / "project", lake_uri)
+    (made.path / "in").mkdir()
+    return made
+
+
+def categories(letter: str, count: int = 100) -> pa.Table:
+    """As pandas has them: with a dictionary, whose indexes are of one byte."""
+    return pa.table({"s": pa.array(pd.Categorical([f"{letter}{n:03}" for n in range(count)]))})
+
+
+def test_categories_of_several_files_are_more_than_one_dictionary_holds(project: Project) -> None:
+    for letter in "ab":
+        pq.write_table(categories(letter), project.path / f"in/{letter}.parquet")
+    project.ingest(EVERY)
+    assert project.column("s") == [f"{letter}{n:03}" for letter in "ab" for n in range(100)]
+
+
+def test_and_so_are_those_of_several_row_groups(project: Project) -> None:
+    with pq.ParquetWriter(project.path / "in/a.parquet", categories("a").schema) as writer:
+        for letter in "abc":
+            writer.write_table(categories(letter))
+    project.ingest(EVERY)
+    assert len(project.column("s")) == 300
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.int64()), pa.binary(), pa.duration("us"), pa.bool_()])
+def test_a_file_without_rows_is_of_whatever_types(project: Project, kind: pa.DataType) -> None:
+    pq.write_table(pa.table({"n": pa.array([], kind)}), project.path / "in/a.parquet")
+    pq.write_table(pa.table({"n": [1]}), project.path / "in/b.parquet")
+    project.ingest(objects("in/*.parquet", columns={"n": "long"}, max_bad=0))
+    assert project.column() == [1]
+
+
+def test_what_is_refused_is_told_of_its_own_file(project: Project) -> None:
+    for name, texts in {"a": ["1", "x"], "b": ["y", "2"], "c": ["3", "4", "z"]}.items():
+        pq.write_table(pa.table({"n": texts}), project.path / f"in/{name}.parquet")
+    project.ingest(objects("in/*.parquet", columns={"n": "long"}, max_bad=3))
+    assert sorted((row["_source"], row["_position"], row["n"]) for row in rows(project.lake)) == [
+        ("in/a.parquet", 0, 1), ("in/b.parquet", 1, 2), ("in/c.parquet", 0, 3), ("in/c.parquet", 1, 4),
+    ]  # fmt: skip
+    refused = rows(project.lake, "flights_quarantine")
+    assert sorted((row["source"], row["position"], row["content"]) for row in refused) == [
+        ("in/a.parquet", 1, b'{"n": "x"}'), ("in/b.parquet", 0, b'{"n": "y"}'), ("in/c.parquet", 2, b'{"n": "z"}'),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("table", "small"),
+    [
+        (pa.table({"n": [1, 2]}), True),
+        (pa.table({"n": []}), True),
+        (pa.table({"n": range(100_000)}), False),
+        (pa.table({"s": ["x" * 100_000]}), False),
+        (pa.table({"s": pa.array(["x" * 1_000] * 1_000)}), False),  # a few bytes of a file
+        (pa.table({f"c{n}": [1] for n in range(1_000)}), False),  # each column takes some
+    ],
+    ids=["few", "none", "many", "large", "hidden", "wide"],
+)
+def test_what_waits_in_memory_is_small(tmp_path: Path, table: pa.Table, small: bool) -> None:
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pq.ParquetFile(tmp_path / "a.parquet") as file:
+        assert (parquet._small(file) is not None) == small
