@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import hashlib
+from collections.abc import Collection, Container, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 if TYPE_CHECKING:
+    from tradewind_runtime.lake import Lake
     from tradewind_runtime.snapshot import Snapshot
 
 #: Every quarantine table, whichever step refused the row.
@@ -51,6 +53,24 @@ def held(known: Snapshot, rows: Collection[Bad], stage: str) -> set[tuple[str, i
     found = known.to_arrow(["source", "position", "content"], where)
     wanted = {(row.source, row.position, row.content) for row in rows}
     return wanted & set(zip(*(column.to_pylist() for column in found.columns), strict=True))
+
+
+def told(lake: Lake, table: str, origin: str) -> frozenset[bytes]:
+    """Marks of the refused rows that a raw table's quarantine has of `origin@…`."""
+    refused = lake.table(f"{table.removesuffix('_raw')}_quarantine")
+    if not refused.exists():
+        return frozenset()
+    found = refused.snapshot().to_arrow(["content"], pc.starts_with(pc.field("source"), f"{origin}@"))
+    return frozenset(map(_mark, found["content"].to_pylist()))
+
+
+def leave_out(bad: list[Bad], told: Container[bytes]) -> None:
+    """A refused row comes again as long as a source gives it: it is told, and judged, once."""
+    bad[:] = [row for row in bad if _mark(row.content) not in told]
+
+
+def _mark(content: bytes | None) -> bytes:
+    return hashlib.sha256(content or b"").digest()
 
 
 LATEST = 253_402_300_799_999  # milliseconds, at the end of the year 9999: what is later was meant as another unit

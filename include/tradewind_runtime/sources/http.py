@@ -8,7 +8,6 @@ the API's clock may be behind ours. Without a cursor each run takes all, in plac
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import time
@@ -21,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tradewind_runtime import quarantine
 from tradewind_runtime.contract.http import HttpSource
 from tradewind_runtime.contract.sources import Source
 from tradewind_runtime.history import Advance
@@ -68,7 +68,7 @@ def read(source: Source, access: Access, end: Mapping[str, int], table: Table) -
         rows = FileRows(columns, origin, iter(()), "json")
         rows.raw = rows.decoded(chain([first], texts), decoder)
         cursor = _cursor(http, columns.schema) if http.cursor else None
-        taken = _Taken(rows, read_before, until, cursor, _told(http, access, table))
+        taken = _Taken(rows, read_before, until, cursor, quarantine.told(access.lake, table.name, http.path))
         yield Chunk(
             schema=rows.schema,
             rows=taken.batches(),
@@ -140,8 +140,7 @@ class _Taken:
             found = pc.max(places.filter(mine)).as_py()
             highest = max((one for one in (highest, found) if one is not None), default=None)
             yield batch.filter(mine)
-        # A refused row comes again as long as the API gives it: it is told, and judged, once.
-        self.rows.bad[:] = [row for row in self.rows.bad if _mark(row.content) not in self.told]
+        quarantine.leave_out(self.rows.bad, self.told)
         self.positions[UNTIL] = Advance(self.before.until, self.until)
         if self.cursor is not None:
             self.positions[f"{self.before.id}:until"] = Advance(self.before.own, self.until)
@@ -161,19 +160,6 @@ class _Taken:
             content = {key: value for key, value in found.items() if key not in RESERVED}
             text = json.dumps(content, default=str).encode()
             self.rows.refuse(found["_position"], f"the cursor {name} has no value", text)
-
-
-def _told(http: HttpSource, access: Access, table: Table) -> frozenset[bytes]:
-    """Marks of the refused rows of this path that the quarantine has."""
-    refused = access.lake.table(f"{table.name.removesuffix('_raw')}_quarantine")
-    if not refused.exists():
-        return frozenset()
-    found = refused.snapshot().to_arrow(["content"], pc.starts_with(pc.field("source"), f"{http.path}@"))
-    return frozenset(map(_mark, found["content"].to_pylist()))
-
-
-def _mark(content: bytes | None) -> bytes:
-    return hashlib.sha256(content or b"").digest()
 
 
 def _http(source: Source) -> HttpSource:

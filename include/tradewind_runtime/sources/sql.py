@@ -11,7 +11,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -19,6 +19,7 @@ from datetime import timedelta
 import numpy as np
 import pyarrow as pa
 
+from tradewind_runtime import quarantine
 from tradewind_runtime.contract.sources import Source, SqlSource
 from tradewind_runtime.history import Advance
 from tradewind_runtime.lake import Table
@@ -63,9 +64,11 @@ def read(source: Source, access: Access, end: Mapping[str, int], table: Table) -
             cursor.require(columns.schema)
         where, replace = ("TRUE", "all") if cursor is None else _span(cursor, before, last)
         mark, at, after = done.mark
-        origin = Origin(f"{sql.table or 'query'}@{after}", mark, at or 0)
+        name_of = sql.table or "query"
+        told = quarantine.told(access.lake, table.name, name_of)
+        origin = Origin(f"{name_of}@{after}", mark, at or 0)
         rows = FileRows(columns, origin, _blocks(sql, access, database, where), "json")
-        with closing(ahead(rows.batches())) as batches:  # before the database is
+        with closing(ahead(_batches(rows, told))) as batches:  # before the database is
             yield Chunk(
                 schema=rows.schema,
                 rows=batches,
@@ -74,6 +77,11 @@ def read(source: Source, access: Access, end: Mapping[str, int], table: Table) -
                 marks={mark: after},
                 replace=replace,
             )
+
+
+def _batches(rows: FileRows, told: Container[bytes]) -> Iterator[pa.RecordBatch]:
+    yield from rows.batches()
+    quarantine.leave_out(rows.bad, told)  # rows of an overlap, or of the whole table, come again
 
 
 @dataclass(frozen=True)

@@ -153,6 +153,21 @@ def test_a_day_goes_on_after_a_run_has_read_it(server: PostgreSQL, name: str, la
     assert sorted(row["id"] for row in taken_in(server, lake_uri, of)) == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("more", [{}, {"cursor": "n", "overlap": 100}], ids=["whole", "overlap"])
+def test_a_refused_row_that_comes_again_is_told_and_judged_once(
+    server: PostgreSQL, name: str, lake_uri: str, more: dict[str, Any]
+) -> None:
+    server.run(f"CREATE TABLE {name} (n bigint, v text)", f"INSERT INTO {name} VALUES (1, '1'), (2, 'none'), (3, '3')")
+    of = source(name, {"n": "long", "v": "long"}, **more).model_copy(update={"max_bad": 1})
+    assert [row["n"] for row in taken_in(server, lake_uri, of)] == [1, 3]
+    server.run(f"INSERT INTO {name} VALUES (4, '4')")
+    assert sorted(row["n"] for row in taken_in(server, lake_uri, of)) == [1, 3, 4]
+    server.run(f"INSERT INTO {name} VALUES (5, 'nor this')")
+    taken_in(server, lake_uri, of)
+    refused = [json.loads(row["content"])["v"] for row in rows(lake_uri, "flights_quarantine")]
+    assert sorted(refused) == ["none", "nor this"]
+
+
 def test_a_day_that_the_table_cannot_tell_is_refused_from_the_first_run_on(
     server: PostgreSQL, name: str, lake_uri: str
 ) -> None:
