@@ -1,12 +1,14 @@
 # Each target says what it does: `make help`.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test test-runtime test-cluster test-frameworks lint bench soak docs images
+.PHONY: help setup demo up down test test-spark test-runtime test-cluster test-frameworks lint bench soak docs images
 
 # One of two workers waits for a server most of the time; modules stay whole and in order.
 WORKERS = -n 2 --dist loadscope --no-loadscope-reorder
-# Minutes of clusters and kills that know nothing of Airflow, so that once is enough; test_imports.py looks at what they import.
-LONG = engines/test_spark_standalone.py engines/test_spark_connect.py engines/test_spark_checks.py engines/test_spark_reading.py \
-  launchers/test_spark_companions.py steps/test_tune.py sources/stores/test_clouds.py reconcile/test_kafka_reconcile.py
+# Spark on clusters of others takes a third of all tests' time, so it is a tier of its own.
+SPARK = $(addprefix tests/tradewind_runtime/,engines/test_spark_standalone.py engines/test_spark_connect.py \
+  engines/test_spark_checks.py engines/test_spark_reading.py launchers/test_spark_companions.py)
+# Minutes of kills and stores that know nothing of Airflow, so that once is enough; test_imports.py looks at what they import.
+LONG = $(addprefix tests/tradewind_runtime/,steps/test_tune.py sources/stores/test_clouds.py reconcile/test_kafka_reconcile.py)
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -23,8 +25,11 @@ up: setup ## Start the local stack: Airflow, Kafka, S3, MLflow, the model server
 down: ## Stop the local stack; no process is left
 	@if [ -x .venv/bin/tradewind ]; then .venv/bin/tradewind dev down; else echo "nothing was set up"; fi
 
-test: setup ## All tests, with real servers, on two workers
-	.venv/bin/python -m pytest $(WORKERS) $(ARGS)
+test: setup ## The tests, with real servers, on two workers
+	.venv/bin/python -m pytest $(WORKERS) $(addprefix --ignore=,$(SPARK)) $(ARGS)
+
+test-spark: setup ## Tests on clusters of Spark, standalone and Connect, and of Spark as engine of ingestion and checks
+	.venv/bin/python -m pytest $(WORKERS) $(SPARK) $(ARGS)
 
 lint: setup ## Style, types, layers, the Dockerfile and the examples
 	.venv/bin/ruff check .
@@ -53,7 +58,7 @@ test-cluster: setup ## Tests on a real Kubernetes, built from source and started
 test-runtime: setup ## The data plane's tests, with real servers, where Airflow is not installed
 	@UV_PROJECT_ENVIRONMENT=.cache/venv-steps .cache/tools/bin/uv sync --quiet --frozen --extra steps --extra dev --group test
 	@! .cache/venv-steps/bin/python -c "import airflow" 2>/dev/null
-	.cache/venv-steps/bin/python -m pytest $(WORKERS) tests/tradewind_runtime $(addprefix --ignore=tests/tradewind_runtime/,$(LONG)) $(ARGS)
+	.cache/venv-steps/bin/python -m pytest $(WORKERS) tests/tradewind_runtime $(addprefix --ignore=,$(SPARK) $(LONG)) $(ARGS)
 
 test-frameworks: setup ## PyTorch, Keras, Ray and Beam, each in an environment of its own (13 GB)
 	@for name in torch keras ray beam; do \
