@@ -177,11 +177,8 @@ class _Group:
             )
 
     def _rows(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        """A few rows of many objects are typed at once, and are one part of a file in the table.
-
-        Some are read while others are typed and others written: CSV has as much to do for each.
-        """
-        for group in ahead(grouped(self._each(), ROWS, BLOCK)):
+        """A few rows of many objects are typed at once, and are one part of a file in the table."""
+        for group in grouped(self._each(), ROWS, BLOCK):
             tables = [typed(list(alike)) for _, alike in groupby(group, key=attrgetter("like"))]
             yield from together(tables, schema, objects_of(self.source).uri).to_batches()
 

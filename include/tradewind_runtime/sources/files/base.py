@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +26,6 @@ COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 #: Columns as a file has them, and the numbers of these rows in it.
 Blocks = Iterator[tuple[pa.Table, np.ndarray]]
 BLOCK = 8 * 1024 * 1024
-Item = TypeVar("Item")
 ROWS = 65_536
 MOST = 10_000  # columns of a file: with more, a table's log and each of its files would be all names
 #: What readers say of a file that is broken.
@@ -147,17 +145,17 @@ def typed(parts: Sequence[Part]) -> pa.Table:
     return pa.Table.from_arrays([*good.rows.columns, *added], schema=parts[0].file.schema)
 
 
-def ahead(items: Iterable[Item]) -> Generator[Item, None, None]:
+def ahead(batches: Iterable[pa.RecordBatch]) -> Generator[pa.RecordBatch, None, None]:
     """The same, each made on another thread while the one before it is used: Arrow reads and writes without the GIL.
 
     To close it, or to stop otherwise, waits for the one that is being made.
     """
-    made = iter(items)
+    made = iter(batches)
     with ThreadPoolExecutor(1, "reading") as pool:
         coming = pool.submit(next, made, None)
-        while (item := coming.result()) is not None:
+        while (batch := coming.result()) is not None:
             coming = pool.submit(next, made, None)
-            yield item
+            yield batch
 
 
 def guarded(found: Blocks, origin: Origin) -> Blocks:

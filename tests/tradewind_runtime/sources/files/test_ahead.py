@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 
 import pytest
 
 from tradewind_runtime.sources.files.base import ahead
 
 
-def numbers(made: list[int], end: int = 5, breaks: int | None = None) -> Iterator[int]:
+def numbers(made: list[int], end: int = 5, breaks: int | None = None) -> Iterator[Any]:
     for number in range(1, end):
         made.append(number)
         if number == breaks:
