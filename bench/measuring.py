@@ -101,6 +101,12 @@ def grown(module: str, peers: Sequence[str], tasks: Sequence[Task], repeat: int)
     return found
 
 
+def slowest(grown: Mapping[str, Mapping[str, Any]], peer: str) -> float:
+    """The most that ours took of any size, in times of what a peer took; 0 where they are not beside each other."""
+    walls = [body["wall"] for body in grown.values()]
+    return max((wall["ours"] / wall[peer] for wall in walls if {"ours", peer} <= wall.keys()), default=0.0)
+
+
 def _memory() -> int:
     """What is free, in MiB."""
     lines = Path("/proc/meminfo").read_text().splitlines()

@@ -128,9 +128,10 @@ def main() -> int:
             fill(server, sizes[-1])
             tasks = [{"case": "cursor", "first": 0, "rows": rows} for rows in sizes]
             grown = measuring.grown("postgresql", PEERS, tasks, options.repeat)
-            write("postgresql_growth", {"ok": True, **head, "cases": {"cursor": grown}})
+            good = measuring.slowest(grown, "bare") * GOAL <= 1
+            write("postgresql_growth", {"ok": good, **head, "cases": {"cursor": grown}})
             draw()
-            return 0
+            return 0 if good else 1
         fill(server, options.rows)
         names = options.only.split(",") if options.only else CASES
         found = {name: compare(name, options.rows, options.repeat) for name in names}

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 if TYPE_CHECKING:
-    from tradewind_runtime.lake import Lake
+    from tradewind_runtime.lake import Lake, Table
     from tradewind_runtime.snapshot import Snapshot
 
 #: Every quarantine table, whichever step refused the row.
@@ -55,9 +55,14 @@ def held(known: Snapshot, rows: Collection[Bad], stage: str) -> set[tuple[str, i
     return wanted & set(zip(*(column.to_pylist() for column in found.columns), strict=True))
 
 
-def told(lake: Lake, table: str, origin: str) -> frozenset[bytes]:
+def beside(lake: Lake, raw: str) -> Table:
+    """The quarantine of a raw table, by the name of that."""
+    return lake.table(f"{raw.removesuffix('_raw')}_quarantine")
+
+
+def told(lake: Lake, raw: str, origin: str) -> frozenset[bytes]:
     """Marks of the refused rows that a raw table's quarantine has of `origin@…`."""
-    refused = lake.table(f"{table.removesuffix('_raw')}_quarantine")
+    refused = beside(lake, raw)
     if not refused.exists():
         return frozenset()
     found = refused.snapshot().to_arrow(["content"], pc.starts_with(pc.field("source"), f"{origin}@"))

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tradewind_runtime import quarantine
 from tradewind_runtime.contract.base import Frozen
 from tradewind_runtime.lake import Lake, Table
 from tradewind_runtime.reconcile import NONE, Asked, Positions
@@ -81,7 +82,7 @@ def verify_table(lake: Lake, name: str, ask: Ask | None = None) -> list[Verified
         StepError: TW520 where there is no such table and the source is not asked.
     """
     table = lake.table(name)
-    version, refused = _at_once(table, lake.table(f"{name.removesuffix('_raw')}_quarantine"))
+    version, refused = _at_once(table, quarantine.beside(lake, name))
     answers = {one.source: one for one in ask(table, version)} if ask else {}
     if version is None and ask:
         return [_line(name, source, None, _Counts(), _against(one, _NOTHING)) for source, one in answers.items()]
@@ -104,11 +105,11 @@ def verify_table(lake: Lake, name: str, ask: Ask | None = None) -> list[Verified
     ]
 
 
-def _at_once(table: Table, quarantine: Table) -> tuple[int | None, Snapshot | None]:
+def _at_once(table: Table, beside: Table) -> tuple[int | None, Snapshot | None]:
     """Both as they were at a moment, before the source is asked: `replay` moves rows, and retention deletes them."""
     while True:
         version = table.version()
-        refused = quarantine.snapshot() if quarantine.exists() else None
+        refused = beside.snapshot() if beside.exists() else None
         if table.version() == version:
             return version, refused
 

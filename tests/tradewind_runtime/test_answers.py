@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pytest
 from great_expectations.execution_engine import pandas_execution_engine
 
+from tradewind_runtime import sifting
 from tradewind_runtime.contract.checks import Expectation
 from tradewind_runtime.expectations import Suite
+from tradewind_runtime.lake import Lake
 
 ROWS = pa.table({"carrier": ["AA", "UA", "DL"], "delay": [1, 2, 3]})
 
@@ -39,3 +42,34 @@ def test_what_is_replaced_in_great_expectations_is_what_it_calls() -> None:
     """Or a fingerprint of each chunk would be taken again, and nobody would see why checks are slow."""
     source = inspect.getsource(pandas_execution_engine)
     assert source.count("hash_pandas_dataframe(") == 2, "where it is defined, and where it is called"
+
+
+def test_rows_are_judged_with_the_columns_that_are_asked_for() -> None:
+    asked: list[object] = []
+    suite = Suite(
+        "flights",
+        [Expectation(name="expect_column_values_to_not_be_null", arguments={"column": "delay"})],
+        ROWS.schema,
+    )
+
+    def scan(columns: Sequence[str] | None) -> Iterator[pa.Table]:
+        asked.append(columns)
+        yield ROWS.select(columns)
+
+    (answer,) = suite.validate(scan)
+    assert (answer.rows, asked) == (3, [["delay"]])
+
+
+@pytest.mark.parametrize(
+    ("most", "size", "sizes"),
+    [(None, 10**9, [4, 4, 2]), (8, 10**9, [8, 2]), (8, 1, [4, 4, 2])],
+    ids=["usual", "few columns", "large values"],
+)
+def test_chunks_are_bounded_by_rows_and_by_bytes(
+    lake_uri: str, monkeypatch: pytest.MonkeyPatch, most: int | None, size: int, sizes: list[int]
+) -> None:
+    monkeypatch.setattr(sifting, "CHUNK", 4)
+    monkeypatch.setattr(sifting, "BYTES", size)
+    rows, table = pa.table({"n": range(10)}), Lake(lake_uri).table("p/t")
+    table.commit(table.stage(rows.to_batches(), rows.schema), schema=rows.schema)
+    assert [chunk.num_rows for chunk in sifting.chunks(table.snapshot(), ["n"], most)] == sizes

@@ -9,6 +9,7 @@ from datetime import datetime
 import numpy as np
 import pyarrow as pa
 
+from tradewind_runtime import quarantine
 from tradewind_runtime.lake import Lake, Table
 from tradewind_runtime.reconcile import NONE, Positions
 from tradewind_runtime.retention import Cuts, cuts, is_time, older
@@ -32,7 +33,7 @@ class Retained:
     @classmethod
     def of(cls, lake: Lake, table: Table, version: int | None) -> Retained:
         """Of a raw table and its quarantine."""
-        refused = lake.table(f"{table.name.removesuffix('_raw')}_quarantine")
+        refused = quarantine.beside(lake, table.name)
         rows = {} if version is None else cuts(table, version)
         bad = cuts(refused)
         times = {column: cut for column, cut in rows.items() if column != INGESTED}

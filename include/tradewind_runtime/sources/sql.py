@@ -65,7 +65,7 @@ def read(source: Source, access: Access, end: Mapping[str, int], table: Table) -
         where, replace = ("TRUE", "all") if cursor is None else _span(cursor, before, last)
         mark, at, after = done.mark
         name_of = sql.table or "query"
-        told = quarantine.told(access.lake, table.name, name_of)
+        told = quarantine.told(access.lake, table.name, name_of) if replace else frozenset()  # else none comes again
         origin = Origin(f"{name_of}@{after}", mark, at or 0)
         rows = FileRows(columns, origin, _blocks(sql, access, database, where), "json")
         with closing(ahead(_batches(rows, told))) as batches:  # before the database is
@@ -81,7 +81,7 @@ def read(source: Source, access: Access, end: Mapping[str, int], table: Table) -
 
 def _batches(rows: FileRows, told: Container[bytes]) -> Iterator[pa.RecordBatch]:
     yield from rows.batches()
-    quarantine.leave_out(rows.bad, told)  # rows of an overlap, or of the whole table, come again
+    quarantine.leave_out(rows.bad, told)
 
 
 @dataclass(frozen=True)
