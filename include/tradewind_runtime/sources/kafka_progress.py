@@ -133,12 +133,14 @@ def batches(consumer: Consumer, progress: Progress) -> Iterator[Messages]:
 def _sorted(found: list[Message], progress: Progress) -> Messages:
     """The messages that belong to the run; how far each partition has come is noted.
 
-    One column after the other: that is twice as quick as message by message.
+    One column after the other, without a call of ours for each message: that is what costs.
     """
-    errors = [message for message in found if message.error() is not None]
-    for message in errors:
-        _event(message, progress)
-    messages = [message for message in found if message.error() is None] if errors else found
+    messages = found
+    if any(map(Message.error, found)):
+        for message in found:
+            if message.error() is not None:
+                _event(message, progress)
+        messages = [message for message in found if message.error() is None]
     partitions, offsets = _places(messages)
     reached = dict(zip(partitions, offsets, strict=True))  # the last of each counts
     if any(offset >= progress.end[partition] for partition, offset in reached.items()):
@@ -147,23 +149,21 @@ def _sorted(found: list[Message], progress: Progress) -> Messages:
         partitions, offsets = _places(messages)
     for partition, offset in reached.items():
         progress.seen(partition, offset + 1)
-    keep = progress.kafka.keep
-    stamps = [message.timestamp() for message in messages]
+    keep, stamps = progress.kafka.keep, map(Message.timestamp, messages)
     return Messages(
-        values=[message.value() for message in messages],
+        values=list(map(Message.value, messages)),
         partitions=partitions,
         offsets=offsets,
         times=[None if kind == _NO_TIMESTAMP else stamp for kind, stamp in stamps],
-        keys=[message.key() for message in messages] if "key" in keep else [],
+        keys=list(map(Message.key, messages)) if "key" in keep else [],
         headers=[headers_as_json(message.headers()) for message in messages] if "headers" in keep else [],
     )
 
 
 def _places(messages: list[Message]) -> tuple[list[int], list[int]]:
     """Partitions and offsets, which a message of the broker has."""
-    return cast("list[int]", [one.partition() for one in messages]), cast(
-        "list[int]", [one.offset() for one in messages]
-    )
+    partitions, offsets = list(map(Message.partition, messages)), list(map(Message.offset, messages))
+    return cast("list[int]", partitions), cast("list[int]", offsets)
 
 
 def _event(message: Message, progress: Progress) -> None:

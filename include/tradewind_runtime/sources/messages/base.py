@@ -114,7 +114,8 @@ def column(values: Sequence[Any], kind: pa.DataType) -> tuple[pa.Array, list[int
     """An array of a type, and the indexes of the values that are none of it: null there."""
     try:
         found = pa.array(values, kind)
-        found.validate(full=True)  # a decimal of too many digits would else become another number
+        if pa.types.is_decimal(kind):
+            found.validate(full=True)  # one of too many digits would else become another number
         return found, []
     except _NO_VALUE:
         wrong = [index for index, value in enumerate(values) if not _is_one(value, kind)]

@@ -1,7 +1,7 @@
 """JSON texts, one object each.
 
-All texts are parsed at once by Arrow, each wrapped as `{"v": …}` on a line of its own, so that a
-broken one can neither join nor split its neighbours unseen: there must be as many rows as texts.
+Where columns are yet to be found, all texts are parsed at once by Arrow, each wrapped as `{"v": …}` on a line of its
+own, so that a broken one can neither join nor split its neighbours unseen: there must be as many rows as texts.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import cast
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,6 +23,7 @@ from tradewind_runtime.sources import Access
 from tradewind_runtime.sources.columns import convert, word
 from tradewind_runtime.sources.messages import base
 from tradewind_runtime.sources.messages.base import Group, UnreadableError
+from tradewind_runtime.sources.messages.json_known import reader, written
 from tradewind_runtime.sources.newcolumns import Columns
 
 
@@ -31,6 +34,9 @@ def decoder(source: Source, columns: Columns, access: Access) -> Decoder:
 
 
 LEVELS = 200  # of lists and objects in each other
+TOO_DEEP = f"nested more than {LEVELS} deep"
+_VALUES = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_NESTED = (b"[", b"{")
 _MARKS = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 
 
@@ -38,12 +44,30 @@ class Decoder(base.Decoder):
     """Decodes JSON objects."""
 
     def _parts(self, messages: Sequence[bytes | None], refused: dict[int, str]) -> Iterator[base.Part]:
-        if (texts := _plain(messages)) is not None:
-            group = Group(texts, np.arange(len(texts)))
-        else:
-            good = _shallow(messages, _utf8(messages, refused), refused)
-            group = Group([messages[i] or b"" for i in good], base.numbers(good))
-        yield from base.halved(group, self._read, lambda text, error: _reason(text, self.schema, error), refused)
+        group = _texts(messages, refused)
+        known = None if self.columns.looks else reader(self.schema)
+        if known is not None:
+            yield known.read(group, self._reason, refused)
+            return
+        group = _shallow(group, refused)
+        try:
+            yield self._read(group.contents), group.indexes
+        except UnreadableError:
+            plainer = Group([*map(self._plainer, group.contents)], group.indexes)
+            yield from base.halved(plainer, self._read, self._reason, refused)
+
+    def _plainer(self, text: bytes) -> bytes:
+        """Without what no table can hold, in which Arrow allows less than JSON does, and each name once."""
+        try:
+            values = _VALUES.decode(text)
+        except msgspec.MsgspecError:
+            return text
+        nested = {name for name, value in values.items() if bytes(value).startswith(_NESTED)} - {*self.schema.names}
+        self.columns.left_out |= nested
+        return msgspec.json.encode({name: value for name, value in values.items() if name not in nested})
+
+    def _reason(self, text: bytes, error: Exception) -> str:
+        return _reason(text, self.schema, error)
 
     def _read(self, texts: list[bytes]) -> pa.Table:
         try:
@@ -53,7 +77,7 @@ class Decoder(base.Decoder):
 
     def _rows(self, texts: list[bytes]) -> pa.StructArray:
         blob = b'{"v":' + b'}\n{"v":'.join(texts) + b"}"
-        wanted = pa.struct([pa.field(f.name, _written(f.type)) for f in self.schema])
+        wanted = pa.struct([pa.field(f.name, written(f.type)) for f in self.schema])
         table = pj.read_json(
             pa.BufferReader(blob),
             read_options=pj.ReadOptions(use_threads=False, block_size=len(blob) + 1),
@@ -64,8 +88,7 @@ class Decoder(base.Decoder):
         )
         if table.num_rows != len(texts):
             raise pa.ArrowInvalid("more than one JSON value in a text")
-        values = table.column("v").combine_chunks()
-        return values.chunk(0) if isinstance(values, pa.ChunkedArray) else values
+        return table.column("v").chunk(0)  # of one block; Arrow cannot put lists of nulls together
 
 
 def _checked(values: pa.StructArray) -> pa.Table:
@@ -81,31 +104,18 @@ def _checked(values: pa.StructArray) -> pa.Table:
     return table
 
 
-def _plain(messages: Sequence[bytes | None]) -> list[bytes] | None:
-    """All of them, where none needs a closer look, as nearly always.
-
-    Arrow's parser would let bytes through that are no UTF-8.
-    """
+def _texts(messages: Sequence[bytes | None], refused: dict[int, str]) -> Group:
+    """Those that are UTF-8: parsers let other bytes through where nothing is read of them."""
     array = pa.array(messages, pa.binary())
-    if array.null_count or not messages:
-        return None
-    try:
-        array.cast(pa.string())
-    except pa.ArrowInvalid:
-        return None
-    return cast("list[bytes]", messages) if _marks(array) <= LEVELS else None
-
-
-def _marks(texts: pa.BinaryArray) -> int:
-    """The most brackets and braces that open in one of them."""
-    _, offsets, data = texts.buffers()
-    letters = np.frombuffer(data or b"", np.uint8)
-    opening = np.flatnonzero((letters & 0xDF) == ord("["))  # as is `{`, but for that bit
-    return int(np.diff(np.searchsorted(opening, np.frombuffer(offsets, np.int32))).max())
+    if not array.null_count:
+        with suppress(pa.ArrowInvalid):
+            array.cast(pa.string())
+            return Group(cast("list[bytes]", messages), np.arange(len(messages)))
+    good = _utf8(messages, refused)
+    return Group([messages[index] or b"" for index in good], base.numbers(good))
 
 
 def _utf8(texts: Sequence[bytes | None], refused: dict[int, str]) -> list[int]:
-    """Indexes of the texts that are UTF-8."""
     good = []
     for index, text in enumerate(texts):
         if text is None:
@@ -119,13 +129,22 @@ def _utf8(texts: Sequence[bytes | None], refused: dict[int, str]) -> list[int]:
     return good
 
 
-def _shallow(texts: Sequence[bytes | None], good: list[int], refused: dict[int, str]) -> list[int]:
-    """Without those that are nested so deeply that a parser has no end."""
-    deep = {index for index in good if _depth(texts[index] or b"") > LEVELS}
-    if not deep:
-        return good
-    refused |= dict.fromkeys(deep, f"nested more than {LEVELS} deep")
-    return [index for index in good if index not in deep]
+def _shallow(group: Group, refused: dict[int, str]) -> Group:
+    """Without those that are nested so deeply that Arrow's parser has no end."""
+    if _marks(pa.array(group.contents, pa.binary())) <= LEVELS:
+        return group
+    deep = [row for row, text in enumerate(group.contents) if _depth(text) > LEVELS]
+    refused |= {int(group.indexes[row]): TOO_DEEP for row in deep}
+    kept = np.delete(np.arange(len(group.contents)), deep)
+    return Group([group.contents[row] for row in kept], group.indexes[kept])
+
+
+def _marks(texts: pa.BinaryArray) -> int:
+    """The most brackets and braces that open in one of them."""
+    _, offsets, data = texts.buffers()
+    letters = np.frombuffer(data or b"", np.uint8)
+    opening = np.flatnonzero((letters & 0xDF) == ord("["))  # as is `{`, but for that bit
+    return int(np.diff(np.searchsorted(opening, np.frombuffer(offsets, np.int32))).max(initial=0))
 
 
 def _depth(text: bytes) -> int:
@@ -142,13 +161,10 @@ def _depth(text: bytes) -> int:
     return most
 
 
-def _written(kind: pa.DataType) -> pa.DataType:
-    """How JSON writes a type: times, dates and bytes are strings."""
-    return pa.string() if pa.types.is_temporal(kind) or pa.types.is_binary(kind) else kind
-
-
 def _reason(text: bytes, schema: pa.Schema, error: Exception) -> str:
     """Why one text was refused, in words for people; the decision has been taken already."""
+    if _depth(text) > LEVELS:
+        return TOO_DEEP
     try:
         value = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as problem:

@@ -5,6 +5,7 @@ from decimal import Decimal
 import pyarrow as pa
 import pytest
 
+from tradewind_runtime.contract.sources import NewColumns
 from tradewind_runtime.sources.messages.json import Decoder
 from tradewind_runtime.sources.newcolumns import Columns
 
@@ -44,3 +45,23 @@ def test_decimals_are_read_digit_by_digit() -> None:
         5: "column d", 6: "column d", 7: "column d", 8: "column d", 9: "column n",
     }  # fmt: skip
     assert "is not of type decimal(9,2)" in refused[6]
+
+
+@pytest.mark.parametrize("policy", ["add", "ignore", "quarantine", "strict"])
+@pytest.mark.parametrize("nested", ["[null, null]", '[[], ""]', '[1, "x"]', '{"a": [null, null]}', '{"a": 1, "a": []}'])
+def test_what_no_table_can_hold_may_be_anything(policy: NewColumns, nested: str) -> None:
+    """Arrow can join no lists of nulls, and allows one type of value in a list."""
+    columns = Columns(KNOWN, policy)
+    texts = [b'{"n": 1}', f'{{"n": 2, "x": {nested}}}'.encode(), b'{"n": 3, "x": []}']
+    found, _, refused = Decoder(columns).decode(texts)
+    assert refused == {}
+    assert found.to_pylist() == [{"n": 1}, {"n": 2}, {"n": 3}]
+    assert columns.left_out == (set() if policy == "ignore" else {"x"})
+
+
+def test_a_new_column_beside_what_arrow_cannot_read_is_taken_in() -> None:
+    texts = [b'{"n": 1, "x": [[], ""], "d": 0.10}', b'{"n": 2, "d": 0.30}', b'{"n": 3, "d": ']
+    found, kept, refused = Decoder(Columns(KNOWN, "add")).decode(texts)
+    assert found.to_pylist() == [{"n": 1, "d": 0.1}, {"n": 2, "d": 0.3}]
+    assert kept.tolist() == [0, 1]
+    assert "not JSON" in refused[2]
