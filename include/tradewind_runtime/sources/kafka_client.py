@@ -41,8 +41,8 @@ def consumer_of(kafka: KafkaSource, connection: Connection | None) -> Iterator[C
         "isolation.level": kafka.isolation,
         "fetch.queue.backoff.ms": 5,
         "reconnect.backoff.max.ms": 2_000,
-        "queued.max.messages.kbytes": 16_384,
-        "fetch.max.bytes": 16_777_216,
+        "queued.max.messages.kbytes": 8_192,
+        "fetch.max.bytes": 8_388_608,
         "log_level": 3,
         "error_cb": lambda error: refused.append((time.monotonic(), error)) if error.code() in _REFUSED else None,
     }

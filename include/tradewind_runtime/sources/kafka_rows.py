@@ -76,15 +76,17 @@ class Rows:
         return self._with_provenance(rows, indexes, messages), refused
 
     def _with_provenance(self, rows: pa.Table, kept: np.ndarray, messages: Messages) -> pa.Table:
-        indexes, now = pa.array(kept), datetime.now(UTC)
-        numbers, places = np.unique(np.array(messages.partitions, dtype=np.int64), return_inverse=True)
-        names = pa.array([f"{self.topic}-{number}" for number in numbers], pa.string())
-        times = messages.moments()
+        places = pa.array(messages.partitions, pa.int32()).dictionary_encode()
+        names = pa.array([f"{self.topic}-{number}" for number in places.dictionary.to_pylist()], pa.string())
+        parts = [names.take(places.indices), pa.array(messages.offsets, pa.int64()), messages.moments().cast(TIMESTAMP)]
+        if not np.array_equal(kept, np.arange(len(messages.offsets))):  # some are refused, or schemas take turns
+            parts = [part.take(pa.array(kept)) for part in parts]
+        source, position, moment = parts
         return (
-            rows.append_column("_source", names.take(pa.array(places[kept])))
-            .append_column("_position", pa.array(messages.offsets, pa.int64()).take(indexes))
-            .append_column("_ingested", pa.repeat(pa.scalar(now, TIMESTAMP), rows.num_rows))
-            .append_column(KAFKA_TIMESTAMP, times.take(indexes).cast(TIMESTAMP))
+            rows.append_column("_source", source)
+            .append_column("_position", position)
+            .append_column("_ingested", pa.repeat(pa.scalar(datetime.now(UTC), TIMESTAMP), rows.num_rows))
+            .append_column(KAFKA_TIMESTAMP, moment)
         )
 
 

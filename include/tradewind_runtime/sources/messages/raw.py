@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pyarrow as pa
 
 from tradewind_runtime.contract.sources import Source
@@ -22,6 +23,7 @@ class Decoder(base.Decoder):
     """Decodes nothing."""
 
     def _parts(self, messages: Sequence[bytes | None], refused: dict[int, str]) -> Iterator[base.Part]:
-        group = base.present(messages, refused)
+        contents = pa.array(messages, pa.binary())
+        refused |= dict.fromkeys(np.flatnonzero(contents.is_null()).tolist(), base.TOMBSTONE)
         name = self.schema.names[0] if len(self.schema) else "value"
-        yield pa.table({name: pa.array(group.contents, pa.binary())}), group.indexes
+        yield pa.table({name: contents.drop_null()}), np.flatnonzero(contents.is_valid())
