@@ -33,7 +33,8 @@ PROVENANCE = pa.schema([("_source", pa.string()), ("_position", pa.int64()), ("_
 KAFKA_TIMESTAMP = pa.field("_timestamp", TIMESTAMP)
 RESERVED = {*PROVENANCE.names, KAFKA_TIMESTAMP.name}
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_ZONE = r"\d\d:\d\d.*(Z|[+-]\d\d(:?\d\d)?)$"
+_ZONE = r"[T ]\d\d.*(Z|[+-]\d\d(:?\d\d)?)$"
+ZONED = re.compile(_ZONE)
 _NUMBERS = {32: pa.int32(), 64: pa.int64()}
 #: Years 1 to 9999, in days and in microseconds.
 _YEARS = {32: (-719_162, 2_932_896), 64: (-719_162 * 86_400_000_000, 2_932_897 * 86_400_000_000 - 1)}
@@ -210,13 +211,20 @@ def _in_years(cast: Callable[[pa.Array], pa.Array]) -> Callable[[pa.Array], pa.A
 
     def checked(array: pa.Array) -> pa.Array:
         found = cast(array)
-        low, high = (part.as_py() for part in pc.min_max(found.cast(_NUMBERS[found.type.bit_width])).values())
-        first, last = _YEARS[found.type.bit_width]
-        if low is not None and not first <= low <= high <= last:
+        if not in_years(found):
             raise pa.ArrowInvalid("a time beyond the year 9999")
         return found
 
     return checked
+
+
+def in_years(array: pa.Array | pa.ChunkedArray) -> bool:
+    """Whether all times of a column are within years that others can read; as is all that is no time."""
+    if not (pa.types.is_timestamp(array.type) or pa.types.is_date32(array.type)):
+        return True
+    low, high = (part.as_py() for part in pc.min_max(array.cast(_NUMBERS[array.type.bit_width])).values())
+    first, last = _YEARS[array.type.bit_width]
+    return low is None or first <= low <= high <= last
 
 
 def _never(array: pa.Array) -> pa.Array:

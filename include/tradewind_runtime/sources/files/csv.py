@@ -1,20 +1,29 @@
-"""CSV with a header. Every field is read as bytes and typed by us, so that one bad field costs one row."""
+"""CSV with a header.
+
+Fields are typed by Arrow while it reads them, up to the first block in which one is not of its type. From there on each
+is read as bytes and typed by us, which takes longer, so that one bad field costs one row.
+"""
 
 from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pcsv
 
+from tradewind_runtime.sources.columns import TIMESTAMP, ZONED, in_years
 from tradewind_runtime.sources.files.base import BLOCK, Blocks, FileRows, column_names, stream, unreadable
+from tradewind_runtime.sources.newcolumns import Columns
 
 CONTENTS = "csv"
 LONGEST = 1024 * 1024  # bytes of a header
+_LOCAL = pa.timestamp("us")  # in UTC, as are all that name no zone
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
@@ -34,7 +43,25 @@ def opened(path: Path, rows: FileRows, nulls: Sequence[str]) -> Blocks:
         rows.columns.settle(
             pa.schema([(name, pa.string()) for name in names]) if empty else _inferred(path, names, nulls)
         )
-    return iter(()) if empty else _blocks(path, names, nulls, rows)
+    if empty:
+        return iter(())
+    asbytes = dict.fromkeys(names, pa.binary())
+    quick = _typed(names, text, rows.columns) or asbytes
+    return _either(_Reading(path, names, nulls, rows), quick, asbytes)
+
+
+def _typed(names: list[str], text: str, columns: Columns) -> dict[str, pa.DataType]:
+    """Types of the columns that are wanted; none where others matter too."""
+    if columns.looks and not {*names} <= {*columns.schema.names}:
+        return {}
+    first = dict(zip(names, next(islice(csv.reader(text.splitlines(keepends=True)), 1, None), []), strict=False))
+    return {
+        column.name: _LOCAL
+        if column.type == TIMESTAMP and not ZONED.search(first.get(column.name, ""))
+        else column.type
+        for column in columns.schema
+        if column.name in names
+    }
 
 
 def _inferred(path: Path, names: list[str], nulls: Sequence[str]) -> pa.Schema:
@@ -49,31 +76,60 @@ def _inferred(path: Path, names: list[str], nulls: Sequence[str]) -> pa.Schema:
         return reader.schema
 
 
-def _blocks(path: Path, names: list[str], nulls: Sequence[str], rows: FileRows) -> Blocks:
-    broken: set[int] = set()
+def _either(reading: _Reading, quick: Mapping[str, pa.DataType], asbytes: Mapping[str, pa.DataType]) -> Blocks:
+    """Blocks by the quick types, and from where that does not go on as bytes: blocks are the same."""
+    done = 0
+    try:
+        for table, numbers in reading.blocks(quick):
+            if quick is not asbytes and not all(map(in_years, table.columns)):
+                break
+            yield table, numbers
+            done += 1
+        else:
+            return
+    except pa.ArrowInvalid:
+        if quick is asbytes:
+            raise
+    yield from islice(reading.blocks(asbytes), done, None)
 
-    def refuse(row: pcsv.InvalidRow) -> str:
+
+@dataclass
+class _Reading:
+    """Reads one file, once more where it must: a broken row is told once."""
+
+    path: Path
+    names: list[str]
+    nulls: Sequence[str]
+    rows: FileRows
+    broken: set[int] = field(default_factory=set)
+
+    def blocks(self, types: Mapping[str, pa.DataType]) -> Blocks:
+        """The file's blocks, with the columns that have a type here."""
+        with stream(self.path) as content:
+            reader = pcsv.open_csv(
+                content,
+                read_options=pcsv.ReadOptions(
+                    use_threads=False, column_names=self.names, skip_rows=1, block_size=BLOCK
+                ),
+                parse_options=pcsv.ParseOptions(newlines_in_values=True, invalid_row_handler=self._refuse),
+                convert_options=pcsv.ConvertOptions(
+                    column_types=types, include_columns=[*types], null_values=list(self.nulls), strings_can_be_null=True
+                ),
+            )
+            start = 0
+            for batch in reader:
+                numbers = _numbers(start, batch.num_rows, self.broken)
+                if batch.num_rows:
+                    start = int(numbers[-1]) + 1
+                yield pa.Table.from_batches([batch]), numbers
+
+    def _refuse(self, row: pcsv.InvalidRow) -> str:
         number = row.number - 2  # from 1, the header included
-        broken.add(number)
-        reason = f"{row.actual_columns} fields where {row.expected_columns} are expected"
-        rows.refuse(number, reason, row.text.encode("utf-8", "surrogateescape"))
+        if number not in self.broken:
+            self.broken.add(number)
+            reason = f"{row.actual_columns} fields where {row.expected_columns} are expected"
+            self.rows.refuse(number, reason, row.text.encode("utf-8", "surrogateescape"))
         return "skip"
-
-    with stream(path) as content:
-        reader = pcsv.open_csv(
-            content,
-            read_options=pcsv.ReadOptions(use_threads=False, column_names=names, skip_rows=1, block_size=BLOCK),
-            parse_options=pcsv.ParseOptions(newlines_in_values=True, invalid_row_handler=refuse),
-            convert_options=pcsv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.binary()), null_values=list(nulls), strings_can_be_null=True
-            ),
-        )
-        start = 0
-        for batch in reader:
-            numbers = _numbers(start, batch.num_rows, broken)
-            if batch.num_rows:
-                start = int(numbers[-1]) + 1
-            yield pa.Table.from_batches([batch]), numbers
 
 
 def _numbers(start: int, count: int, broken: set[int]) -> np.ndarray:
