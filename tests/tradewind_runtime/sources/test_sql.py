@@ -168,14 +168,37 @@ def test_a_refused_row_that_comes_again_is_told_and_judged_once(
     assert sorted(refused) == ["none", "nor this"]
 
 
-def test_a_day_that_the_table_cannot_tell_is_refused_from_the_first_run_on(
+@pytest.mark.parametrize("columns", [{"id": "long"}, {"id": "long", "day": "string"}], ids=["none", "of a text"])
+def test_days_that_the_table_cannot_tell_are_read_once_they_are_over(
+    server: PostgreSQL, name: str, lake_uri: str, columns: dict[str, str]
+) -> None:
+    of, today = source(name, columns, cursor="day"), datetime.now(UTC).date()
+
+    def insert(id: int, ago: int) -> None:
+        server.run(f"INSERT INTO {name} VALUES ({id}, '{today - timedelta(days=ago)}')")
+
+    server.run(f"CREATE TABLE {name} (id integer, day date)")
+    insert(1, 4)
+    insert(2, 0)
+    assert [row["id"] for row in taken_in(server, lake_uri, of)] == [1]
+    insert(3, 3)
+    insert(4, 0)
+    assert sorted(row["id"] for row in taken_in(server, lake_uri, of)) == [1, 3]
+    pinned = end(server, of)
+    pinned["asked at"] += 2 * 24 * 60 * 60 * 1_000_000
+    assert sorted(row["id"] for row in taken_in(server, lake_uri, of, pinned)) == [1, 2, 3, 4]
+    assert sorted(row["id"] for row in taken_in(server, lake_uri, of)) == [1, 2, 3, 4], (
+        "an earlier moment takes nothing back"
+    )
+
+
+def test_an_overlap_that_the_table_cannot_tell_is_refused_from_the_first_run_on(
     server: PostgreSQL, name: str, lake_uri: str
 ) -> None:
-    server.run(f"CREATE TABLE {name} (id integer, day date)", f"INSERT INTO {name} VALUES (1, '2013-01-01')")
-    for columns in ({"id": "long"}, {"id": "long", "day": "string"}):
-        with pytest.raises(StepError, match="are found by the cursor 'day', which the table has not") as caught:
-            taken_in(server, lake_uri, source(name, columns, cursor="day"))
-        assert caught.value.problems[0].code == "TW527"
+    server.run(f"CREATE TABLE {name} (id integer, at timestamp)", f"INSERT INTO {name} VALUES (1, '2013-01-01')")
+    with pytest.raises(StepError, match="are found by the cursor 'at', which the table has not") as caught:
+        taken_in(server, lake_uri, source(name, {"id": "long", "at": "date"}, cursor="at", overlap="2d"))
+    assert caught.value.problems[0].code == "TW527"
 
 
 def test_a_query_is_read_in_parts_of_one_moment(server: PostgreSQL, name: str, lake_uri: str) -> None:
