@@ -260,10 +260,15 @@ class Table:
         """Commits up to a version, newest first."""
         return [Commit.of(entry) for entry in self._require(version).history(limit)]
 
-    def version_with(self, key: str, value: Any) -> int | None:
-        """The newest version whose commit was given this metadata: where a step that is done left its rows."""
+    def commit_with(self, key: str, value: Any) -> Commit | None:
+        """The newest commit that was given this metadata: where a step that is done left its rows."""
         found = self.history() if self.exists() else ()
-        return next((commit.version for commit in found if commit.told.get(key) == value), None)
+        return next((commit for commit in found if commit.told.get(key) == value), None)
+
+    def version_with(self, key: str, value: Any) -> int | None:
+        """The version of that commit."""
+        found = self.commit_with(key, value)
+        return found.version if found else None
 
     # Writing ---------------------------------------------------------------------------------
 
