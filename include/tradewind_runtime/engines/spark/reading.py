@@ -26,7 +26,7 @@ from tradewind_runtime.contract.sources import Source
 from tradewind_runtime.engines.spark import application, connect, executors, standalone
 from tradewind_runtime.engines.spark.errors import at_work
 from tradewind_runtime.engines.spark.shipping import ship_runtime
-from tradewind_runtime.engines.spark.tasks import each
+from tradewind_runtime.engines.spark.tasks import CORES, each
 from tradewind_runtime.lake import Lake, Table
 from tradewind_runtime.quarantine import Bad
 from tradewind_runtime.sources import Access, BrokenObjectsError, Chunk, parts
@@ -73,7 +73,7 @@ def cores(settings: Mapping[str, Any]) -> int:
         wanted = executors.wanted(settings)
         return min(MOST, wanted.max * wanted.cores)
     if standalone.asked(settings) or connect.asked(settings):  # all that it has
-        return MOST
+        return CORES
     found = re.fullmatch(r"local\[(\d+)(,\d+)?\]", str(settings.get("master", "local[2]")))
     return min(MOST, int(found[1]) if found else os.cpu_count() or 1)
 
