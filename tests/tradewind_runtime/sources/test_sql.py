@@ -18,7 +18,10 @@ from tests.tradewind_runtime.tables import new_lake
 from tradewind.dev.running import start
 from tradewind_runtime.connections import Connection
 from tradewind_runtime.contract.errors import StepError
+from tradewind_runtime.contract.refs import DatasetRef
+from tradewind_runtime.contract.request import StepRequest
 from tradewind_runtime.contract.sources import Source
+from tradewind_runtime.execute import execute
 from tradewind_runtime.lake import Lake
 from tradewind_runtime.sources import Access, sql
 
@@ -151,6 +154,28 @@ def test_a_day_goes_on_after_a_run_has_read_it(server: PostgreSQL, name: str, la
     assert len(set(places)) == len(places)
     server.run(f"DELETE FROM {name} WHERE day = '2013-01-03'")
     assert sorted(row["id"] for row in taken_in(server, lake_uri, of)) == [1, 2, 3, 4]
+
+
+def test_of_a_day_that_is_read_again_its_rows_alone_are_checked_again(
+    server: PostgreSQL, name: str, lake_uri: str
+) -> None:
+    of, lake = source(name, cursor="day"), Lake(lake_uri)
+    server.run(f"CREATE TABLE {name} (id integer, day date)")
+
+    def run(*days: int) -> float:
+        """Rows that the check passes, once there are some more."""
+        server.run(*(f"INSERT INTO {name} VALUES ({day}, '2013-01-0{day}')" for day in days))
+        taken_in(server, lake_uri, of)
+        version = lake.table("demo/flights_raw").version()
+        asked = StepRequest(
+            step="check", id="check_flights", pipeline="demo", run_id=f"c{version}", lake=lake_uri,
+            config={"source": "flights", "expectations": [], "time": "day"},
+            inputs={"rows": DatasetRef(table="demo/flights_raw", version=version or 0)},
+        )  # fmt: skip
+        return execute(asked).metrics["rows"]
+
+    assert [run(1, 2, 3), run(), run(3, 4), run(4, 4)] == [3, 1, 3, 3]
+    assert sorted(row["id"] for row in rows(lake_uri, "flights")) == [1, 2, 3, 3, 4, 4, 4]
 
 
 @pytest.mark.parametrize("more", [{}, {"cursor": "n", "overlap": 100}], ids=["whole", "overlap"])
