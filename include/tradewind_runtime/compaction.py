@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tradewind_runtime.lake import Rewriting, Table
@@ -45,8 +45,13 @@ def unchanged(table: Table, files: Collection[str], after: int, upto: int) -> se
         after: a version.
         upto: a later one.
     """
+    return still_there(table, files, between(table, after, upto))
+
+
+def still_there(table: Table, files: Collection[str], commits: Iterable[Mapping[str, Any]]) -> set[str]:
+    """The same, by what the commits in between told."""
     found = set(files)
-    for told in _between(table, after, upto):
+    for told in commits:
         found -= {f"{table.uri}/{path}" for path in told.get("gone", ())}
         for new, old in told.get("files", {}).items():
             sources = {f"{table.uri}/{path}" for path in old}
@@ -55,17 +60,16 @@ def unchanged(table: Table, files: Collection[str], after: int, upto: int) -> se
     return found
 
 
-def followed(table: Table, rows: Mapping[str, int], after: int, upto: int) -> dict[str, int]:
+def followed(table: Table, rows: Mapping[str, int], commits: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     """How many rows of a version are in which file of another one, also where they were put together with later ones.
 
     Args:
         table: any.
-        rows: file → rows of the version `after`.
-        after: a version.
-        upto: a later one.
+        rows: file → rows of the one version.
+        commits: what those up to the other one told.
     """
     found = dict(rows)
-    for told in _between(table, after, upto):
+    for told in commits:
         for path in told.get("gone", ()):
             found.pop(f"{table.uri}/{path}", None)
         for new, old in told.get("files", {}).items():
@@ -77,7 +81,7 @@ def followed(table: Table, rows: Mapping[str, int], after: int, upto: int) -> di
     return found
 
 
-def _between(table: Table, after: int, upto: int) -> Iterator[Mapping[str, Any]]:
+def between(table: Table, after: int, upto: int) -> Iterator[Mapping[str, Any]]:
     """What commits were told, oldest first."""
     for commit in sorted(table.history(upto, upto - after), key=lambda commit: commit.version):
         if commit.version > after:

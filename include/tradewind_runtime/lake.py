@@ -32,7 +32,7 @@ from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.documents import Documents
 from tradewind_runtime.history import MOVES, Advance, Commit
 from tradewind_runtime.positions import committed
-from tradewind_runtime.replacing import Replacing, giving_way
+from tradewind_runtime.replacing import TOLD, Replacing, giving_way, told
 from tradewind_runtime.snapshot import Snapshot
 from tradewind_runtime.staging import Staged, cut_of, describe, find_files, write_files
 
@@ -260,10 +260,15 @@ class Table:
         """Commits up to a version, newest first."""
         return [Commit.of(entry) for entry in self._require(version).history(limit)]
 
-    def version_with(self, key: str, value: Any) -> int | None:
-        """The newest version whose commit was given this metadata: where a step that is done left its rows."""
+    def commit_with(self, key: str, value: Any) -> Commit | None:
+        """The newest commit that was given this metadata: where a step that is done left its rows."""
         found = self.history() if self.exists() else ()
-        return next((commit.version for commit in found if commit.told.get(key) == value), None)
+        return next((commit for commit in found if commit.told.get(key) == value), None)
+
+    def version_with(self, key: str, value: Any) -> int | None:
+        """The version of that commit."""
+        found = self.commit_with(key, value)
+        return found.version if found else None
 
     # Writing ---------------------------------------------------------------------------------
 
@@ -331,7 +336,8 @@ class Table:
                 raise PositionsMovedError(self.name)
             _same_types(self.name, arrow_schema(handle), schema if files else pa.schema([]))
             actions: list[AddAction | RemoveAction] = [add(staged) for staged in files]
-            actions += self._removals(handle, replace)
+            removals, replaced = self._removals(handle, replace)
+            actions += removals
             if not actions and not wanted:
                 return handle.version()
             try:
@@ -340,7 +346,7 @@ class Table:
                     "append",
                     schema=handle.schema(),
                     commit_properties=properties(
-                        {**(metadata or {}), **moves},
+                        {**(metadata or {}), **moves, **replaced},
                         [Transaction(app_id=id, version=move.after) for id, move in wanted.items()],
                     ),
                 )
@@ -361,21 +367,37 @@ class Table:
             table = self._require()
         return table
 
-    def _removals(self, handle: DeltaTable, replace: Replacing | None) -> list[AddAction | RemoveAction]:
-        """Remove the files of a span; of one that reaches beyond it, keep the rows outside in a new file."""
+    def _removals(
+        self, handle: DeltaTable, replace: Replacing | None
+    ) -> tuple[list[AddAction | RemoveAction], dict[str, Any]]:
+        """Remove the files of a span; of one that reaches beyond it, keep the rows outside in a new file.
+
+        Of spans the table's history is told where the rows outside are, so that nobody takes them for new ones.
+        """
         if replace is None:
-            return []
+            return [], {}
         schema = arrow_schema(handle)
 
         def read(path: str) -> ds.Dataset:
             return Snapshot(self, handle.version(), (self.absolute(path),), schema).dataset()
 
         actions: list[AddAction | RemoveAction] = []
+        gone: list[str] = []
+        files: dict[str, list[str]] = {}
+        went: dict[str, int] = {}
         for row, kept in giving_way(self.entries(handle).values(), replace, schema, read):
             actions.append(remove(row))
-            if kept is not None:
-                actions += [add(staged) for staged in self.stage(kept.to_batches(), schema)]
-        return actions
+            path = unquote(row["path"])
+            if kept is None:
+                gone.append(path)
+                continue
+            went[path] = row["num_records"] - kept.num_rows
+            written = write_files(self.filesystem, self.staging(), kept.to_batches(), schema, name=cut_of(path))
+            for staged in (describe(self.filesystem, self.uri, one) for one in written):
+                actions.append(add(staged))
+                files[staged.path] = [path]
+        spans = told(replace)
+        return actions, {TOLD: {**spans, "gone": gone, "files": files, "went": went}} if spans else {}
 
 
 class Lake:

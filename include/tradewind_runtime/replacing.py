@@ -15,6 +15,8 @@ import pyarrow.compute as pc
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
 
+TOLD = "replaced"  # the name, in a commit's metadata, of the spans that it replaced and of what became of files
+
 
 @dataclass(frozen=True)
 class Replace:
@@ -88,7 +90,7 @@ def _spans(
         rows = read(file["path"])
         kept = rows.to_table(filter=outside)
         if kept.num_rows != rows.count_rows():
-            yield file, kept
+            yield file, kept if kept.num_rows else None
 
 
 def _without(
@@ -109,6 +111,23 @@ def _but(
         left = rows.count_rows(filter=stay)  # reads the columns that it names
         if left < rows.count_rows():
             yield file, rows.to_table(filter=stay) if left else None
+
+
+def told(replace: Replacing) -> dict[str, Any]:
+    """Spans, as a commit's metadata has them; of what is no span nothing is told."""
+    spans = [replace] if isinstance(replace, Replace) else replace
+    if isinstance(spans, str | Without | But) or not spans:
+        return {}
+    bounds = [[str(bound) if isinstance(bound, date) else bound for bound in (one.start, one.end)] for one in spans]
+    return {"column": spans[0].column, "spans": bounds}
+
+
+def spans_of(told: Mapping[str, Any], schema: pa.Schema) -> list[Replace]:
+    """The spans that `told` has made that of."""
+    name = told["column"]
+    of_time = pa.types.is_temporal(schema.field(name).type)
+    read: Callable[[Any], Any] = datetime.fromisoformat if of_time else lambda bound: bound
+    return [Replace(name, read(start), read(end)) for start, end in told["spans"]]
 
 
 def as_type(bound: datetime | date | str | int, kind: pa.DataType) -> datetime | date | str | int:

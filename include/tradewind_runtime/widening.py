@@ -32,6 +32,15 @@ def widens(kind: pa.DataType, wider: pa.DataType) -> bool:
     return bool(types.is_date32(kind) and types.is_timestamp(wider))
 
 
+def fitting(table: Table, schema: pa.Schema) -> pa.Schema:
+    """What `fit` will give, with the table as it is.
+
+    Raises:
+        StepError: TW519 where values would be lost.
+    """
+    return agreed(table.schema() or pa.schema([]), schema, table.name)
+
+
 def fit(table: Table, schema: pa.Schema) -> pa.Schema:
     """The types in which rows of these columns are written: the table's own, as it is after this.
 
@@ -70,7 +79,7 @@ def agreed(have: pa.Schema, wanted: pa.Schema, name: str) -> pa.Schema:
     """The wider type of each wanted column, in their order: of the table or of the rows.
 
     Args:
-        have: the table's columns, all that are wanted among them.
+        have: the table's columns.
         wanted: the rows'.
         name: of the table.
 
@@ -79,7 +88,7 @@ def agreed(have: pa.Schema, wanted: pa.Schema, name: str) -> pa.Schema:
     """
     fields = []
     for field in wanted:
-        kind = have.field(field.name).type
+        kind = have.field(field.name).type if field.name in have.names else field.type
         if kind != field.type and not (widens(kind, field.type) or widens(field.type, kind)):
             raise narrowed(name, f"column {field.name!r} is {kind} there and {field.type} now")
         fields.append(field if widens(kind, field.type) else field.with_type(kind))

@@ -10,6 +10,7 @@ from tradewind_runtime.contract.refs import DatasetRef, Window
 from tradewind_runtime.contract.request import StepRequest
 from tradewind_runtime.execute import execute
 from tradewind_runtime.lake import Lake
+from tradewind_runtime.replacing import Replacing
 
 START = datetime(2013, 1, 1, tzinfo=UTC)
 SCHEMA = pa.schema(
@@ -46,7 +47,7 @@ class House:
         )
         self.root = root
 
-    def add(self, table: pa.Table, replace: str | None = None) -> int:
+    def add(self, table: pa.Table, replace: Replacing | None = None) -> int:
         return self.raw.commit(self.raw.stage(table.to_batches(), table.schema), schema=table.schema, replace=replace)
 
     def request(self, *suite: dict, version: int | None = None, run: str = "r1", **more) -> StepRequest:

@@ -9,6 +9,7 @@ from tests.tradewind_runtime.checkable import START, House, rows
 
 from tradewind_runtime import news, retention
 from tradewind_runtime.compaction import compact
+from tradewind_runtime.replacing import Replace
 
 
 @pytest.fixture
@@ -44,6 +45,43 @@ def test_rows_that_replace_others_are_all_new(house):
     first = house.add(rows(3))
     house.add(rows(2), replace="all")
     assert new(house, first) == (2, 2, True)
+
+
+def span(low: int, high: int) -> Replace:
+    return Replace("at", START + timedelta(hours=low), START + timedelta(hours=high))
+
+
+def test_rows_that_replace_a_span_are_new_and_those_outside_it_are_not(house):
+    first = house.add(rows(10))
+    house.add(rows(4, first=8), replace=span(8, 12))
+    assert new(house, first) == (4, 4, False)
+    assert news.since(house.raw.snapshot(), first).spans == (span(8, 12),)
+    second = house.raw.version()
+    house.add(rows(3, first=11), replace=span(11, 13))
+    house.add(rows(1, first=20))
+    found = news.since(house.raw.snapshot(), first)
+    assert new(house, first) == (7, 7, False), "a row that was new and gave way again is none"
+    assert found.spans == (span(8, 12), span(11, 13))
+    assert new(house, second) == (4, 4, False)
+
+
+def test_upkeep_between_two_that_replace_a_span(house):
+    for n in range(4):
+        first = house.add(rows(2, first=2 * n))
+    compact(house.raw, first)
+    house.add(rows(3, first=7), replace=span(7, 10))
+    retention.expire(house.raw, "at", START + timedelta(hours=3))
+    assert new(house, first) == (3, 3, False)
+    compact(house.raw, house.raw.version())
+    assert new(house, first)[0] == 3
+    assert new(house, first)[2], "old rows and new ones are in one file by now"
+
+
+def test_all_is_new_where_spans_are_not_of_one_column(house):
+    first = house.add(rows(4))
+    house.add(rows(1, first=3), replace=span(3, 4))
+    house.add(rows(1, first=9), replace=Replace("n", 0, 1))
+    assert news.since(house.raw.snapshot(), first).again
 
 
 def test_rows_that_went_by_their_age_make_no_others_new(house):

@@ -81,9 +81,11 @@ class TaskCompanions(ABC):
     def stop(self) -> None:
         """End them all."""
         self._over = True
-        self.close()
-        for thread in self._threads:
-            thread.join(_PATIENCE)
+        try:
+            self.close()
+        finally:
+            for thread in self._threads:
+                thread.join(_PATIENCE)
 
     def _follow(self, index: int, words: tuple[str, ...], attempts: int) -> None:
         for _ in range(attempts):

@@ -60,5 +60,7 @@ def ask(source: Source, access: Access, table: Table, version: int | None) -> It
     Raises:
         StepError: where the source cannot be asked.
     """
+    if source.on_new_columns == "strict":  # which is to stop runs, not who looks at what they took in
+        source = source.model_copy(update={"new_columns": "ignore"})
     module = cast("Asking", importlib.import_module(f"{__name__}.{source.kind}"))
     return module.asked(source, access, table, version)

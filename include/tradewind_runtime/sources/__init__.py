@@ -38,7 +38,7 @@ class Access:
     registry: Connection | None = None  # of schemas
     schemas: Path | None = None  # the user's folder of schema files
     chunk_rows: int = 500_000  # about how many rows a commit takes
-    left_out: Collection[str] = ()  # objects that are broken, as this attempt has found
+    left_out: Collection[str] = ()  # objects that are broken, as this attempt has found: it is careful from then on
 
     def schema_folder(self) -> Path:
         """Where the user's schema files are.
@@ -64,12 +64,12 @@ class Chunk:
     written: Written | None = None  # in the place of `rows`, where other processes have staged them
 
 
-class BrokenObjectError(Exception):
-    """One of many objects cannot be read, be it found out in its midst; the others can, without it."""
+class BrokenObjectsError(Exception):
+    """Some of many objects cannot be read, be it found out in their midst; the others can, without them."""
 
-    def __init__(self, key: str, error: StepError) -> None:
-        super().__init__(str(error))
-        self.key, self.error = key, error
+    def __init__(self, errors: Mapping[str, StepError]) -> None:
+        super().__init__("; ".join(errors))
+        self.errors = errors  # by their keys
 
 
 class Reader(Protocol):
@@ -82,7 +82,8 @@ class Reader(Protocol):
         """What lies between the table's positions and `end`, in chunks, each to be committed before the next.
 
         Raises:
-            BrokenObjectError: also while a chunk's rows are read, nothing of which is then to be committed.
+            BrokenObjectsError: once all others are read; also while a chunk's rows are read, nothing of which is then
+                to be committed.
         """
 
 

@@ -14,6 +14,7 @@ from tradewind_runtime.replacing import Replace
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
+WEST = timedelta(hours=12)  # by so much later than in UTC a day ends where it ends last
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,14 @@ class Cursor:
             return before - round(self.overlap.total_seconds())
         return before - self.overlap // timedelta(microseconds=1)
 
+    def day_over(self, moment: int) -> int:
+        """The last day, of a cursor of dates, that is over at a moment wherever it may be one."""
+        return self.number((EPOCH + timedelta(microseconds=moment) - WEST).date() - DAY)
+
+    def finds(self, columns: pa.Schema) -> bool:
+        """Whether rows can be found in a table with these columns by their value."""
+        return self.name in columns.names and _alike(columns.field(self.name).type, self.kind)
+
     def require(self, columns: pa.Schema) -> None:
         """See that rows which are read again can be found in the table.
 
@@ -83,7 +92,7 @@ class Cursor:
             StepError: TW527 where they cannot.
         """
         kind = columns.field(self.name).type if self.name in columns.names else None
-        if not self.overlap or (kind is not None and _alike(kind, self.kind)):
+        if not self.overlap or self.finds(columns):
             return
         raise StepError(
             "TW527", f"rows that are read again are found by the cursor {self.name!r}, which the table has not",

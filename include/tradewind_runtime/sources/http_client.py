@@ -203,8 +203,7 @@ def opened(connection: Connection | None, pause: float) -> Iterator[Api]:
 def shown(url: httpx.URL) -> str:
     """An address as it may be told: of its query, names alone."""
     names = "&".join(f"{name}=…" for name in dict.fromkeys(url.params))
-    port = f":{url.port}" if url.port else ""
-    return f"{url.scheme}://{url.host}{port}{url.path}{f'?{names}' if names else ''}"
+    return f"{url.scheme}://{url.netloc.decode()}{url.path}{f'?{names}' if names else ''}"
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ from tradewind_runtime.history import Advance
 from tradewind_runtime.lake import Table
 from tradewind_runtime.quarantine import Bad
 from tradewind_runtime.replacing import Replace
-from tradewind_runtime.sources import Access, BrokenObjectError, Chunk
+from tradewind_runtime.sources import Access, BrokenObjectsError, Chunk
 from tradewind_runtime.sources.files import FORMATS, FileRows, Origin, open_rows
 from tradewind_runtime.sources.files.base import BLOCK, ROWS, Part, ahead, typed
 from tradewind_runtime.sources.stores import Place
@@ -56,10 +57,8 @@ def end_position(source: Source, access: Access) -> dict[str, str]:
 def read(source: Source, access: Access, end: Mapping[str, str], table: Table) -> Iterator[Chunk]:
     """The pinned objects that are not in place: those that are new several in a chunk, others one by one.
 
-    What comes before one that cannot be opened is given first.
-
     Raises:
-        BrokenObjectError: for the first of those that are broken.
+        BrokenObjectsError: for those that are broken, once the others are given.
     """
     yield from chunks(source, access, wanted(source, access, end, table), table.schema)
 
@@ -67,24 +66,35 @@ def read(source: Source, access: Access, end: Mapping[str, str], table: Table) -
 def chunks(
     source: Source, access: Access, objects: Sequence[Wanted], columns: Callable[[], pa.Schema | None]
 ) -> Iterator[Chunk]:
-    """The rows of some objects, in their order; `columns` are those of their table, by now."""
+    """The rows of some objects, in their order; `columns` are those of their table, by now.
+
+    Where one has broken already, each is read through before it is taken: so many broken ones cost no more than a few.
+    """
+    broken: dict[str, StepError] = {}
     files = fetched(
         Place.of(objects_of(source).uri, access), ((one.key, one.version) for one in objects), access.scratch
     )
-    group = _Group(source, columns)
+    group = _Group(source, columns, careful=bool(access.left_out))
     try:
         for one, file in zip(objects, files, strict=True):
             if group.parts and not one.new:
                 yield from group.chunk()
-                group = _Group(source, columns)
-            group.add(one, file)
+                group = group.next()
+            try:
+                group.add(one, file)
+            except BrokenObjectsError as found:
+                broken |= found.errors
+                file.forget()
+                continue
             if not one.new or group.size >= access.chunk_rows * ROW or len(group.parts) == TOGETHER:
                 yield from group.chunk()
-                group = _Group(source, columns)
-    except (StepError, BrokenObjectError):
+                group = group.next()
+    except StepError:
         yield from group.chunk()
         raise
     yield from group.chunk()
+    if broken:
+        raise BrokenObjectsError(broken)
 
 
 @dataclass(frozen=True)
@@ -138,25 +148,35 @@ class _Group:
 
     source: Source
     columns: Callable[[], pa.Schema | None]
+    careful: bool
     parts: list[tuple[Wanted, Pinned, FileRows]] = field(default_factory=list)
     bad: list[Bad] = field(default_factory=list)
     size: int = 0
 
+    def next(self) -> _Group:
+        """That of the objects after these."""
+        return _Group(self.source, self.columns, self.careful)
+
     def add(self, one: Wanted, file: Pinned) -> None:
-        """One more, opened and not yet read.
+        """One more, opened; not yet read, or where the group is careful, once before.
 
         Raises:
-            BrokenObjectError: where it is no such file; the group is then as it was.
+            BrokenObjectsError: where it is broken; the group is then as it was.
         """
-        objects = objects_of(self.source)
-        have = self.parts[-1][2].schema if self.parts else self.columns()
         with _told_of(one.key):
-            rows = open_rows(
-                file.path, format_of(objects, one.key), self.source, nulls=objects.nulls,
-                origin=Origin(one.key, one.mark, one.marked or 0), have=have, bad=self.bad,
-            )  # fmt: skip
+            if self.careful:
+                deque(self._opened(one, file, []).parts(), maxlen=0)
+            rows = self._opened(one, file, self.bad)
         self.parts.append((one, file, rows))
         self.size += file.size
+
+    def _opened(self, one: Wanted, file: Pinned, bad: list[Bad]) -> FileRows:
+        objects = objects_of(self.source)
+        have = self.parts[-1][2].schema if self.parts else self.columns()
+        return open_rows(
+            file.path, format_of(objects, one.key), self.source, nulls=objects.nulls,
+            origin=Origin(one.key, one.mark, one.marked or 0), have=have, bad=bad,
+        )  # fmt: skip
 
     def chunk(self) -> Iterator[Chunk]:
         """All of it, to be committed at once; none where there is nothing."""
@@ -199,7 +219,7 @@ def _told_of(key: str) -> Iterator[None]:
     except StepError as error:
         if error.problems[0].code != UNREADABLE:
             raise
-        raise BrokenObjectError(key, error) from error
+        raise BrokenObjectsError({key: error}) from error
 
 
 def replaced(objects: ObjectsSource, one: Wanted) -> Replace | str | None:

@@ -3,7 +3,8 @@
 With a cursor a run reads what lies beyond the last one's end, up to the highest value that its first step has seen.
 Whoever commits late, below that end, is caught by `overlap`: that span is read again, and its rows take the place of
 those that are there. Without a cursor each run reads all, in place of what was there. A cursor of dates has the last
-day read again by each run, for a day goes on after a run has read it; so the moment of asking is a position too.
+day read again by each run, for a day goes on after a run has read it; so the moment of asking is a position too. Where
+the table cannot tell a row's day, a day is read once it is over.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import threading
 import time
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import numpy as np
@@ -52,30 +53,30 @@ def read(source: Source, access: Access, end: Mapping[str, int], table: Table) -
     """What is new, as one chunk."""
     sql = _sql(source)
     done = _Done.of(end, table)
-    before, last, name = done.before, done.last, done.name
     if done.reached:
         return
     columns = Columns.of(source, known(source, table.schema()))
     with opened(access.connection) as database:
         found = database.schema(_select(sql))
         columns.settle(found)
-        cursor = Cursor.of(sql.cursor, sql.overlap, found) if sql.cursor else None
-        if cursor is not None:
-            cursor.require(columns.schema)
-        where, replace = ("TRUE", "all") if cursor is None else _span(cursor, before, last)
+        span = _Span.of(sql, found, columns.schema, database, done)
+        if span is None:
+            return
         mark, at, after = done.mark
         name_of = sql.table or "query"
-        told = quarantine.told(access.lake, table.name, name_of) if replace else frozenset()  # else none comes again
+        told = (
+            quarantine.told(access.lake, table.name, name_of) if span.replace else frozenset()
+        )  # else none comes again
         origin = Origin(f"{name_of}@{after}", mark, at or 0)
-        rows = FileRows(columns, origin, _blocks(sql, access, database, where), "json")
+        rows = FileRows(columns, origin, _blocks(sql, access, database, span.where), "json")
         with closing(ahead(_batches(rows, told))) as batches:  # before the database is
             yield Chunk(
                 schema=rows.schema,
                 rows=batches,
                 bad=rows.bad,
-                positions={f"sql:{name}": Advance(before, last), mark: Advance(at, after)},
+                positions={f"sql:{done.name}": Advance(done.before, span.last), mark: Advance(at, after)},
                 marks={mark: after},
-                replace=replace,
+                replace=span.replace,
             )
 
 
@@ -117,13 +118,46 @@ class _Done:
         return before is not None and before >= after
 
 
-def _span(cursor: Cursor, before: int | None, last: int) -> tuple[str, Replace | None]:
-    """What is read, as a condition, and which rows give way to it."""
-    column = quoted(cursor.name)
-    upper = f"{column} <= {_literal(cursor, last)}"
-    if before is None:
-        return upper, None
-    return f"{column} > {_literal(cursor, cursor.first(before))} AND {upper}", cursor.again(before)
+@dataclass(frozen=True)
+class _Span:
+    """What is read."""
+
+    where: str
+    last: int  # up to which position
+    replace: Replace | str | None  # which rows give way to it
+
+    @classmethod
+    def of(cls, sql: SqlSource, found: pa.Schema, columns: pa.Schema, database: Database, done: _Done) -> _Span | None:
+        """What lies beyond the last run's end; None where no day is over yet that must be.
+
+        Raises:
+            StepError: TW527 where rows that are read again cannot be found in a table with these columns.
+        """
+        if sql.cursor is None:
+            return cls("TRUE", done.last, "all")
+        cursor, last = Cursor.of(sql.cursor, sql.overlap, found), done.last
+        if done.asked is None or sql.overlap or cursor.finds(columns):
+            cursor.require(columns)
+        elif (over := _over(cursor, sql, database, done)) is not None:
+            cursor, last = replace(cursor, overlap=timedelta(0)), over
+        else:
+            return None
+        column = quoted(cursor.name)
+        upper = f"{column} <= {_literal(cursor, last)}"
+        if done.before is None:
+            return cls(upper, last, None)
+        lower = f"{column} > {_literal(cursor, cursor.first(done.before))}"
+        return cls(f"{lower} AND {upper}", last, cursor.again(done.before))
+
+
+def _over(cursor: Cursor, sql: SqlSource, database: Database, done: _Done) -> int | None:
+    """The last of the days that were over when the run was pinned."""
+    assert done.asked is not None, "of a cursor of dates the moment of asking is pinned"
+    day = min(done.last, cursor.day_over(done.asked))
+    last = f"max({quoted(cursor.name)})"
+    found = database.value(_select(sql, f"{quoted(cursor.name)} <= {_literal(cursor, day)}", give=last))
+    places = (done.before, None if found is None else cursor.number(found))
+    return max((place for place in places if place is not None), default=None)
 
 
 def _literal(cursor: Cursor, position: int) -> str:

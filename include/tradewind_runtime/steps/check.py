@@ -1,7 +1,8 @@
 """`check`: rows that pass go to the source's table, the others to its quarantine, a failing suite stops the run.
 
 Only rows that no run has checked yet are looked at: what the raw table has gained since the version that
-the table's position `check` names. An expectation on all rows (a mean, uniqueness) is about those too.
+the table's position `check` names. Where that replaced a span, they replace it here. An expectation on all rows
+(a mean, uniqueness) is about those too.
 Freshness, volume and schema are asked first, and of a run without new rows too. What was found is kept
 (`checked`) before the run goes on or stops.
 """
@@ -11,8 +12,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-
-import pyarrow as pa
 
 from tradewind_runtime import checked, datachecks, news, quarantine, retention, sifting
 from tradewind_runtime.context import StepContext
@@ -170,13 +169,13 @@ def _take(context: StepContext, new: news.News, sieve: Sieve, failing: Numbers, 
     config = context.config(CheckConfig)
     table, version = context.table(config.source), new.rows.version
     schema = fit(table, new.rows.schema)
-    timed = config.time in schema.names and pa.types.is_timestamp(schema.field(config.time).type)
+    timed = config.time in schema.names and retention.is_time(schema.field(config.time).type)
     try:
         return table.commit(
             sieve.pass_on(failing, table, schema, config.time if timed else None),
             schema=schema,
             positions={POSITION: Advance(before, version)},
-            replace=_replaced(new) if new.again else None,
+            replace=_replaced(new) if new.again else new.spans or None,
             metadata={"raw": version, "step": context.request.fingerprint, "run": context.request.run_id},
         )
     except PositionsMovedError as error:

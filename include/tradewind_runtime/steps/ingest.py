@@ -5,7 +5,8 @@ committed; both commits carry the source's positions. A kill between the two lea
 and the next attempt, which starts from the positions of the rows, leaves out what is there already.
 `max_bad` is judged over what this attempt has read, before each chunk is committed: where there is too much,
 that chunk is neither in the rows nor in the quarantine, and is read again once the cause is mended.
-An object that is broken holds no other back: its chunk is read again without it, and the step fails at the end.
+An object that is broken holds no other back, and the step fails at the end. Where it breaks in its midst its chunk is
+read again without it, and each object from then on is read through first.
 """
 
 from __future__ import annotations
@@ -31,9 +32,8 @@ from tradewind_runtime.lake import PositionsMovedError, Table
 from tradewind_runtime.quarantine import Bad
 from tradewind_runtime.sources.columns import PROVENANCE, RESERVED, declared
 from tradewind_runtime.sources.writing import Written, write
-from tradewind_runtime.widening import fit
+from tradewind_runtime.widening import fit, fitting
 
-MOST_BROKEN = 20  # objects, before somebody is to look: each costs reading its chunk again
 TOLD = 200  # positions in a result's facts: a run may move hundreds of thousands
 RIVALS = 20  # how often another writer may be first before this one gives up
 
@@ -118,14 +118,13 @@ def access(context: StepContext, use: str = "source") -> sources.Access:
 
 
 def _all_but_broken(context: StepContext, config: IngestConfig, table: Table, tally: _Tally) -> None:
-    while len(tally.broken) < MOST_BROKEN:
+    while True:
         try:
-            _ingest(context, config, table, tally)
-        except sources.BrokenObjectError as found:
-            context.log.warning("%s: %s", config.name, found.error)
-            tally.broken[found.key] = found.error
-        else:
-            return
+            return _ingest(context, config, table, tally)
+        except sources.BrokenObjectsError as found:
+            for error in found.errors.values():
+                context.log.warning("%s: %s", config.name, error)
+            tally.broken |= found.errors
 
 
 def _broken(errors: Mapping[str, StepError]) -> StepError:
@@ -149,10 +148,11 @@ def _ingest(context: StepContext, config: IngestConfig, table: Table, tally: _Ta
         return
     allowed = replace(access(context), left_out=frozenset(tally.broken))
     for chunk in _chunks(context, source, allowed, end, table):
-        # The columns come first: a chunk that is read again is then read by the same types.
-        schema = fit(table, chunk.schema)
+        schema = fitting(table, chunk.schema)
         written = chunk.written or write(table, chunk.rows, schema, source, context.request.window)
         _judge(config, tally.rows + written.rows, tally.bad, chunk.bad)
+        # The columns come before what is refused by their types: a chunk that is read again is read by the same ones.
+        schema = fit(table, chunk.schema)
         _quarantine(context, refused, chunk)
         table.commit(
             written.files,

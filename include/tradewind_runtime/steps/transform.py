@@ -24,11 +24,11 @@ from tradewind_runtime.contract.transform import TransformConfig
 from tradewind_runtime.engines import Job, Output, TransformContext
 from tradewind_runtime.engines.output import MOMENT, refused
 from tradewind_runtime.history import Advance
-from tradewind_runtime.incremental import Todo
 from tradewind_runtime.lake import PositionsMovedError, Table
 from tradewind_runtime.replacing import Replace, Replacing
 
 RIVALS = 20  # how often another run may be first before this one gives up
+FACTS = "facts"  # in a commit's metadata: of the result, what only the attempt that computed it knows
 
 
 def run(context: StepContext) -> StepOutcome:
@@ -44,9 +44,9 @@ def run(context: StepContext) -> StepOutcome:
         return _outcome(context, table, job)
     for _ in range(RIVALS):
         try:
-            if (todo := _incremental(context, config, table, job)) is None:
+            if not _incremental(context, config, table, job):
                 _whole(context, table, job)
-            return _outcome(context, table, job, todo)
+            return _outcome(context, table, job)
         except PositionsMovedError:
             if table.position(done) is not None:
                 context.log.info("another attempt was first: adopting its rows")
@@ -67,11 +67,11 @@ def _whole(context: StepContext, table: Table, job: Job) -> None:
     _commit(context, table, output, given, moves=moves)
 
 
-def _incremental(context: StepContext, config: TransformConfig, table: Table, job: Job) -> Todo | None:
-    """What has changed of the span; None where the YAML does not say so, or there is no span."""
+def _incremental(context: StepContext, config: TransformConfig, table: Table, job: Job) -> bool:
+    """What has changed of the span; False where the YAML does not say so, or there is no span."""
     asked, span = config.transform and config.transform.incremental, job.context.range
     if not asked or not job.time or not span:
-        return None
+        return False
     times, at = config.times or {}, table.position(incremental.TOLD)
     found = incremental.todo(
         table,
@@ -102,10 +102,13 @@ def _incremental(context: StepContext, config: TransformConfig, table: Table, jo
         table,
         Output(schema, files),
         [Replace(job.time, part.start, part.end) for part in found.spans],
-        told={incremental.TOLD: found.covered.model_dump(mode="json")},
+        told={
+            incremental.TOLD: found.covered.model_dump(mode="json"),
+            FACTS: {"computed": [one.model_dump(mode="json") for one in found.spans], "why": found.why},
+        },
         moves={incremental.TOLD: Advance(at, (at or 0) + 1)},
     )
-    return found
+    return True
 
 
 def _part(context: StepContext, job: Job, span: Window, times: Mapping[str, str], lookback: timedelta) -> Output:
@@ -171,9 +174,10 @@ def _job(context: StepContext, config: TransformConfig, table: Table) -> Job:
     )
 
 
-def _outcome(context: StepContext, table: Table, job: Job, todo: Todo | None = None) -> StepOutcome:
-    fingerprint, span = context.request.fingerprint, job.context.range
-    snapshot = table.snapshot(table.version_with("step", fingerprint))
+def _outcome(context: StepContext, table: Table, job: Job) -> StepOutcome:
+    """What was computed, be it by another attempt: its commit tells."""
+    done, span = table.commit_with("step", context.request.fingerprint), job.context.range
+    snapshot = table.snapshot(done.version if done else None)
     where = None
     if job.time and span:
         low, high = (pa.scalar(at, MOMENT) for at in (span.start, span.end))
@@ -191,7 +195,7 @@ def _outcome(context: StepContext, table: Table, job: Job, todo: Todo | None = N
             "range": span.model_dump(mode="json") if span else None,
             "read": {name: one.version for name, one in job.tables.items()},
         }
-        | ({"computed": [one.model_dump(mode="json") for one in todo.spans], "why": todo.why} if todo else {}),
+        | (done.told.get(FACTS, {}) if done else {}),
     )
 
 

@@ -7,11 +7,13 @@ import re
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from pyspark.errors import PySparkException
 from tests.servers import buckets
 from tests.servers.authority import Authority
 from tests.servers.spark_connect import SparkConnect
@@ -25,10 +27,11 @@ from tradewind_runtime.__main__ import RETRYABLE
 from tradewind_runtime.connections import Connection
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.request import StepRequest
-from tradewind_runtime.engines.spark import connect, progress, s3
+from tradewind_runtime.engines.spark import connect, progress, reading, s3
+from tradewind_runtime.engines.spark.errors import at_work
 from tradewind_runtime.engines.spark.session import session
 from tradewind_runtime.engines.spark.shipping import ship_runtime
-from tradewind_runtime.engines.spark.tasks import each
+from tradewind_runtime.engines.spark.tasks import CORES, each
 from tradewind_runtime.execute import execute
 from tradewind_runtime.lake import Lake
 
@@ -116,6 +119,40 @@ def test_a_server_that_goes_meanwhile_is_told_and_may_be_tried_again(tmp_path: P
     assert "TW545" in said
     assert "Spark Connect: UNAVAILABLE" in said
     assert step.returncode == RETRYABLE
+
+
+def test_a_call_of_ours_of_which_nobody_else_tells_is_spark_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def gone(*_: Any) -> Iterator[None]:
+        yield None
+
+    monkeypatch.setattr(connect, "session", gone)
+    call = 'status = StatusCode.UNAVAILABLE\n\tdetails = "it is gone"'
+    says = r"TW546: Spark failed at the step's own calls: Spark Connect: UNAVAILABLE: it is gone"
+    with pytest.raises(StepError, match=says) as caught, session({"master": "sc://here"}, tmp_path):
+        raise PySparkException(call)
+    assert caught.value.retryable
+
+
+def test_what_a_servers_workers_lack_is_for_the_server_to_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    lacks = PySparkException("ModuleNotFoundError: No module named 'great_expectations'")
+    starts = PySparkException('java.io.IOException: Cannot run program "python3": error=2')
+    for error, says in ((lacks, "lack a package: great_expectations"), (starts, "cannot start the Python python3")):
+        with pytest.raises(StepError, match=f"TW546 .*settings.spark.python.*{says}"), at_work("judging rows"):
+            raise error
+        with monkeypatch.context() as patch:
+            patch.setenv("SPARK_CONNECT_MODE_ENABLED", "1")
+            with pytest.raises(StepError, match=says) as caught, at_work("judging rows"):
+                raise error
+        [found] = caught.value.problems
+        assert found.path is None, "settings.spark.python is refused"
+        assert "the server's" in str(found.fix)
+
+
+def test_a_server_has_as_many_cores_for_one_as_for_another() -> None:
+    assert reading.cores({"master": "sc://here"}) == reading.cores({"master": "spark://here:7077"}) == CORES
 
 
 @pytest.mark.server

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 import time
@@ -216,7 +217,7 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path, self.lake = path, (path / "lake").as_uri()
         (path / "files").mkdir()
-        self.source = Source(objects=ObjectsSource(uri=f"{(path / 'files').as_uri()}/*.csv"))
+        self.source = Source(objects=ObjectsSource(uri=f"{(path / 'files').as_uri()}/*.csv*"))
 
     def write(self, name: str, text: str) -> None:
         (self.path / "files" / name).write_text(text)
@@ -244,6 +245,17 @@ def test_objects_many_new_one_again_one_broken(tmp_path: Path, spark: SparkSessi
     assert found[42]["more"] == 1.5
     (tmp_path / "files/41.csv").unlink()
     assert folder.read("python", "r3").metrics["rows"] == 0, "what the other engine has taken in is in place"
+
+
+def test_however_many_objects_break_in_their_midst_all_others_are_taken_in(tmp_path: Path, spark: SparkSession) -> None:
+    folder = Folder(tmp_path)
+    lines = "".join(f"{number},a\n" for number in range(20_000)).encode()
+    for n in range(60):
+        content = gzip.compress(b"n,text\n" + (lines if n % 2 else b"%d,a\n" % n))
+        (tmp_path / f"files/{n:02d}.csv.gz").write_bytes(content[:-1000] if n % 2 else content)
+    with pytest.raises(StepError, match=r"01\.csv\.gz cannot be read"):
+        folder.read("spark", "r1")
+    assert sorted(row["n"] for row in rows(folder.lake)) == list(range(0, 60, 2))
 
 
 def test_a_spark_elsewhere_goes_on_where_this_process_ended(

@@ -61,6 +61,24 @@ def test_a_lost_executor_costs_no_trial(spark_cluster: SparkCluster, tmp_path: P
     wait_for(lambda: not any(psutil.pid_exists(pid) for pid in begun), 15)
 
 
+@pytest.mark.server
+def test_trials_for_which_no_executor_comes_say_so(spark_cluster: SparkCluster, tmp_path: Path) -> None:
+    root = tmp_path / "a lake"
+    tune = {"hyperopt": {"trials": 2, "space": {"eta": {"float": [0.1, 0.9]}}}, "workers": "spark"}
+    spark = {
+        "master": spark_cluster.address, "driver_memory": "512m", "pending_timeout": 3,
+        "executors": {"max": 1, "memory": "64Gi"},
+    }  # fmt: skip
+    body = request(
+        root, "tune", train_config() | {"tune": tune}, inputs={"features": store(root, rows(300))},
+        settings={"spark": spark},
+    )  # fmt: skip
+    step = start(body, "first")
+    said = step.communicate(timeout=120)[1].decode()
+    assert "TW546" in said
+    assert f"no executor of {spark_cluster.address} came within 3 s" in said
+
+
 def executor_of(mark: Path) -> psutil.Process:
     """The JVM below which a trial's process runs."""
     trial = psutil.Process(int(mark.name.split("-")[1]))

@@ -226,6 +226,20 @@ def test_what_retention_has_taken_away_is_no_loss(topic: Callable[..., Topic]) -
     assert [(one.rows, one.lost, one.expired, one.ok) for one in flights.verified()] == [(0, 0, 10, True)] * 2
 
 
+def test_a_strict_policy_for_new_columns_is_for_runs_and_stops_no_verification(topic: Callable[..., Topic]) -> None:
+    flights = topic()
+    producer = Producer({"bootstrap.servers": flights.broker})
+    for n in range(6):
+        producer.produce(flights.name, json.dumps({"n": n, "more": "a"}), partition=0)
+    producer.flush(20)
+    flights.ingest()
+    table = flights.lake.table(RAW)
+    expire(table, "_timestamp", datetime.now(UTC) + timedelta(minutes=1))
+    strict = flights.source().model_copy(update={"new_columns": "strict"})
+    found = verify_table(flights.lake, RAW, partial(ask, strict, flights.access))[0]
+    assert (found.rows, found.expired, found.lost, found.ok) == (0, 6, 0, True)
+
+
 def test_refused_messages_that_their_quarantine_keeps_no_longer(topic: Callable[..., Topic]) -> None:
     flights = topic()
     producer = Producer({"bootstrap.servers": flights.broker})

@@ -78,6 +78,16 @@ def test_a_row_of_an_object_that_is_lost(folder: Folder) -> None:
     assert found["02"].ok
 
 
+def test_a_strict_policy_for_new_columns_is_for_runs_and_stops_no_verification(folder: Folder) -> None:
+    (folder.path / "2013-01-02.csv").write_text("n,more\n4,a\n5,b\n")
+    folder.ingest()
+    folder.source = folder.source.model_copy(update={"new_columns": "strict"})
+    assert [(one.rows, one.lost, one.unknown, one.ok) for one in folder.verified().values()] == [
+        (3, 0, 0, True),
+        (2, 0, 0, True),
+    ]
+
+
 def test_an_object_that_is_gone_is_not_asked(folder: Folder) -> None:
     (folder.path / "2013-01-02.csv").unlink()
     assert (folder.verified()["02"].lost, folder.verified()["02"].ok) == (None, True)

@@ -122,16 +122,40 @@ def test_those_that_are_broken_in_their_midst_hold_no_other_back(project: Projec
     assert project.column() == sorted([1, 1, 1, 5, *range(100_000)])
 
 
-def test_many_that_are_broken_stop_the_step_before_each_is_tried(
-    project: Project, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("how", ["at their beginning", "in their midst"])
+def test_however_many_are_broken_all_others_are_taken_in_and_nothing_is_read_often(
+    project: Project, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    monkeypatch.setattr("tradewind_runtime.steps.ingest.MOST_BROKEN", 3)
-    for name in "abcde":
-        project.write(f"in/{name}.csv", b"\xff\xfen\n1\n")
-    project.write("in/f.csv", "n\n6\n")
-    with pytest.raises(StepError, match=r"in/a\.csv cannot be read") as caught:
-        project.ingest(EVERY)
-    assert caught.value.problems[0].got == "also in/b.csv, in/c.csv"
+    lines = "".join(f'{{"n": {number}}}\n' for number in range(20_000)).encode()
+    cut = gzip.compress(lines)[:-1000] if how == "in their midst" else b"no gzip"
+    for number in range(60):
+        project.write(f"in/{number:02}.json.gz", cut if number % 2 else gzip.compress(b'{"n": %d}\n' % number))
+    opened = reader.open_rows
+    asked: list[Path] = []
+
+    def counted(path: Path, *args: Any, **more: Any) -> Any:
+        asked.append(path)
+        return opened(path, *args, **more)
+
+    monkeypatch.setattr(reader, "open_rows", counted)
+    with pytest.raises(StepError, match=r"in/01\.json\.gz cannot be read") as caught:
+        project.ingest(objects("in/*.json.gz", columns={"n": "long"}))
+    assert (
+        caught.value.problems[0].got
+        == "also " + ", ".join(f"in/{n:02}.json.gz" for n in (3, 5, 7, 9, 11)) + " and more"
+    )
+    assert project.column() == list(range(0, 60, 2))
+    assert len(asked) <= 3 * 60
+    assert version(project) <= 3, "and not a commit for each"
+
+
+def test_one_that_breaks_in_its_midst_gives_the_table_no_columns(project: Project) -> None:
+    lines = b'{"n": 1, "more": 1}\n' * 600_000  # more than one block
+    project.write("in/a.json.gz", gzip.compress(b'{"n": 1}\n'))
+    project.write("in/b.json.gz", gzip.compress(lines)[:-1000])
+    with pytest.raises(StepError, match="TW527"):
+        project.ingest(objects("in/*.json.gz"))
+    assert [column for column in rows(project.lake)[0] if not column.startswith("_")] == ["n"]
 
 
 def test_those_before_one_that_changed_are_taken_in(project: Project) -> None:

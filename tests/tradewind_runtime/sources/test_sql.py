@@ -18,7 +18,10 @@ from tests.tradewind_runtime.tables import new_lake
 from tradewind.dev.running import start
 from tradewind_runtime.connections import Connection
 from tradewind_runtime.contract.errors import StepError
+from tradewind_runtime.contract.refs import DatasetRef
+from tradewind_runtime.contract.request import StepRequest
 from tradewind_runtime.contract.sources import Source
+from tradewind_runtime.execute import execute
 from tradewind_runtime.lake import Lake
 from tradewind_runtime.sources import Access, sql
 
@@ -153,6 +156,28 @@ def test_a_day_goes_on_after_a_run_has_read_it(server: PostgreSQL, name: str, la
     assert sorted(row["id"] for row in taken_in(server, lake_uri, of)) == [1, 2, 3, 4]
 
 
+def test_of_a_day_that_is_read_again_its_rows_alone_are_checked_again(
+    server: PostgreSQL, name: str, lake_uri: str
+) -> None:
+    of, lake = source(name, cursor="day"), Lake(lake_uri)
+    server.run(f"CREATE TABLE {name} (id integer, day date)")
+
+    def run(*days: int) -> float:
+        """Rows that the check passes, once there are some more."""
+        server.run(*(f"INSERT INTO {name} VALUES ({day}, '2013-01-0{day}')" for day in days))
+        taken_in(server, lake_uri, of)
+        version = lake.table("demo/flights_raw").version()
+        asked = StepRequest(
+            step="check", id="check_flights", pipeline="demo", run_id=f"c{version}", lake=lake_uri,
+            config={"source": "flights", "expectations": [], "time": "day"},
+            inputs={"rows": DatasetRef(table="demo/flights_raw", version=version or 0)},
+        )  # fmt: skip
+        return execute(asked).metrics["rows"]
+
+    assert [run(1, 2, 3), run(), run(3, 4), run(4, 4)] == [3, 1, 3, 3]
+    assert sorted(row["id"] for row in rows(lake_uri, "flights")) == [1, 2, 3, 3, 4, 4, 4]
+
+
 @pytest.mark.parametrize("more", [{}, {"cursor": "n", "overlap": 100}], ids=["whole", "overlap"])
 def test_a_refused_row_that_comes_again_is_told_and_judged_once(
     server: PostgreSQL, name: str, lake_uri: str, more: dict[str, Any]
@@ -168,14 +193,37 @@ def test_a_refused_row_that_comes_again_is_told_and_judged_once(
     assert sorted(refused) == ["none", "nor this"]
 
 
-def test_a_day_that_the_table_cannot_tell_is_refused_from_the_first_run_on(
+@pytest.mark.parametrize("columns", [{"id": "long"}, {"id": "long", "day": "string"}], ids=["none", "of a text"])
+def test_days_that_the_table_cannot_tell_are_read_once_they_are_over(
+    server: PostgreSQL, name: str, lake_uri: str, columns: dict[str, str]
+) -> None:
+    of, today = source(name, columns, cursor="day"), datetime.now(UTC).date()
+
+    def insert(id: int, ago: int) -> None:
+        server.run(f"INSERT INTO {name} VALUES ({id}, '{today - timedelta(days=ago)}')")
+
+    server.run(f"CREATE TABLE {name} (id integer, day date)")
+    insert(1, 4)
+    insert(2, 0)
+    assert [row["id"] for row in taken_in(server, lake_uri, of)] == [1]
+    insert(3, 3)
+    insert(4, 0)
+    assert sorted(row["id"] for row in taken_in(server, lake_uri, of)) == [1, 3]
+    pinned = end(server, of)
+    pinned["asked at"] += 2 * 24 * 60 * 60 * 1_000_000
+    assert sorted(row["id"] for row in taken_in(server, lake_uri, of, pinned)) == [1, 2, 3, 4]
+    assert sorted(row["id"] for row in taken_in(server, lake_uri, of)) == [1, 2, 3, 4], (
+        "an earlier moment takes nothing back"
+    )
+
+
+def test_an_overlap_that_the_table_cannot_tell_is_refused_from_the_first_run_on(
     server: PostgreSQL, name: str, lake_uri: str
 ) -> None:
-    server.run(f"CREATE TABLE {name} (id integer, day date)", f"INSERT INTO {name} VALUES (1, '2013-01-01')")
-    for columns in ({"id": "long"}, {"id": "long", "day": "string"}):
-        with pytest.raises(StepError, match="are found by the cursor 'day', which the table has not") as caught:
-            taken_in(server, lake_uri, source(name, columns, cursor="day"))
-        assert caught.value.problems[0].code == "TW527"
+    server.run(f"CREATE TABLE {name} (id integer, at timestamp)", f"INSERT INTO {name} VALUES (1, '2013-01-01')")
+    with pytest.raises(StepError, match="are found by the cursor 'at', which the table has not") as caught:
+        taken_in(server, lake_uri, source(name, {"id": "long", "at": "date"}, cursor="at", overlap="2d"))
+    assert caught.value.problems[0].code == "TW527"
 
 
 def test_a_query_is_read_in_parts_of_one_moment(server: PostgreSQL, name: str, lake_uri: str) -> None:

@@ -15,6 +15,7 @@ from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import DatasetRef
 from tradewind_runtime.history import Advance
 from tradewind_runtime.lake import Table
+from tradewind_runtime.replacing import Replace
 from tradewind_runtime.retention import expire
 from tradewind_runtime.steps import check
 from tradewind_runtime.widening import fit
@@ -181,6 +182,45 @@ def test_a_source_that_replaces_its_rows_is_checked_again_as_a_whole(house):
     assert house.check(NOT_NULL).metrics["rows"] == 5
     assert house.positions() == [100, 101, 102, 103, 104]
     assert sorted(row["position"] for row in house.quarantined()) == [9, 105]
+
+
+def test_of_a_source_that_replaces_a_span_that_span_alone_is_checked_again(house):
+    house.add(rows(30, carrier=["AA"] * 29 + [None]))
+    house.check(NOT_NULL)
+    before = set(house.checked.snapshot().files)
+    last = Replace("at", START + timedelta(hours=28), START + timedelta(hours=30))
+    as_it_was = {"n": [28, 29, 30, 31], "delay": [28.0, 29.0, 30.0, 31.0]}
+    house.add(rows(4, first=28, carrier=["AA", None, "UA", None], **as_it_was), replace=last)
+    result = house.check(NOT_NULL)
+    assert (result.metrics["rows"], result.metrics["failed_rows"]) == (2, 2)
+    assert house.positions() == [*range(29), 30]
+    assert sorted(row["position"] for row in house.quarantined()) == [29, 31]
+    assert len(before & set(house.checked.snapshot().files)) == 1, "the first day's rows are those that were there"
+
+
+def test_a_time_of_dates_cuts_files_too_so_that_a_replaced_day_leaves_the_others_alone(house):
+    days = pa.array([(START + timedelta(hours=n)).date() for n in range(72)])
+    dated = rows(72).set_column(0, "at", days)
+    house.add(dated)
+    house.check()
+    before = set(house.checked.snapshot().files)
+    assert len(before) == 3
+    last = Replace("at", START + timedelta(days=1, microseconds=1), START + timedelta(days=2, microseconds=1))
+    house.add(dated.slice(48), replace=last)
+    assert house.check().metrics["rows"] == 24
+    assert house.positions() == list(range(72))
+    assert len(before & set(house.checked.snapshot().files)) == 2
+
+
+def test_what_gave_way_of_the_raw_rows_gives_way_in_those_that_passed_though_none_comes(house):
+    house.add(rows(6))
+    house.check()
+    house.raw.commit(
+        [], schema=SCHEMA, positions={"a": Advance(None, 1)},
+        replace=Replace("at", START + timedelta(hours=4), START + timedelta(hours=6)),
+    )  # fmt: skip
+    assert house.check().metrics["rows"] == 0
+    assert house.positions() == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("stage", ["before quarantine", "after quarantine", "after commit"])

@@ -82,6 +82,17 @@ def test_the_next_days_run_computes_a_day(house):
     assert second.metrics["rows"] == 144
 
 
+def test_an_attempt_that_adopts_anothers_rows_tells_what_that_one_computed(house):
+    run(house, 10)
+    asked = request(house, 11)
+    first = execute(asked)
+    house.lake.documents.delete(asked.result_path)  # as if it had been killed just before
+    again = execute(asked)
+    assert computed(again) == [("01-11T00", "01-12T00")]
+    assert again.facts == first.facts
+    assert "computed" not in run(house, 11, whole=True).facts
+
+
 def test_late_rows_bring_their_day_and_those_that_look_back_at_it(house):
     run(house, 10)
     house.add(rows((7.5, 1000)))

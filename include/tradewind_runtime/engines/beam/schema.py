@@ -53,7 +53,11 @@ def _fields(kind: Any) -> list[tuple[str, Any]]:
             return _fields(user)
         return list(kind._fields)  # there is no other way to them
     if isinstance(kind, type) and (dataclasses.is_dataclass(kind) or hasattr(kind, "__annotations__")):
-        return list(typing.get_type_hints(kind).items())
+        try:
+            return list(typing.get_type_hints(kind).items())
+        except (NameError, AttributeError) as error:
+            fix = "import it where the type is declared, and not for type checkers alone"
+            raise refused(f"declares {kind.__name__}, of which a type is not found: {error}", fix) from error
     return []
 
 

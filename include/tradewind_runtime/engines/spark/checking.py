@@ -24,7 +24,7 @@ from tradewind_runtime.engines.spark import application
 from tradewind_runtime.engines.spark.errors import at_work
 from tradewind_runtime.engines.spark.reducing import BySpark
 from tradewind_runtime.engines.spark.shipping import ship_runtime
-from tradewind_runtime.engines.spark.tasks import each
+from tradewind_runtime.engines.spark.tasks import CORES, each
 from tradewind_runtime.lake import Table
 from tradewind_runtime.sifting import Numbers, Part, Reason
 from tradewind_runtime.snapshot import Snapshot
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from tradewind_runtime.expectations import Found, Suite
 
 MOST = 2_000_000  # rows of one task, unless a file alone has more
-TASKS = 16  # at least, where a server does not say how many cores it has
 Given = TypeVar("Given")
 Done = TypeVar("Done")
 #: Of each expectation whether it holds for a part, and its counts; or why one cannot be asked.
@@ -51,7 +50,7 @@ def spread(context: StepContext, rows: Snapshot) -> Iterator[Spread]:
     """
     with application.of(context) as spark:
         ship_runtime(spark, context.scratch)
-        cores = TASKS if is_remote() else max(1, spark.sparkContext.defaultParallelism)
+        cores = CORES if is_remote() else max(1, spark.sparkContext.defaultParallelism)
         yield Spread(spark, rows, sifting.parts(rows, min(MOST, math.ceil(rows.count() / cores))))
 
 

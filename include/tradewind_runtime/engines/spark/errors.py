@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import traceback
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from grpc import RpcError
 from py4j.protocol import Py4JError
 from pyspark.errors import AnalysisException, ParseException, PySparkException
+from pyspark.sql import is_remote
 
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.engines import Job, failed
@@ -53,10 +53,9 @@ def at_work(what: str) -> Iterator[None]:
         traceback.print_exc()
         _needs_python(error)
         if lacking := re.search(r"ModuleNotFoundError: No module named '([^']+)'", str(error)):
-            raise StepError(
-                "TW546", f"Spark's workers lack a package: {lacking[1]}", retryable=False,
-                fix="name a Python that has Tradewind's packages, on each of them", path="settings.spark.python",
-            ) from error  # fmt: skip
+            raise _of_python(
+                f"lack a package: {lacking[1]}", "one that has Tradewind's packages", final=True
+            ) from error
         raise StepError(
             "TW546", f"Spark failed at {what}: {cause(error)}",
             fix="see the log above; a worker that was lost or had too little memory may be there next time",
@@ -64,12 +63,16 @@ def at_work(what: str) -> Iterator[None]:
 
 
 def _needs_python(error: BaseException) -> None:
-    path = os.environ.get("PYSPARK_PYTHON")
-    if f'Cannot run program "{path}"' in str(error):
-        raise StepError(
-            "TW546", f"Spark's workers cannot start the Python {path}", path="settings.spark.python",
-            fix="install it on each of them, or name the one that they have",
-        ) from error  # fmt: skip
+    if found := re.search(r'Cannot run program "([^"]*python[^"]*)"', str(error)):
+        raise _of_python(f"cannot start the Python {found[1]}", "the one that they have") from error
+
+
+def _of_python(what: str, wanted: str, *, final: bool = False) -> StepError:
+    """What is amiss with that of Spark's workers; a Connect server's is not for us to name."""
+    fix, path = f"install it on each of them, or name {wanted}", "settings.spark.python"
+    if is_remote():
+        return StepError("TW546", f"Spark's workers {what}", retryable=not final, fix=f"{fix} in the server's settings")
+    return StepError("TW546", f"Spark's workers {what}", retryable=not final, fix=fix, path=path)
 
 
 def cause(error: BaseException) -> str:

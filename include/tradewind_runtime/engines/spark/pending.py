@@ -26,10 +26,16 @@ def ended(context: SparkContext, patience: float) -> Iterator[None]:
     except Exception as error:
         if not waiting.gave_up:
             raise
-        raise StepError(
-            "TW546", f"no executor of {context.master} came within {patience:g} s", path="settings.spark.executors",
-            fix="does a worker have so much room? the master's page says; settings.spark.pending_timeout waits longer",
-        ) from error  # fmt: skip
+        raise _none_came(context, patience) from error
+    if waiting.gave_up:  # other threads had the jobs
+        raise _none_came(context, patience)
+
+
+def _none_came(context: SparkContext, patience: float) -> StepError:
+    return StepError(
+        "TW546", f"no executor of {context.master} came within {patience:g} s", path="settings.spark.executors",
+        fix="does a worker have so much room? the master's page says; settings.spark.pending_timeout waits longer",
+    )  # fmt: skip
 
 
 class _Waiting:
@@ -40,14 +46,14 @@ class _Waiting:
         self._context, self._patience, self._since = context, patience, time.monotonic()
 
     def look(self) -> None:
-        if not self._waits():
-            self._since = time.monotonic()
+        there, waits = self._there(), bool(self._context.statusTracker().getActiveJobsIds())
+        if there or not (waits or self.gave_up):
+            self._since, self.gave_up = time.monotonic(), False
         elif time.monotonic() - self._since > self._patience:
             self.gave_up = True
             self._context.cancelAllJobs()
 
-    def _waits(self) -> bool:
-        if not self._context.statusTracker().getActiveJobsIds():
-            return False
-        there = self._context._jsc.sc().getExecutorMemoryStatus()  # noqa: SLF001 - Python has no name for it
-        return int(there.size()) <= 1  # the driver
+    def _there(self) -> bool:
+        """Whether there is an executor."""
+        known = self._context._jsc.sc().getExecutorMemoryStatus()  # noqa: SLF001 - Python has no name for it
+        return int(known.size()) > 1  # the driver is one

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import pyarrow as pa
 from pyspark.sql import SparkSession
@@ -26,10 +26,10 @@ from tradewind_runtime.contract.sources import Source
 from tradewind_runtime.engines.spark import application, connect, executors, standalone
 from tradewind_runtime.engines.spark.errors import at_work
 from tradewind_runtime.engines.spark.shipping import ship_runtime
-from tradewind_runtime.engines.spark.tasks import each
+from tradewind_runtime.engines.spark.tasks import CORES, each
 from tradewind_runtime.lake import Lake, Table
 from tradewind_runtime.quarantine import Bad
-from tradewind_runtime.sources import Access, BrokenObjectError, Chunk, parts
+from tradewind_runtime.sources import Access, BrokenObjectsError, Chunk, parts
 from tradewind_runtime.sources.columns import RESERVED, known
 from tradewind_runtime.sources.newcolumns import Columns
 from tradewind_runtime.sources.writing import Written, write
@@ -43,7 +43,7 @@ def read(context: StepContext, source: Source, access: Access, end: Mapping[str,
 
     Raises:
         StepError: TW546 where Spark does not start or loses its tasks; the reader's own.
-        BrokenObjectError: for the first object that is broken.
+        BrokenObjectsError: for objects that are broken; nothing of what they were read with is then given.
     """
     settings = context.setting("spark", {})
     with ExitStack() as opened:
@@ -73,7 +73,7 @@ def cores(settings: Mapping[str, Any]) -> int:
         wanted = executors.wanted(settings)
         return min(MOST, wanted.max * wanted.cores)
     if standalone.asked(settings) or connect.asked(settings):  # all that it has
-        return MOST
+        return CORES
     found = re.fullmatch(r"local\[(\d+)(,\d+)?\]", str(settings.get("master", "local[2]")))
     return min(MOST, int(found[1]) if found else os.cpu_count() or 1)
 
@@ -98,6 +98,10 @@ class _Reading:
         return cls(source, there, table, table.schema(), texts)
 
 
+#: An error as it travels, and whether to try again.
+_Told: TypeAlias = tuple[tuple[Problem, ...], bool]
+
+
 @dataclass
 class _Answer:
     """What a task has to say: files that it has staged, and what cannot be read."""
@@ -107,31 +111,36 @@ class _Answer:
     late: int = 0
     schemas: list[pa.Schema] = field(default_factory=list)
     bad: list[Bad] = field(default_factory=list)
-    error: tuple[tuple[Problem, ...], bool] | None = None  # an error, and whether to try again
-    broken: str | None = None  # the object that it is about
-
-    def check(self) -> None:
-        """Raise what the task could not."""
-        if self.error is None:
-            return
-        (first, *_), retryable = self.error
-        told = first.model_dump(exclude={"code", "message"}, exclude_none=True)
-        error = StepError(first.code, first.message, retryable=retryable, **told)
-        raise error if self.broken is None else BrokenObjectError(self.broken, error)
+    error: _Told | None = None
+    broken: dict[str, _Told] = field(default_factory=dict)  # objects
 
 
 def _answers(spark: SparkSession, reading: _Reading, of: Sequence[Any]) -> tuple[list[_Answer], pa.Schema]:
     """What all tasks found, once their files have one type for each column; and those columns."""
     while True:
         answers = _run(spark, reading, of)
-        for answer in answers:
-            answer.check()
+        _check(answers)
         columns = _columns(answers, reading)
         types = {one.name: one.type for one in columns}
         if all(types.get(one.name) == one.type for answer in answers for some in answer.schemas for one in some):
             return answers, columns
         # Tasks have met columns in other types, or others that only the first rows may bring: once more, by these.
         reading = replace(reading, have=columns)
+
+
+def _check(answers: Sequence[_Answer]) -> None:
+    """Raise what tasks could not."""
+    for answer in answers:
+        if answer.error is not None:
+            raise _error(answer.error)
+    if broken := {key: _error(told) for answer in answers for key, told in answer.broken.items()}:
+        raise BrokenObjectsError(broken)
+
+
+def _error(told: _Told) -> StepError:
+    (first, *_), retryable = told
+    more = first.model_dump(exclude={"code", "message"}, exclude_none=True)
+    return StepError(first.code, first.message, retryable=retryable, **more)
 
 
 def _columns(answers: Sequence[_Answer], reading: _Reading) -> pa.Schema:
@@ -172,8 +181,8 @@ def _task(reading: _Reading, part: Any) -> _Answer:
                 answer.late += written.late
                 answer.schemas.append(chunk.schema)
                 answer.bad += chunk.bad
-        except BrokenObjectError as broken:
-            answer.broken, answer.error = broken.key, (broken.error.problems, broken.error.retryable)
+        except BrokenObjectsError as broken:
+            answer.broken = {key: (error.problems, error.retryable) for key, error in broken.errors.items()}
         except StepError as error:
             answer.error = (error.problems, error.retryable)
     return answer

@@ -19,7 +19,7 @@ from pyspark.sql import SparkSession
 from tradewind_runtime import java
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.engines.spark import connect, events, executors, pending, s3, standalone
-from tradewind_runtime.engines.spark.errors import cause
+from tradewind_runtime.engines.spark.errors import at_work, cause
 from tradewind_runtime.lake import Lake
 
 #: A short run ends before the JVM's second compiler pays; `settings.spark.java_options` is for long ones.
@@ -38,8 +38,15 @@ def session(
     Its JVM reads this process's end from its standard input, so it dies with the step, however that dies.
 
     Raises:
-        StepError: TW546 where it does not start, gets no executor, or its settings are not such.
+        StepError: TW546 where it does not start, gets no executor, or its settings are not such; and where it fails,
+            unless somebody within tells more.
     """
+    with at_work("the step's own calls"), _session(settings, scratch, lake, name) as spark:
+        yield spark
+
+
+@contextmanager
+def _session(settings: Mapping[str, Any], scratch: Path, lake: Lake | None, name: str) -> Iterator[SparkSession]:
     if (active := SparkSession.getActiveSession()) is not None:
         yield active
         return

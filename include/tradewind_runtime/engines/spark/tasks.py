@@ -9,6 +9,7 @@ from typing import TypeVar
 import pyarrow as pa
 from pyspark.sql import SparkSession, is_remote
 
+CORES = 32  # of a Spark that does not say how many it has: a few tasks more cost little, a few less leave some idle
 Given = TypeVar("Given")
 Made = TypeVar("Made")
 

@@ -45,7 +45,7 @@ class Parted(Protocol):
         """The rows of one part, for a table that has these columns; a chunk of them for each schema that comes up.
 
         Raises:
-            BrokenObjectError: as `Reader.read`.
+            BrokenObjectsError: as `Reader.read`.
         """
 
 

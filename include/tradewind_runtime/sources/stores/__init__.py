@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 from urllib.parse import SplitResult, urlsplit
 
-import obstore
 from obstore.exceptions import BaseError, NotFoundError
-from obstore.store import LocalStore, ObjectStore
+from obstore.store import LocalStore
 
 from tradewind_runtime.connections import Connection
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import STORES, WILD
 from tradewind_runtime.sources import Access
+
+
+class Content(Protocol):
+    """An object that is being read; some are to be closed."""
+
+    @property
+    def meta(self) -> Mapping[str, Any]: ...  # noqa: D102
+    def stream(self, min_chunk_size: int) -> Iterable[Any]: ...  # noqa: D102
+
+
+class Store(Protocol):
+    """What is asked of one of obstore's, or of another."""
+
+    def head(self, path: str) -> Mapping[str, Any]: ...  # noqa: D102
+    def get(self, path: str) -> Content: ...  # noqa: D102
+    def list(self, prefix: str | None = None) -> Iterable[Sequence[Mapping[str, Any]]]: ...  # noqa: D102
 
 
 class Opener(Protocol):
@@ -26,7 +42,7 @@ class Opener(Protocol):
     #: Types of Airflow's connections that it knows.
     TYPES: frozenset[str]
 
-    def opened(self, address: SplitResult, connection: Connection | None) -> ObjectStore:
+    def opened(self, address: SplitResult, connection: Connection | None) -> Store:
         """The bucket, container or host of an address; without a connection, as this machine may."""
 
 
@@ -34,7 +50,7 @@ class Opener(Protocol):
 class Place:
     """A store and the key in it that patterns start from."""
 
-    store: ObjectStore
+    store: Store
     root: Path | None = None  # of a folder
     connection: Connection | None = None
 
@@ -62,17 +78,27 @@ class Place:
         wild = WILD.search(pattern)
         try:
             if wild is None:
-                yield pattern, obstore.head(self.store, pattern)
+                yield pattern, self.store.head(pattern)
                 return
             folder = pattern[: wild.start()].rpartition("/")[0]
             wanted = regex(pattern)
-            for batch in obstore.list(self.store, folder or None):
+            for batch in self.store.list(folder or None):
                 yield from ((meta["path"], meta) for meta in batch if wanted.fullmatch(meta["path"]))
         except (NotFoundError, FileNotFoundError) as error:
             if wild is not None and self.root is None:  # no object may be there, but the bucket must
                 raise self._silent(pattern, error) from None
         except (BaseError, OSError) as error:
             raise self._silent(pattern, error) from None
+
+    @contextmanager
+    def got(self, key: str) -> Iterator[Content]:
+        """One of its objects."""
+        found = self.store.get(key)
+        try:
+            yield found
+        finally:
+            if close := getattr(found, "close", None):
+                close()
 
     def _silent(self, pattern: str, error: Exception) -> StepError:
         """The error itself stays out: it may hold a signature."""
@@ -103,7 +129,7 @@ class Place:
         return _said(error, self.connection)
 
 
-def _opened(address: SplitResult, connection: Connection | None) -> ObjectStore:
+def _opened(address: SplitResult, connection: Connection | None) -> Store:
     module = cast("Opener", importlib.import_module(f"tradewind_runtime.sources.stores.{STORES[address.scheme]}"))
     if connection is not None and connection.type not in {"", "generic", *module.TYPES}:
         raise StepError(

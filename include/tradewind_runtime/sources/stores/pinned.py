@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 
-import obstore
 from obstore.exceptions import BaseError, NotFoundError
 
 from tradewind_runtime.contract.errors import StepError
@@ -38,20 +37,21 @@ class Pinned:
             StepError: TW526 where it is not what was pinned, TW525 where the store does not give it.
         """
         try:
-            found = obstore.get(self.place.store, self.key)
-            if self.place.version(found.meta) != self.version:
-                raise self._changed("changed")
-            if most is not None and found.meta["size"] > most:
-                return None
-            with self.path.open("wb") as file:
-                for block in found.stream(min_chunk_size=BLOCK):
-                    file.write(block)
+            with self.place.got(self.key) as found:
+                size = int(found.meta["size"])
+                if self.place.version(found.meta) != self.version:
+                    raise self._changed("changed")
+                if most is not None and size > most:
+                    return None
+                with self.path.open("wb") as file:
+                    for block in found.stream(min_chunk_size=BLOCK):
+                        file.write(block)
         except (NotFoundError, FileNotFoundError):
             raise self._changed("vanished") from None
         except (BaseError, OSError) as error:
             said = self.place.said(error)  # without a signature, which the error may hold
             raise StepError("TW525", f"{self.key} cannot be read: {said}", fix="try again") from None
-        return int(found.meta["size"])
+        return size
 
     def check(self) -> int | None:
         """A file is read where it lies, so it is looked at before and after; its size.

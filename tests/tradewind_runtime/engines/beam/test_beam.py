@@ -77,6 +77,13 @@ def wrong(pipeline, tables, context):
 def unknown(pipeline, tables, context):
     return tables["rows"] | beam.Map(lambda row: beam.Row(t=row["t"], n=1))
 
+class Lost(NamedTuple):
+    t: datetime
+    price: Decimal
+
+def lost(pipeline, tables, context):
+    return tables["rows"] | beam.Map(lambda row: Lost(row["t"], 1)).with_output_types(Lost)
+
 def construction(pipeline, tables, context):
     return tables["nothing"] | beam.Map(dict)
 
@@ -156,6 +163,7 @@ def test_a_users_windows_end_where_rows_are_written(house: House) -> None:
         ("wrong", {"kind": "tuple"}, "TW547", "without the declared column 't': it is a tuple"),
         ("plain", {}, "TW547", "declares no columns"),
         ("unknown", {}, "TW547", "declares the column 't' as Any"),
+        ("lost", {}, "TW547", "declares Lost, of which a type is not found: name 'Decimal' is not defined"),
         ("number", {}, "TW547", "is a int"),
         ("schema", {"least": 9999}, "TW547", "no rows between 2013-01-05 00:00 and 2013-01-11 00:00"),
         ("absent", {}, "TW545", "include/models/m_beam.py has no function 'absent'"),

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from tests.servers.authority import Authority
 from tests.servers.loopback import JsonHandler, served
 from tests.tradewind_runtime.sources.project import objects
 from tests.tradewind_runtime.steprun import end_of, ingest, rows
@@ -24,6 +29,8 @@ class _Files(JsonHandler):
     """Files, each with the headers that tell its version."""
 
     files: dict[str, tuple[bytes, dict[str, str]]]
+    moved: dict[str, str]
+    asked: list[tuple[str, str | None]]
 
     def do_HEAD(self) -> None:
         self._answer(b"")
@@ -32,6 +39,13 @@ class _Files(JsonHandler):
         self._answer(None)
 
     def _answer(self, body: bytes | None) -> None:
+        self.asked.append((self.path, self.headers.get("Authorization")))
+        if self.path in self.moved:
+            self.send_response(302)
+            self.send_header("Location", self.moved[self.path])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         known = self.headers.get("Authorization") == "Basic " + b64encode(f"reader:{WORD}".encode()).decode()
         code = 401 if self.path.startswith("/own/") and not known else 200 if self.path in self.files else 404
         content, told = self.files.get(self.path, (b"", {})) if code == 200 else (b"", {})
@@ -43,8 +57,17 @@ class _Files(JsonHandler):
 
 
 class _Site:
-    def __init__(self, address: str, files: dict[str, Any], lake: str) -> None:
-        self.address, self.files, self.lake, self.runs = address, files, lake, 0
+    def __init__(self, lake: str) -> None:
+        self.address, self.lake, self.runs = "", lake, 0
+        self.files: dict[str, Any] = {}
+        self.moved: dict[str, str] = {}
+        self.asked: list[tuple[str, str | None]] = []
+
+    @contextmanager
+    def open(self, tls: ssl.SSLContext | None = None) -> Iterator[_Site]:
+        kind: type[BaseHTTPRequestHandler] = _Files
+        with served(kind, tls, files=self.files, moved=self.moved, asked=self.asked) as self.address:
+            yield self
 
     def end(self, of: Source, conn: Connection | None = None) -> dict[str, str]:
         return end_of(self.lake, of, connection=conn)
@@ -56,10 +79,15 @@ class _Site:
 
 @pytest.fixture
 def site(lake_uri: str) -> Iterator[_Site]:
-    files: dict[str, Any] = {}
-    kind: type[BaseHTTPRequestHandler] = _Files
-    with served(kind, files=files) as address:
-        yield _Site(address, files, lake_uri)
+    with _Site(lake_uri).open() as found:
+        yield found
+
+
+@pytest.fixture
+def elsewhere(lake_uri: str) -> Iterator[_Site]:
+    with _Site(lake_uri).open() as found:
+        found.files["/b.csv"] = (b"n\n1\n2\n", {"ETag": '"one"'})
+        yield found
 
 
 @pytest.mark.parametrize(
@@ -106,18 +134,101 @@ def test_a_login_is_the_connections_and_goes_to_its_host_alone(site: _Site) -> N
     other = Connection("files", "http", host="elsewhere.example", login="reader", password=WORD)
     door = Connection("files", "http", host=host, port=int(port) + 1, login="reader", password=WORD)
     safe = Connection("files", "https", login="reader", password=WORD, **at)
-    key = Connection("files", "http", extra={"headers": {"X-Api-Key": "a-password"}}, **at)
     for conn, says in (
         (wrong, "cannot be listed"),
         (None, "cannot be listed"),
         (other, "one of http://elsewhere.example:80"),
         (door, f"one of http://{host}:{int(port) + 1}"),
         (safe, f"one of https://{host}"),
-        (key, "only Authorization stays with one host, and it has x-api-key"),
     ):
         with pytest.raises(StepError, match=f"TW525: .*{says}") as told:
             site.end(source, conn)
         assert "password" not in str(told.value)
+
+
+def test_a_redirect_is_followed_and_told_no_secret(site: _Site, elsewhere: _Site) -> None:
+    site.moved |= {"/a.csv": "/c.csv", "/c.csv": f"{elsewhere.address}/b.csv"}
+    host, port = site.address.removeprefix("http://").split(":")
+    given = Connection("files", "http", host=host, port=int(port), extra={"headers": {"Authorization": "a-password"}})
+    source = objects(f"{site.address}/a.csv", columns={"n": "long"}, connection="files")
+    assert site.end(source, given) == {"a.csv": "one"}
+    assert site.asked == [("/a.csv", "a-password"), ("/c.csv", "a-password")]
+    assert elsewhere.asked == [("/b.csv", None)]
+    assert site.taken_in(objects(f"{site.address}/a.csv", columns={"n": "long"})) == 2
+
+
+def test_a_redirect_round_and_round_ends(site: _Site) -> None:
+    site.moved["/a.csv"] = "/a.csv"
+    with pytest.raises(StepError, match="TW533: 10 redirects lead to more of them"):
+        site.end(objects(f"{site.address}/a.csv"))
+
+
+@pytest.mark.parametrize("to", ["http://127.0.0.1", "http://[::1]", "http://10.0.0.7", "http://169.254.169.254"])
+def test_a_redirect_from_a_public_address_does_not_lead_into_a_private_network(
+    site: _Site, monkeypatch: pytest.MonkeyPatch, to: str
+) -> None:
+    """The site stands for one that is public: it has a name that is taken for one."""
+    resolved = socket.getaddrinfo
+    monkeypatch.setattr(
+        "tradewind_runtime.sources.stores.http.addresses",
+        lambda host: ["93.184.215.14"] if host == "localhost" else [one[4][0] for one in resolved(host, None)],
+    )
+    site.moved["/a.csv"] = f"{to}/b.csv"
+    with pytest.raises(StepError, match="TW533: a redirect leads into a private network") as told:
+        site.end(objects(site.address.replace("127.0.0.1", "localhost") + "/a.csv"))
+    assert told.value.problems[0].got == f"{to}/b.csv"
+    assert not told.value.retryable
+
+
+def test_a_redirect_does_not_lead_from_https_to_http(
+    lake_uri: str, elsewhere: _Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.issue("site", "site", hosts=["127.0.0.1"]))
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
+    with _Site(lake_uri).open(context) as site:
+        site.files["/b.csv"] = elsewhere.files["/b.csv"]
+        site.moved |= {"/a.csv": f"{elsewhere.address}/b.csv?token=word", "/c.csv": "/b.csv"}
+        assert site.end(objects(f"{site.address}/c.csv")) == {"c.csv": "one"}
+        with pytest.raises(StepError, match="TW533: a redirect leads from https to http") as told:
+            site.end(objects(f"{site.address}/a.csv"))
+        assert "word" not in str(told.value)
+    assert elsewhere.asked == []
+
+
+def test_a_server_that_is_busy_is_asked_again_and_what_is_cut_off_is_tried_again_later(site: _Site) -> None:
+    answers = iter([503, 503])
+    kind = _Files.do_GET
+
+    site.files["/a.csv"] = (b"n\n1\n", {"ETag": '"one"'})
+    source = objects(f"{site.address}/a.csv", columns={"n": "long"})
+    end = site.end(source)
+
+    def busy(self: _Files) -> None:
+        if code := next(answers, None):
+            self.say(code, "later")
+        else:
+            kind(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_Files, "do_GET", busy)
+        assert site.taken_in(source, end) == 1
+
+    def cut(self: _Files) -> None:
+        self.send_response(200)
+        self.send_header("ETag", '"two"')
+        self.send_header("Content-Length", "100")
+        self.end_headers()
+        self.wfile.write(b"n\n1\n")
+
+    site.files["/a.csv"] = (b"n\n2\n", {"ETag": '"two"'})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_Files, "do_GET", cut)
+        with pytest.raises(StepError, match=r"TW525: a\.csv cannot be read") as told:
+            site.taken_in(source)
+    assert told.value.retryable
+    assert site.taken_in(source) == 1
 
 
 @pytest.mark.parametrize(
