@@ -14,7 +14,9 @@ from tradewind_runtime.lake import Table
 from tradewind_runtime.reconcile import NONE, Asked, Positions
 from tradewind_runtime.reconcile.retained import END, Retained
 from tradewind_runtime.sources import Access
+from tradewind_runtime.sources.columns import known
 from tradewind_runtime.sources.files import Origin, open_rows
+from tradewind_runtime.sources.newcolumns import Columns
 from tradewind_runtime.sources.objects import DATE, end_position, format_of, ids_of, in_place, objects_of
 from tradewind_runtime.sources.stores import Place
 from tradewind_runtime.sources.stores.pinned import Pinned, fetched
@@ -62,11 +64,10 @@ def _span(committed: tuple[int, int], count: int | None) -> tuple[int, int]:
 
 def _numbers(file: Pinned, source: Source, retained: Retained) -> tuple[Positions, Positions]:
     """Of an object's rows that are good; and of those among them that are older than their table keeps them."""
-    objects = objects_of(source)
+    objects, columns = objects_of(source), Columns.of(source, known(source, retained.raw.snapshot().schema))
     rows = open_rows(
-        file.path, format_of(objects, file.key), source, nulls=objects.nulls, origin=Origin(file.key, "", 0),
-        have=retained.raw.snapshot().schema,
-    )  # fmt: skip
+        file.path, format_of(objects, file.key), columns, nulls=objects.nulls, origin=Origin(file.key, "", 0)
+    )
     found, old = [NONE], [NONE]
     for batch in rows.batches():
         found.append(np.asarray(batch.column("_position"), np.int64))

@@ -28,8 +28,10 @@ from tradewind_runtime.lake import Table
 from tradewind_runtime.quarantine import Bad
 from tradewind_runtime.replacing import Replace
 from tradewind_runtime.sources import Access, BrokenObjectsError, Chunk
+from tradewind_runtime.sources.columns import known
 from tradewind_runtime.sources.files import FORMATS, FileRows, Origin, open_rows
 from tradewind_runtime.sources.files.base import BLOCK, ROWS, Part, ahead, typed
+from tradewind_runtime.sources.newcolumns import Columns
 from tradewind_runtime.sources.stores import Place
 from tradewind_runtime.sources.stores.pinned import Pinned, fetched
 from tradewind_runtime.staging import grouped
@@ -152,6 +154,7 @@ class _Group:
     parts: list[tuple[Wanted, Pinned, FileRows]] = field(default_factory=list)
     bad: list[Bad] = field(default_factory=list)
     size: int = 0
+    known: tuple[pa.Schema | None, pa.Schema] | None = None  # of the table and the objects before, and of that
 
     def next(self) -> _Group:
         """That of the objects after these."""
@@ -172,11 +175,17 @@ class _Group:
 
     def _opened(self, one: Wanted, file: Pinned, bad: list[Bad]) -> FileRows:
         objects = objects_of(self.source)
-        have = self.parts[-1][2].schema if self.parts else self.columns()
         return open_rows(
-            file.path, format_of(objects, one.key), self.source, nulls=objects.nulls,
-            origin=Origin(one.key, one.mark, one.marked or 0), have=have, bad=bad,
+            file.path, format_of(objects, one.key), Columns.of(self.source, self._known()), nulls=objects.nulls,
+            origin=Origin(one.key, one.mark, one.marked or 0), bad=bad,
         )  # fmt: skip
+
+    def _known(self) -> pa.Schema:
+        """Found anew only where an object has added to the columns: most are small, and are like those before."""
+        have = self.parts[-1][2].schema if self.parts else self.columns()
+        if self.known is None or have is not self.known[0]:
+            self.known = have, known(self.source, have)
+        return self.known[1]
 
     def chunk(self) -> Iterator[Chunk]:
         """All of it, to be committed at once; none where there is nothing."""

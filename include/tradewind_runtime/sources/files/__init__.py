@@ -10,11 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, cast
 
-import pyarrow as pa
-
-from tradewind_runtime.contract.sources import Source
 from tradewind_runtime.quarantine import Bad
-from tradewind_runtime.sources.columns import known
 from tradewind_runtime.sources.files.base import BROKEN, Blocks, FileRows, Origin, bearable, guarded, unreadable
 from tradewind_runtime.sources.newcolumns import Columns
 
@@ -44,11 +40,10 @@ class Format(Protocol):
 def open_rows(
     path: Path,
     kind: str,
-    source: Source,
+    columns: Columns,
     *,
     nulls: Sequence[str],
     origin: Origin,
-    have: pa.Schema | None,
     bad: list[Bad] | None = None,
 ) -> FileRows:
     """A file's rows, of the columns that the YAML names, or else of those that the table and the file have.
@@ -56,17 +51,15 @@ def open_rows(
     Args:
         path: the file, whose name ends as its compression wants.
         kind: its format.
-        source: of the YAML.
+        columns: what is known of them by now; the file may add to them.
         nulls: texts of a CSV that stand for a null.
         origin: where its rows come from.
-        have: the columns of the table, as they are by now.
         bad: where its refused rows go; a list of its own by default.
 
     Raises:
         StepError: TW527 where the file as a whole cannot be read.
     """
     module = cast("Format", importlib.import_module(f"tradewind_runtime.sources.files.{kind}"))
-    columns = Columns.of(source, known(source, have))
     rows = FileRows(columns, origin, iter(()), module.CONTENTS, [] if bad is None else bad)
     try:
         found = module.opened(path, rows, nulls)

@@ -54,7 +54,7 @@ class FileRows:
     @property
     def schema(self) -> pa.Schema:
         """Of the rows, with their provenance."""
-        return pa.schema([*self.columns.schema, *PROVENANCE])
+        return _with_provenance(self.columns.schema)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Typed rows, with their provenance."""
@@ -102,6 +102,11 @@ class FileRows:
     def refuse(self, number: int, reason: str, content: bytes) -> None:
         """Note a row that cannot be read."""
         self.bad.append(Bad(self.origin.key, number, reason, content, self.origin.id, self.origin.at))
+
+
+@lru_cache(16)
+def _with_provenance(columns: pa.Schema) -> pa.Schema:
+    return pa.schema([*columns, *PROVENANCE])
 
 
 @dataclass(frozen=True)

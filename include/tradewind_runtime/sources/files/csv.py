@@ -7,8 +7,9 @@ is read as bytes and typed by us, which takes longer, so that one bad field cost
 from __future__ import annotations
 
 import csv
+import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -23,6 +24,7 @@ from tradewind_runtime.sources.newcolumns import Columns
 
 CONTENTS = "csv"
 LONGEST = 1024 * 1024  # bytes of a header
+SMALL = 64 * 1024  # bytes of a file that waits in memory rather than be opened again: a thousand may
 _LOCAL = pa.timestamp("us")  # in UTC, as are all that name no zone
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
@@ -32,7 +34,7 @@ def opened(path: Path, rows: FileRows, nulls: Sequence[str]) -> Blocks:
     with stream(path) as content:
         head = content.read(LONGEST + 1)
     text = head.decode("utf-8-sig", "surrogateescape")
-    header = next(csv.reader(text.splitlines(keepends=True)), [])
+    header = next(csv.reader(io.StringIO(text, newline="")), [])
     if len(head) > LONGEST and not re.search("[\r\n]", text):
         raise unreadable(rows.origin, f"its header is longer than {LONGEST} bytes")
     if any(map(_NO_TEXT.search, header)):
@@ -47,14 +49,15 @@ def opened(path: Path, rows: FileRows, nulls: Sequence[str]) -> Blocks:
         return iter(())
     asbytes = dict.fromkeys(names, pa.binary())
     quick = _typed(names, text, rows.columns) or asbytes
-    return _either(_Reading(path, names, nulls, rows), quick, asbytes)
+    content = head if len(head) <= SMALL else None
+    return _either(_Reading(path, content, names, nulls, rows), quick, asbytes)
 
 
 def _typed(names: list[str], text: str, columns: Columns) -> dict[str, pa.DataType]:
     """Types of the columns that are wanted; none where others matter too."""
     if columns.looks and not {*names} <= {*columns.schema.names}:
         return {}
-    first = dict(zip(names, next(islice(csv.reader(text.splitlines(keepends=True)), 1, None), []), strict=False))
+    first = dict(zip(names, next(islice(csv.reader(io.StringIO(text, newline="")), 1, None), []), strict=False))
     return {
         column.name: _LOCAL
         if column.type == TIMESTAMP and not ZONED.search(first.get(column.name, ""))
@@ -78,10 +81,10 @@ def _inferred(path: Path, names: list[str], nulls: Sequence[str]) -> pa.Schema:
 
 def _either(reading: _Reading, quick: Mapping[str, pa.DataType], asbytes: Mapping[str, pa.DataType]) -> Blocks:
     """Blocks by the quick types, and from where that does not go on as bytes: blocks are the same."""
-    done = 0
+    done, times = 0, [name for name, kind in quick.items() if pa.types.is_temporal(kind)]
     try:
         for table, numbers in reading.blocks(quick):
-            if quick is not asbytes and not all(map(in_years, table.columns)):
+            if not all(in_years(table[name]) for name in times):
                 break
             yield table, numbers
             done += 1
@@ -98,6 +101,7 @@ class _Reading:
     """Reads one file, once more where it must: a broken row is told once."""
 
     path: Path
+    content: bytes | None  # all of it, where that is little
     names: list[str]
     nulls: Sequence[str]
     rows: FileRows
@@ -105,23 +109,27 @@ class _Reading:
 
     def blocks(self, types: Mapping[str, pa.DataType]) -> Blocks:
         """The file's blocks, with the columns that have a type here."""
+        start = 0
+        for table in self._tables(
+            pcsv.ParseOptions(newlines_in_values=True, invalid_row_handler=self._refuse),
+            pcsv.ConvertOptions(
+                column_types=types, include_columns=[*types], null_values=list(self.nulls), strings_can_be_null=True
+            ),
+        ):
+            numbers = _numbers(start, table.num_rows, self.broken)
+            if table.num_rows:
+                start = int(numbers[-1]) + 1
+            yield table, numbers
+
+    def _tables(self, parse: pcsv.ParseOptions, convert: pcsv.ConvertOptions) -> Iterator[pa.Table]:
+        block = BLOCK if self.content is None else max(BLOCK, len(self.content))
+        read = pcsv.ReadOptions(use_threads=False, column_names=self.names, skip_rows=1, block_size=block)
+        if self.content is not None:  # a small one is there already, and is read at once
+            yield pcsv.read_csv(pa.BufferReader(self.content), read, parse, convert)
+            return
         with stream(self.path) as content:
-            reader = pcsv.open_csv(
-                content,
-                read_options=pcsv.ReadOptions(
-                    use_threads=False, column_names=self.names, skip_rows=1, block_size=BLOCK
-                ),
-                parse_options=pcsv.ParseOptions(newlines_in_values=True, invalid_row_handler=self._refuse),
-                convert_options=pcsv.ConvertOptions(
-                    column_types=types, include_columns=[*types], null_values=list(self.nulls), strings_can_be_null=True
-                ),
-            )
-            start = 0
-            for batch in reader:
-                numbers = _numbers(start, batch.num_rows, self.broken)
-                if batch.num_rows:
-                    start = int(numbers[-1]) + 1
-                yield pa.Table.from_batches([batch]), numbers
+            for batch in pcsv.open_csv(content, read, parse, convert):
+                yield pa.Table.from_batches([batch])
 
     def _refuse(self, row: pcsv.InvalidRow) -> str:
         number = row.number - 2  # from 1, the header included

@@ -14,7 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tradewind_runtime.contract.sources import Source
+from tradewind_runtime.sources.columns import known
 from tradewind_runtime.sources.files import Origin, csv, open_rows
+from tradewind_runtime.sources.newcolumns import Columns
 
 COLUMNS = {
     "n": "long", "i": "integer", "x": "double", "f": "float", "yes": "boolean", "day": "date", "at": "timestamp",
@@ -27,7 +29,7 @@ def read(path: Path, columns: dict[str, str], **more: Any) -> Found:
     """Rows without what ingestion adds but their numbers, and what was refused."""
     source = Source.model_validate({"objects": {"uri": "a.csv", **more}, "columns": columns})
     nulls = source.objects.nulls if source.objects else ()
-    rows = open_rows(path, "csv", source, nulls=nulls, origin=Origin("a.csv", "id", 1), have=None)
+    rows = open_rows(path, "csv", Columns.of(source, known(source, None)), nulls=nulls, origin=Origin("a.csv", "id", 1))
     table = pa.Table.from_batches(list(rows.batches()), rows.schema).drop_columns(["_source", "_ingested"])
     return table.to_pylist(), sorted((bad.position, bad.reason, bad.content) for bad in rows.bad)
 
