@@ -15,14 +15,17 @@ CALM = 2.0  # seconds without a task, after which nothing is under way that a lo
 class NappingExecutor(LocalExecutor):
     """Each look of the scheduler costs some 20 ms of a core: twenty a second are a third of one, and few are needed."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._begun: set[Any] = set()  # whatever has been handed to a worker and has not come back
-        self._worked = 0.0  # when there was something last
+    _begun: set[Any]  # whatever has been handed to a worker and has not come back
+    _worked = 0.0  # when there was something last
+
+    def start(self) -> None:
+        """With nothing begun."""
+        self._begun = set()
+        super().start()
 
     def _process_workloads(self, workload_list: Sequence[Any]) -> None:
         self._begun |= {workload.key for workload in workload_list}
-        super()._process_workloads(workload_list)
+        super()._process_workloads(workload_list)  # type: ignore[no-untyped-call]
 
     def change_state(self, key: Any, *args: Any, **kwargs: Any) -> None:
         """It has come back."""

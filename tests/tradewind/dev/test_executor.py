@@ -16,9 +16,10 @@ def test_naps_are_brief_until_nothing_has_run_for_a_while(monkeypatch: pytest.Mo
     clock = SimpleNamespace(now=1000.0, sleep=naps.append)
     clock.monotonic = lambda: clock.now
     monkeypatch.setattr(executor, "time", clock)
-    monkeypatch.setattr(LocalExecutor, "sync", lambda _: None)
-    monkeypatch.setattr(LocalExecutor, "_process_workloads", lambda *_: None)
+    for name in ("start", "sync", "_process_workloads"):
+        monkeypatch.setattr(LocalExecutor, name, lambda *_: None)
     found = NappingExecutor(parallelism=1)
+    found.start()
 
     def nap(later: float = 0.0) -> float:
         clock.now += later
