@@ -42,8 +42,10 @@ class PipelineBundle(BaseDagBundle):
     def initialize(self) -> None:
         """Compile, unless this version has been; a task's process finds it compiled."""
         if self.version is None:  # the DAG processor, which forks for each file; a task's process asks for a version
+            from tradewind import rereading
             from tradewind.factory import warm
 
+            rereading.prevent()
             warm()
             self._history = history_of(self.project)
             self.refresh()

@@ -32,8 +32,9 @@ PROFILE = """\
 profile: local
 environments: {{steps: {{python: {python}}}, serving: {{python: {serving}}}}}
 settings: {{threads: 1}}
-stack: [airflow, serving, slack]
-ports: {{airflow: {airflow}, serving: {port}, slack: {slack}}}
+registry: {{connection: mlflow_default}}
+stack: [airflow, mlflow, serving, slack]
+ports: {ports}
 """
 PATIENCE = 120  # seconds; a commit takes some 5 on an idle machine
 
@@ -67,6 +68,10 @@ class House:
             return None
         return None if found["is_stale"] else found
 
+    def pause(self, dag_id: str) -> None:
+        """Start no run of it by its schedule or its assets."""
+        self.airflow.call("PATCH", f"/dags/{dag_id}", params={"update_mask": "is_paused"}, json={"is_paused": True})
+
     def trigger(self, dag_id: str, run_id: str, **conf: Any) -> None:
         """As the form does: with a logical date."""
         assert self.airflow.trigger(dag_id, run_id, conf, at=_now())
@@ -74,6 +79,10 @@ class House:
     def run(self, dag_id: str, run_id: str, **conf: Any) -> tuple[str, dict[str, str]]:
         """Trigger a run; its end, and its tasks' states."""
         self.trigger(dag_id, run_id, **conf)
+        return self.end(dag_id, run_id)
+
+    def end(self, dag_id: str, run_id: str) -> tuple[str, dict[str, str]]:
+        """A run's end, and its tasks' states."""
         state = self.airflow.follow(dag_id, run_id, lambda _: None, timeout=300)
         return state, {task["task_id"]: task["state"] for task in self.airflow.tasks(dag_id, run_id)}
 
@@ -113,14 +122,14 @@ class House:
         }  # fmt: skip
         for _ in ticks(PATIENCE):
             try:
-                made = self.airflow.call("POST", "/backfills", json=body)
+                self.airflow.call("POST", "/backfills", json=body)
                 break
             except DemoError:  # on SQLite the scheduler can get in between: half of the runs are made, then error 503
                 self._cancel_backfills(dag_id)
         else:
             raise AssertionError(f"no backfill within {PATIENCE} s")
-        path = f"/backfills/{made['id']}"
-        self.until(lambda: self.airflow.call("GET", path)["completed_at"], "the backfill's end")
+        self.until(lambda: self._ended(dag_id), "the end of the backfill's runs")
+        self._cancel_backfills(dag_id)  # all is done: Airflow would note that up to half a minute later
         ended = [run for run in self.airflow.runs(dag_id) if run["run_type"] == "backfill"]
         assert {run["state"] for run in ended} == {"success"}, ended
 
@@ -131,7 +140,11 @@ class House:
             if not backfill["completed_at"]:
                 with suppress(DemoError):  # it has ended meanwhile
                     self.airflow.call("PUT", f"/backfills/{backfill['id']}/cancel")
-        self.until(lambda: all(run["state"] in ENDED for run in self.airflow.runs(dag_id)), "the end of cancelled runs")
+        self.until(lambda: self._ended(dag_id), "the end of cancelled runs")
+
+    def _ended(self, dag_id: str) -> bool:
+        """Whether no run of it is under way."""
+        return all(run["state"] in ENDED for run in self.airflow.runs(dag_id))
 
     def kill(self, part: str) -> None:
         """A part of the stack, by SIGKILL; its supervisor starts it again."""
@@ -184,12 +197,8 @@ def opened(folder: Path) -> Iterator[House]:
     shutil.copytree(ROOT / "include/models", folder / "include/models")
     (folder / "dags/pipelines").mkdir(parents=True)
     (folder / "profiles").mkdir()
-    free = ports.choose(
-        {"airflow": None, "serving": None, "slack": None}
-    )  # not the usual ones, which others may be taking
-    profile = PROFILE.format(
-        python=sys.executable, serving=SERVING, airflow=free["airflow"], port=free["serving"], slack=free["slack"]
-    )
+    free = ports.choose(dict.fromkeys(("airflow", "mlflow", "serving", "slack")))  # others may be taking the usual ones
+    profile = PROFILE.format(python=sys.executable, serving=SERVING, ports=json.dumps(free))
     (folder / "profiles/local.yaml").write_text(profile)
     home = folder / ".tradewind"
     try:

@@ -1,4 +1,4 @@
-"""A pipeline whose training takes its time: long enough to be killed, cancelled, watched or overtaken by a commit."""
+"""A pipeline whose training can be held: long enough to be killed, cancelled, watched or overtaken by a commit."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ version: 1
 pipeline: slow
 params:
   rounds: {type: integer, default: 10}
-  seconds: {type: integer, default: 6}
+  held: {type: boolean, default: false}
 sources:
   patients:
     sample: {name: breast_cancer}
 train:
   function: slow:train
   label: target
-  params: {rounds: "{params.rounds}", seconds: "{params.seconds}", marks: MARKS}
+  params: {rounds: "{params.rounds}", held: "{params.held}", marks: MARKS}
 promote: {model: slow, when: {roc_auc: {min: 0.5}}}
 deploy:
   canary: [50, 100]
-  stage: {min_requests: 50, min_time: 20s, max_time: 40s}
+  stage: {min_requests: 50, min_time: 12s, max_time: 60s}
   abort: {latency_ratio: 1000, shift: 1}
 defaults: {retry_delay: 1s}
 """
 TRAIN = '''\
-"""Slow enough to be killed; it tells when it has begun."""
+"""Held until it may go on; it tells when it has begun."""
 
 import time
 from pathlib import Path
@@ -48,10 +48,12 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 def train(ctx):
     rounds = int(ctx.params["rounds"])
-    with (Path(ctx.params["marks"]) / f"{rounds}").open("a") as marks:
-        marks.write("begun\\n")
+    marks = Path(ctx.params["marks"]) / f"{rounds}"
+    with marks.open("a") as begun:
+        begun.write("begun\\n")
     print("the training has begun", flush=True)
-    time.sleep(ctx.params["seconds"])
+    while ctx.params["held"] and not marks.with_suffix(".free").exists():
+        time.sleep(0.1)
     return HistGradientBoostingClassifier(max_iter=rounds).fit(*ctx.train.numpy())
 '''
 
@@ -72,18 +74,25 @@ def commit(house: House) -> None:
 
 
 @contextmanager
-def training(
-    house: House, run_id: str, rounds: int, *, ends: str = "success", seconds: int = 6
-) -> Iterator[list[psutil.Process]]:
-    """Start a run and give its training's process, the task's and the supervisor's; in the end all is done and gone."""
-    house.trigger("slow", run_id, rounds=rounds, seconds=seconds)
+def training(house: House, run_id: str, rounds: int, *, ends: str = "success") -> Iterator[list[psutil.Process]]:
+    """Start a run, hold its training and give its process, the task's and the supervisor's; in the end all is done.
+
+    An attempt that comes after a kill is held no more.
+    """
+    house.trigger("slow", run_id, rounds=rounds, held=True)
     house.until(lambda: attempts(house, rounds), "the training's first attempt")
-    (step,) = steps_of(run_id)
-    yield [step, *step.parents()]
+    yield chain_of(run_id)
+    (house.folder / "marks" / f"{rounds}.free").touch()
     states: list[str] = []
     state = house.airflow.follow("slow", run_id, lambda task: states.append(f"{task['task_id']} {task['state']}"))
     assert state == ends, states
     assert steps_of(run_id) == []
+
+
+def chain_of(run_id: str) -> list[psutil.Process]:
+    """The process of the one step that it does, the task's, its supervisor's and what those come from."""
+    (step,) = steps_of(run_id)
+    return [step, *step.parents()]
 
 
 def steps_of(run_id: str) -> list[psutil.Process]:

@@ -26,6 +26,7 @@ train: {estimator: sklearn.HistGradientBoostingClassifier, label: target, params
 promote: {model: asked, when: {roc_auc: {min: 0.5}}, approval: human}
 deploy: {canary: [100]}
 score: {}
+defaults: {retry_delay: 1s}
 """
 DAYS = """\
 version: 1
@@ -41,6 +42,7 @@ transform:
       select sold, amount, amount * 2 as many from sales
       where sold >= '{window.start}' and sold < '{window.end}'
 split: {time: sold, train: 12h, valid: 6h, test: 6h}
+defaults: {retry_delay: 1s}
 """
 
 
@@ -76,8 +78,10 @@ def test_a_version_waits_for_a_person_and_a_newer_one_supersedes_it(house: House
 
 
 def test_a_rejected_version_is_not_rolled_out(house: House) -> None:
-    before = endpoints.latest(lake_of(house).documents, "asked")
-    run_id = registered(house, 30)
+    """The one that was superseded, asked for by hand."""
+    before, run_id = endpoints.latest(lake_of(house).documents, "asked"), "rejected"
+    house.trigger("asked__rollout", run_id, version="1")
+    house.until(lambda: house.waits("asked__rollout", run_id, "approve"), "the question")
     house.answer("asked__rollout", run_id, "approve", "Reject")
     assert house.airflow.follow("asked__rollout", run_id, lambda _: None) == "success"
     states = {task["task_id"]: task["state"] for task in house.airflow.tasks("asked__rollout", run_id)}

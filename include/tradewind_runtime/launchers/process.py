@@ -33,13 +33,23 @@ def environment_digest(python: str) -> str:
 
 @dataclass
 class Launch:
-    """One attempt at one request."""
+    """One attempt at one request.
+
+    Args:
+        request: what is to be done.
+        documents: where it and its result lie.
+        python: the interpreter that does it.
+        connections: that it is given; id → URI or JSON.
+        on_line: told of each line that it prints.
+        parent: of this process, where it is who waits for the result: when it has gone, the step is stopped.
+    """
 
     request: StepRequest
     documents: Documents
     python: str
-    connections: Mapping[str, str] = field(default_factory=dict, repr=False)  # id → URI or JSON
+    connections: Mapping[str, str] = field(default_factory=dict, repr=False)
     on_line: Callable[[str], None] = print
+    parent: int | None = None
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
 
     @property
@@ -92,12 +102,16 @@ class Launch:
         )
         self._process = process
         try:
-            for line in _lines(process):
+            for line in _lines(process, self._wanted):
                 self.on_line(line.decode(errors="replace"))
             return process.wait()
         finally:
             self.stop()
             _signal_group(process.pid, signal.SIGKILL)  # whatever outlived its parent
+
+    def _wanted(self) -> None:
+        if self.parent is not None and os.getppid() != self.parent:
+            raise StepError("TW590", "the process that waited for this step has gone")
 
     def _environment(self) -> dict[str, str]:
         """The environment of this process, without Airflow's configuration and connections, and with the named few."""
@@ -111,13 +125,17 @@ class Launch:
         return self.exchange.reason(how, fix=fix)
 
 
-def _lines(process: subprocess.Popen[bytes]) -> Iterator[bytes]:
-    """Each that it prints, to its end: a process that it has started may hold the same pipe for longer."""
+def _lines(process: subprocess.Popen[bytes], look: Callable[[], None]) -> Iterator[bytes]:
+    """Each that it prints, to its end: a process that it has started may hold the same pipe for longer.
+
+    Where it prints nothing for a while, `look` is called from time to time.
+    """
     assert process.stdout is not None
     rest = b""
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         while True:
+            look()
             ended = process.poll() is not None  # asked first: by now it has printed all that it will
             if selector.select(0 if ended else LOOK):
                 if not (read := os.read(process.stdout.fileno(), 1 << 16)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -179,8 +180,10 @@ class StepOperator(StepTask, BaseOperator):
         self.bring_code(run.documents)
         connections = {id: connection_text(id) for id in sorted(set(request.connections.values()))}
         self._launch = Launch(
-            request, run.documents, self.python, connections, on_line=lambda line: self.log.info("%s", line)
-        )
+            request, run.documents, self.python, connections,
+            on_line=lambda line: self.log.info("%s", line),
+            parent=os.getppid(),  # the task's supervisor: once it was killed, another attempt begins
+        )  # fmt: skip
         try:
             result = self._launch.run()
         except TradewindError:

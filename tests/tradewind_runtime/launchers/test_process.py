@@ -6,6 +6,7 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -73,3 +74,12 @@ def test_nor_is_one_that_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert time.monotonic() - killed[0] < 10
     wait_for(lambda: not any(map(psutil.pid_exists, processes(tmp_path))), 5)
     assert list(scratch.iterdir()) == []
+
+
+def test_a_step_is_stopped_when_who_waited_for_it_has_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    launch = replace(launched(tmp_path, lines, seconds=120), parent=(parent := os.getppid()))
+    monkeypatch.setattr(os, "getppid", lambda: 1 if "said before" in lines else parent)
+    with pytest.raises(StepError, match="has gone"):
+        launch.run()
+    wait_for(lambda: not any(map(psutil.pid_exists, processes(tmp_path))), 5)

@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from tradewind_runtime.contract.sweep import Rung
 from tradewind_runtime.documents import Documents
 from tradewind_runtime.execute import execute
 
-TRIALS = 8
+TRIALS = 10
 SPACE = {
     "max_depth": {"int": [2, 6]},
     "eta": {"log": [0.01, 0.5]},
@@ -76,7 +77,7 @@ def test_a_sweep_finds_the_best_and_is_adopted(tmp_path, tuner):
     assert result.facts["ended_by"] == "trials"
     assert execute(body.model_copy(update={"run_id": "r2"})) == result
     trials = set(Documents(root.as_uri()).names("results/trial"))
-    more = spec(tuner, train_rows=200, trials=10)
+    more = spec(tuner, train_rows=200, trials=TRIALS + 2)
     longer = execute(body.model_copy(update={"config": body.config | {"tune": more}}))
     assert scores(longer)[:TRIALS] == found, "a longer sweep takes the trials over"
     assert len(set(Documents(root.as_uri()).names("results/trial")) - trials) == 2
@@ -94,31 +95,16 @@ def slow(tmp_path: Path, name: str, tuner: str = "hyperopt", **more):
     return request(root, "tune", body, inputs={"features": ref}, code=archive(root, slow=SLOW)), folder
 
 
-@pytest.mark.server
-@pytest.mark.parametrize("workers", [None, "pods", "spark"])
-def test_a_killed_sweep_goes_on_and_loses_no_trial(tmp_path, workers):
-    body, folder = slow(tmp_path, "killed", workers=workers)
-    documents = Documents(body.lake)
-    process = start(body, "first")
-    wait_for(lambda: len(list(documents.names("results/trial"))) >= 2)
-    victim = int(marks(folder)[-1].name.split("-")[1])  # a worker, in the middle of its trial
-    os.kill(victim, signal.SIGKILL)
-    wait_for(lambda: len(list(documents.names("results/trial"))) >= 4)
-    process.kill()
-    process.wait()
-    workers = {int(mark.name.split("-")[1]) for mark in marks(folder)}
-    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), 10)
-    kept = {path: documents.get(path) for path in documents.names("results/trial")}
-    asked = {path: documents.get(path) for path in documents.names("sweeps")}
-    assert 4 <= len(kept) < TRIALS
-    begun = len(marks(folder))
-    result = execute(body)
-    assert len(marks(folder)) - begun == TRIALS - len(kept), "what was done is not done again"
-    assert {path: documents.get(path) for path in kept} == kept
-    assert {path: documents.get(path) for path in asked} == asked
-    assert len(list(documents.names("results/trial"))) == TRIALS == result.metrics["trials"]
-    whole, _ = slow(tmp_path, "whole")
-    assert scores(result) == scores(execute(whole)), "as if nobody had killed it, whoever did the trials"
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The scores of a tuner's sweep that nobody has killed."""
+
+    @cache
+    def scores_by(tuner):
+        body, _ = slow(tmp_path_factory.mktemp("whole"), "whole", tuner)
+        return scores(execute(body))
+
+    return scores_by
 
 
 @pytest.mark.server
@@ -133,38 +119,47 @@ def test_a_killed_sweep_goes_on_and_loses_no_trial(tmp_path, workers):
         ("hyperopt", {"workers": "spark"}),
     ],
 )
-def test_killed_at_random_moments_no_trial_is_lost_or_done_twice(tmp_path, tuner, more):
-    """Each kill some random trials and moments after the last, as often as it takes."""
+def test_killed_at_random_moments_it_goes_on_and_no_trial_is_lost_or_done_twice(tmp_path, undisturbed, tuner, more):
+    """First a worker, soon after all of it; then all of it once more."""
     chance = random.Random(tuner)
     body, folder = slow(tmp_path, "killed", tuner, **more)
     documents = Documents(body.lake)
-    kills = 0
-    while documents.get(body.result_path) is None:
-        before, begun = len(list(documents.names("results/trial"))), len(marks(folder))
-        process = start(body, f"attempt-{kills}")
+
+    def written(folder):
+        return {path: documents.get(path) for path in documents.names(folder)}
+
+    kept = {}
+    for victims in (1, 0):
+        begun = len(marks(folder))
+        process = start(body, f"attempt-{begun}")
         soon = begun + chance.randint(2, 4)  # trials of this attempt, most of which it finishes
+        if victims:
+            wait_for(lambda: written("results/trial"))
+            os.kill(int(marks(folder)[-1].name.split("-")[1]), signal.SIGKILL)  # a worker, in the middle of its trial
         wait_for(lambda soon=soon, process=process: len(marks(folder)) >= soon or process.poll() is not None)
         with suppress(subprocess.TimeoutExpired):
             process.wait(chance.uniform(0.0, 0.3))
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-            kills += 1
+        assert process.poll() is None, "or the test says too little"
+        process.kill()
+        process.wait()
         workers = {int(mark.name.split("-")[1]) for mark in marks(folder)}
         wait_for(lambda workers=workers: not any(Path(f"/proc/{pid}").exists() for pid in workers), 10)
-        after = len(list(documents.names("results/trial")))
-        assert after >= before, "none is lost"
-        # Of what an attempt begins it finishes all but those that it is killed in.
-        assert len(marks(folder)) - begun - (after - before) <= 2, "none is done twice"
+        before, kept = kept, written("results/trial")
+        assert before.items() <= kept.items(), "none is lost"
+        # Of what an attempt begins it finishes all but those that it, or a worker, is killed in.
+        assert len(marks(folder)) - begun - (len(kept) - len(before)) <= 2 + victims, "none is done twice"
+    asked, begun = written("sweeps"), len(marks(folder))
+    assert len(kept) < TRIALS
     result = execute(body)
-    assert kills >= 2, "or the test says too little"
-    assert len(list(documents.names("results/trial"))) == TRIALS == result.metrics["trials"]
+    assert len(marks(folder)) - begun == TRIALS - len(kept), "what was done is not done again"
+    assert kept.items() <= written("results/trial").items()
+    assert asked.items() <= written("sweeps").items()
+    assert len(written("results/trial")) == TRIALS == result.metrics["trials"]
     if "prune" in more:
         rungs = [documents.get_model(path, Rung) for path in documents.names("rungs")]
         assert sum(rung.stop is not None for rung in rungs) == result.metrics["pruned"] > 0, "each decision once"
         return
-    whole, _ = slow(tmp_path, "whole", tuner)
-    assert scores(result) == scores(execute(whole)), "as if nobody had killed it"
+    assert scores(result) == undisturbed(tuner), "as if nobody had killed it, whoever did the trials"
 
 
 def test_a_budget_of_time_ends_a_sweep_and_the_result_says_so(tmp_path):

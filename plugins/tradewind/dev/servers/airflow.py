@@ -72,8 +72,8 @@ class AirflowPart(Server, ABC):
         }  # fmt: skip
         return {
             "core": {
-                "executor": "LocalExecutor", "parallelism": self.parallelism, "load_examples": False,
-                "dags_folder": self.folder / "dags", "plugins_folder": self.folder / "plugins",
+                "executor": "tradewind.dev.executor.NappingExecutor", "parallelism": self.parallelism,
+                "load_examples": False, "dags_folder": self.folder / "dags", "plugins_folder": self.folder / "plugins",
                 "fernet_key": self.credentials.fernet, "execution_api_server_url": f"{self.url}/execution/",
                 "simple_auth_manager_users": f"{USER}:admin",
                 "simple_auth_manager_passwords_file": self.folder / "passwords.json",
@@ -89,11 +89,11 @@ class AirflowPart(Server, ABC):
                 "dag_bundle_config_list": json.dumps([bundle]), "bundle_refresh_check_interval": 5,
                 "parsing_processes": 1, "dag_bundle_storage_path": self.folder / "bundles",
             },
-            # Nearly all of the wait between two tasks is the scheduler's nap.
+            # The scheduler naps in its executor, which knows whether anything runs.
             # A task whose supervisor was killed is found by its silence, and one of a killed scheduler's when the next
             # one looks for orphans.
             "scheduler": {
-                "scheduler_idle_sleep_time": 0.05, "scheduler_health_check_threshold": 20,
+                "scheduler_idle_sleep_time": 0, "scheduler_health_check_threshold": 20,
                 "task_instance_heartbeat_timeout": 60, "orphaned_tasks_check_interval": 20,
             },
             "workers": {"min_heartbeat_interval": 1},
