@@ -10,12 +10,11 @@ from __future__ import annotations
 import difflib
 import os
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 # Before the import: nothing is told to anyone, and no network is asked for.
 os.environ["GX_ANALYTICS_ENABLED"] = "false"
@@ -34,11 +33,6 @@ from great_expectations.data_context.types.resource_identifiers import (
 )
 from great_expectations.exceptions.exceptions import ExpectationNotFoundError
 from great_expectations.execution_engine import pandas_execution_engine
-from great_expectations.expectations.expectation import (
-    ColumnMapExpectation,
-    ColumnPairMapExpectation,
-    MulticolumnMapExpectation,
-)
 from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 from great_expectations.expectations.registry import (
     get_expectation_impl,
@@ -46,12 +40,13 @@ from great_expectations.expectations.registry import (
 )
 from pydantic.v1 import ValidationError as ArgumentError  # great_expectations stands on pydantic's first version
 
+from tradewind_runtime import asking
 from tradewind_runtime.answers import Answer, added, answer, raise_its_error
+from tradewind_runtime.asking import Asked, Reach
 from tradewind_runtime.contract.checks import Expectation
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.datadocs import alone, leading_to
 
-Reach = Literal["row", "all", "columns"]
 _REACHES: tuple[Reach, ...] = ("columns", "all", "row")
 #: Rows of the checked table, in chunks: all columns, or those that are named.
 Scan = Callable[[Sequence[str] | None], Iterator[pa.Table]]
@@ -60,10 +55,6 @@ Found: TypeAlias = dict[int, list[ExpectationValidationResult]]
 
 # A fingerprint of each chunk takes a sixth of the time, and goes nowhere.
 pandas_execution_engine.hash_pandas_dataframe = lambda _: ""
-
-#: These judge rows one by one, yet by all the others.
-_BY_ALL = ("_unique", "_increasing", "_decreasing", "_z_scores_", "_outliers", "_of_type", "_in_type_list")
-_ROW_KINDS = (ColumnMapExpectation, ColumnPairMapExpectation, MulticolumnMapExpectation)
 
 
 class Suite:
@@ -111,7 +102,7 @@ class Suite:
 
     def reaching(self, reach: Reach) -> list[int]:
         """The places of those that look so far."""
-        return [number for number, one in enumerate(self.expectations) if _reach(one) == reach]
+        return [number for number, one in enumerate(self.expectations) if asking.reach(one) == reach]
 
     def validate(
         self, scan: Scan, judged: Mapping[int, Sequence[ExpectationValidationResult]] = MappingProxyType({})
@@ -144,24 +135,24 @@ class Suite:
             found: what they find is added there.
             first: the number of the first row.
         """
+        together = asking.by_columns(self._places(numbers), self.schema)
         for chunk in scan(self._needed(numbers)):
-            frame = chunk.to_pandas()
-            frame.index = pd.RangeIndex(first, first + len(frame))
-            self.ask(numbers, frame, found)
+            for some, columns in together:
+                self.ask(some, asking.frame(chunk, columns, first), found)
             for number in numbers:
                 found[number] = [added(self.expectations[number], found[number])]
-            first += len(frame)
+            first += chunk.num_rows
 
     def _needed(self, numbers: Iterable[int]) -> list[str] | None:
-        asked = [self.expectations[number] for number in numbers]
-        if any("row_condition" in expectation.arguments for expectation in asked):
-            return None  # a condition may name any column
-        return sorted({name for one in asked for name in one.columns}) or self.schema.names[:1]
+        return asking.needed((self.expectations[number] for number in numbers), self.schema)
+
+    def _places(self, numbers: Iterable[int]) -> Asked:
+        return ((number, self.expectations[number]) for number in numbers)
 
     def ask(self, numbers: Sequence[int], frame: pd.DataFrame, found: Found) -> None:
         """Ask some of them of a frame; what they find is added to what was found."""
         batch = self._batches.get_batch({"dataframe": frame})
-        for some in self._rounds(numbers):
+        for some in asking.rounds(self._places(numbers)):
             suite = gx.ExpectationSuite(name=self.source)
             for number in some:
                 suite.add_expectation_configuration(_configuration(self.expectations[number], number, self.schema))
@@ -173,19 +164,6 @@ class Suite:
                 number = one.expectation_config.meta["number"]
                 raise_its_error(self.expectations[number], one)
                 found.setdefault(number, []).append(one)
-
-    def _rounds(self, numbers: Iterable[int]) -> list[list[int]]:
-        """A suite of great_expectations holds one of a kind for a column: the next of it has a suite of its own."""
-        rounds: list[list[int]] = []
-        seen: Counter[tuple[str, ...]] = Counter()
-        for number in numbers:
-            one = self.expectations[number]
-            kind = (one.name, *one.columns)
-            if seen[kind] == len(rounds):
-                rounds.append([])
-            rounds[seen[kind]].append(number)
-            seen[kind] += 1
-        return rounds
 
     def by_figures(self, number: int, figures: Mapping[str, Any]) -> ExpectationValidationResult:
         """What an expectation finds by figures that somebody else has, named as Great Expectations' metrics are."""
@@ -295,11 +273,3 @@ def _problems(expectation: Expectation, schema: pa.Schema) -> Iterator[tuple[str
 
 def _nearest(name: str, names: Sequence[str]) -> str | None:
     return next(iter(difflib.get_close_matches(name, names, n=1)), None)
-
-
-def _reach(expectation: Expectation) -> Reach:
-    name = expectation.name
-    if name == "expect_column_to_exist" or name.startswith("expect_table_column"):
-        return "columns"
-    by_row = issubclass(get_expectation_impl(name), _ROW_KINDS)
-    return "row" if by_row and not any(part in name for part in _BY_ALL) else "all"
