@@ -4,36 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import pandas as pd
 import pyarrow as pa
-from great_expectations.expectations.expectation import (
-    ColumnMapExpectation,
-    ColumnPairMapExpectation,
-    MulticolumnMapExpectation,
-)
-from great_expectations.expectations.registry import get_expectation_impl
 
 from tradewind_runtime.contract.checks import Expectation
 
-Reach = Literal["row", "all", "columns"]
 #: Some expectations, by their places in the suite.
 Asked: TypeAlias = Iterable[tuple[int, Expectation]]
 
-#: These judge rows one by one, yet by all the others.
-_BY_ALL = ("_unique", "_increasing", "_decreasing", "_z_scores_", "_outliers", "_of_type", "_in_type_list")
-_ROW_KINDS = (ColumnMapExpectation, ColumnPairMapExpectation, MulticolumnMapExpectation)
 _NARROW = (pa.int8(), pa.int16(), pa.int32(), pa.uint8(), pa.uint16(), pa.uint32())
-
-
-def reach(expectation: Expectation) -> Reach:
-    """Whether it looks at one row at a time, at all at once, or at the table's columns alone."""
-    name = expectation.name
-    if name == "expect_column_to_exist" or name.startswith("expect_table_column"):
-        return "columns"
-    by_row = issubclass(get_expectation_impl(name), _ROW_KINDS)
-    return "row" if by_row and not any(part in name for part in _BY_ALL) else "all"
 
 
 def needed(asked: Iterable[Expectation], schema: pa.Schema) -> list[str] | None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 # Before the import: nothing is told to anyone, and no network is asked for.
 os.environ["GX_ANALYTICS_ENABLED"] = "false"
@@ -33,6 +33,11 @@ from great_expectations.data_context.types.resource_identifiers import (
 )
 from great_expectations.exceptions.exceptions import ExpectationNotFoundError
 from great_expectations.execution_engine import pandas_execution_engine
+from great_expectations.expectations.expectation import (
+    ColumnMapExpectation,
+    ColumnPairMapExpectation,
+    MulticolumnMapExpectation,
+)
 from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 from great_expectations.expectations.registry import (
     get_expectation_impl,
@@ -42,11 +47,12 @@ from pydantic.v1 import ValidationError as ArgumentError  # great_expectations s
 
 from tradewind_runtime import asking
 from tradewind_runtime.answers import Answer, added, answer, raise_its_error
-from tradewind_runtime.asking import Asked, Reach
+from tradewind_runtime.asking import Asked
 from tradewind_runtime.contract.checks import Expectation
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.datadocs import alone, leading_to
 
+Reach = Literal["row", "all", "columns"]
 _REACHES: tuple[Reach, ...] = ("columns", "all", "row")
 #: Rows of the checked table, in chunks: all columns, or those that are named.
 Scan = Callable[[Sequence[str] | None], Iterator[pa.Table]]
@@ -55,6 +61,10 @@ Found: TypeAlias = dict[int, list[ExpectationValidationResult]]
 
 # A fingerprint of each chunk takes a sixth of the time, and goes nowhere.
 pandas_execution_engine.hash_pandas_dataframe = lambda _: ""
+
+#: These judge rows one by one, yet by all the others.
+_BY_ALL = ("_unique", "_increasing", "_decreasing", "_z_scores_", "_outliers", "_of_type", "_in_type_list")
+_ROW_KINDS = (ColumnMapExpectation, ColumnPairMapExpectation, MulticolumnMapExpectation)
 
 
 class Suite:
@@ -102,7 +112,7 @@ class Suite:
 
     def reaching(self, reach: Reach) -> list[int]:
         """The places of those that look so far."""
-        return [number for number, one in enumerate(self.expectations) if asking.reach(one) == reach]
+        return [number for number, one in enumerate(self.expectations) if _reach(one) == reach]
 
     def validate(
         self, scan: Scan, judged: Mapping[int, Sequence[ExpectationValidationResult]] = MappingProxyType({})
@@ -273,3 +283,11 @@ def _problems(expectation: Expectation, schema: pa.Schema) -> Iterator[tuple[str
 
 def _nearest(name: str, names: Sequence[str]) -> str | None:
     return next(iter(difflib.get_close_matches(name, names, n=1)), None)
+
+
+def _reach(expectation: Expectation) -> Reach:
+    name = expectation.name
+    if name == "expect_column_to_exist" or name.startswith("expect_table_column"):
+        return "columns"
+    by_row = issubclass(get_expectation_impl(name), _ROW_KINDS)
+    return "row" if by_row and not any(part in name for part in _BY_ALL) else "all"
