@@ -10,7 +10,6 @@ from __future__ import annotations
 import difflib
 import os
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -46,7 +45,9 @@ from great_expectations.expectations.registry import (
 )
 from pydantic.v1 import ValidationError as ArgumentError  # great_expectations stands on pydantic's first version
 
+from tradewind_runtime import asking
 from tradewind_runtime.answers import Answer, added, answer, raise_its_error
+from tradewind_runtime.asking import Asked
 from tradewind_runtime.contract.checks import Expectation
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.datadocs import alone, leading_to
@@ -144,24 +145,24 @@ class Suite:
             found: what they find is added there.
             first: the number of the first row.
         """
+        together = asking.by_columns(self._places(numbers), self.schema)
         for chunk in scan(self._needed(numbers)):
-            frame = chunk.to_pandas()
-            frame.index = pd.RangeIndex(first, first + len(frame))
-            self.ask(numbers, frame, found)
+            for some, columns in together:
+                self.ask(some, asking.frame(chunk, columns, first), found)
             for number in numbers:
                 found[number] = [added(self.expectations[number], found[number])]
-            first += len(frame)
+            first += chunk.num_rows
 
     def _needed(self, numbers: Iterable[int]) -> list[str] | None:
-        asked = [self.expectations[number] for number in numbers]
-        if any("row_condition" in expectation.arguments for expectation in asked):
-            return None  # a condition may name any column
-        return sorted({name for one in asked for name in one.columns}) or self.schema.names[:1]
+        return asking.needed((self.expectations[number] for number in numbers), self.schema)
+
+    def _places(self, numbers: Iterable[int]) -> Asked:
+        return ((number, self.expectations[number]) for number in numbers)
 
     def ask(self, numbers: Sequence[int], frame: pd.DataFrame, found: Found) -> None:
         """Ask some of them of a frame; what they find is added to what was found."""
         batch = self._batches.get_batch({"dataframe": frame})
-        for some in self._rounds(numbers):
+        for some in asking.rounds(self._places(numbers)):
             suite = gx.ExpectationSuite(name=self.source)
             for number in some:
                 suite.add_expectation_configuration(_configuration(self.expectations[number], number, self.schema))
@@ -173,19 +174,6 @@ class Suite:
                 number = one.expectation_config.meta["number"]
                 raise_its_error(self.expectations[number], one)
                 found.setdefault(number, []).append(one)
-
-    def _rounds(self, numbers: Iterable[int]) -> list[list[int]]:
-        """A suite of great_expectations holds one of a kind for a column: the next of it has a suite of its own."""
-        rounds: list[list[int]] = []
-        seen: Counter[tuple[str, ...]] = Counter()
-        for number in numbers:
-            one = self.expectations[number]
-            kind = (one.name, *one.columns)
-            if seen[kind] == len(rounds):
-                rounds.append([])
-            rounds[seen[kind]].append(number)
-            seen[kind] += 1
-        return rounds
 
     def by_figures(self, number: int, figures: Mapping[str, Any]) -> ExpectationValidationResult:
         """What an expectation finds by figures that somebody else has, named as Great Expectations' metrics are."""
