@@ -12,6 +12,8 @@ from tradewind_runtime.compaction import between, followed, still_there
 from tradewind_runtime.replacing import TOLD, Replace, spans_of
 from tradewind_runtime.snapshot import Snapshot
 
+SPANS = 500  # replaced at once, at most: each is a condition on every row of the files that it may be in
+
 
 @dataclass(frozen=True)
 class News:
@@ -32,8 +34,9 @@ def since(raw: Snapshot, before: int | None) -> News:
         return News(raw, again=True)
     told = _told(raw, before)
     old = still_there(raw.table, old, told)
-    spans = tuple(span for one in told if "spans" in one for span in spans_of(one, raw.schema))
-    if old - set(raw.files) or len({span.column for span in spans}) > 1:  # a source that replaces all of its rows
+    spans = tuple(dict.fromkeys(span for one in told if "spans" in one for span in spans_of(one, raw.schema)))
+    # A source that replaces all of its rows, or so many that to look for them is no less work.
+    if old - set(raw.files) or len({span.column for span in spans}) > 1 or len(spans) > SPANS:
         return News(raw, again=True)
     return News(replace(raw, files=tuple(name for name in raw.files if name not in old)), again=False, spans=spans)
 

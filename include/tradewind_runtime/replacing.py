@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
 
+AT_ONCE = 100  # spans of a condition: Arrow goes as deep as there are, and dies of very many
 TOLD = "replaced"  # the name, in a commit's metadata, of the spans that it replaced and of what became of files
 
 
@@ -81,16 +82,35 @@ def _spans(
 ) -> Iterator[tuple[Mapping[str, Any], pa.Table | None]]:
     name = spans[0].column
     kind, column = schema.field(name).type, pc.field(name)
-    bounds = [(as_type(span.start, kind), as_type(span.end, kind)) for span in spans]
-    outside = reduce(and_, [(column < start) | (column >= end) for start, end in bounds]) | column.is_null()
+    bounds = _joined((as_type(span.start, kind), as_type(span.end, kind)) for span in spans)
     for file in files:
         low, high = file.get(f"min.{name}"), file.get(f"max.{name}")
-        if low is not None and high is not None and all(high < start or low >= end for start, end in bounds):
+        known = low is not None and high is not None
+        within = [(start, end) for start, end in bounds if not known or (start <= high and low < end)]
+        if not within:
             continue
         rows = read(file["path"])
-        kept = rows.to_table(filter=outside)
+        first, *others = (_outside(column, within[at : at + AT_ONCE]) for at in range(0, len(within), AT_ONCE))
+        kept = rows.to_table(filter=first)
+        for outside in others:
+            kept = kept.filter(outside)
         if kept.num_rows != rows.count_rows():
             yield file, kept if kept.num_rows else None
+
+
+def _outside(column: pc.Expression, bounds: Sequence[tuple[Any, Any]]) -> pc.Expression:
+    return reduce(and_, [(column < start) | (column >= end) for start, end in bounds]) | column.is_null()
+
+
+def _joined(bounds: Iterable[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    """Spans without those that overlap, or begin where another ends: each costs a comparison of every row."""
+    found: list[tuple[Any, Any]] = []
+    for start, end in sorted(bounds):
+        if found and start <= found[-1][1]:
+            found[-1] = found[-1][0], max(end, found[-1][1])
+        else:
+            found.append((start, end))
+    return found
 
 
 def _without(

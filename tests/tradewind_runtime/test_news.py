@@ -84,6 +84,16 @@ def test_all_is_new_where_spans_are_not_of_one_column(house):
     assert news.since(house.raw.snapshot(), first).again
 
 
+def test_all_is_new_where_spans_are_very_many(house, monkeypatch):
+    monkeypatch.setattr(news, "SPANS", 2)
+    first = house.add(rows(10))
+    for hour in (1, 1, 3):
+        house.add(rows(1, first=hour), replace=span(hour, hour + 1))
+    assert new(house, first) == (2, 2, False)
+    house.add(rows(1, first=5), replace=span(5, 6))
+    assert new(house, first)[2]
+
+
 def test_rows_that_went_by_their_age_make_no_others_new(house):
     first = house.add(rows(24))
     house.add(rows(24, first=24))

@@ -56,6 +56,23 @@ def test_a_span_beyond_all_files_touches_none_of_them(lake):
     assert numbers(table) == [1, 2, 3]
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.lists(hours, max_size=12), st.lists(st.tuples(hours, hours), min_size=1, max_size=8))
+def test_many_spans_at_once_are_as_if_one_by_one(first, bounds):
+    table, bounds = new_lake().table("p/t"), [(min(pair), max(pair)) for pair in bounds]
+    table.commit(table.stage(batches(*((hour, hour) for hour in first)), SCHEMA), schema=SCHEMA)
+    table.commit([], schema=SCHEMA, replace=[span(*pair) for pair in bounds])
+    assert numbers(table) == sorted(hour for hour in first if not any(low <= hour < high for low, high in bounds))
+
+
+def test_ten_thousand_spans(lake):
+    """Which nothing joins: Arrow went as deep as there were, and died of it."""
+    table = lake.table("p/t")
+    table.commit(table.stage(batches(*((hour, hour) for hour in range(4))), SCHEMA), schema=SCHEMA)
+    table.commit([], schema=SCHEMA, replace=[span(hour, hour + 1) for hour in range(2, 20_002, 2)])
+    assert numbers(table) == [0, 1, 3]
+
+
 def test_all_can_give_way(lake):
     table = lake.table("p/t")
     table.commit(table.stage(batches((1, 1)), SCHEMA), schema=SCHEMA)

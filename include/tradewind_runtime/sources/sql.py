@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from tradewind_runtime import quarantine
+from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import Source, SqlSource
 from tradewind_runtime.history import Advance
 from tradewind_runtime.lake import Table
@@ -74,7 +75,7 @@ def read(source: Source, access: Access, end: Mapping[str, int], table: Table) -
                 schema=rows.schema,
                 rows=batches,
                 bad=rows.bad,
-                positions={f"sql:{done.name}": Advance(done.before, span.last), mark: Advance(at, after)},
+                positions={f"sql:{done.name}": Advance(done.before, span.last), mark: Advance(at, after), **span.days},
                 marks={mark: after},
                 replace=span.replace,
             )
@@ -94,15 +95,16 @@ class _Done:
     last: int
     asked_before: int | None = None
     asked: int | None = None  # when, of a cursor of dates
+    days: int | None = None  # the last one, where days were read once they were over
 
     @classmethod
     def of(cls, end: Mapping[str, int], table: Table) -> _Done:
         name = next(name for name in end if name != ASKED)
-        now = table.positions([f"sql:{name}", f"sql:{name}:asked"])
+        now = table.positions([f"sql:{name}", f"sql:{name}:asked", f"sql:{name}:days"])
         before, last, asked = now[f"sql:{name}"], end[name], end.get(ASKED)
         # A day that was the last may have gone by now, with all its rows.
         last = last if asked is None or before is None else max(last, before)
-        return cls(name, before, last, now[f"sql:{name}:asked"], asked)
+        return cls(name, before, last, now[f"sql:{name}:asked"], asked, now[f"sql:{name}:days"])
 
     @property
     def mark(self) -> tuple[str, int | None, int]:
@@ -117,6 +119,22 @@ class _Done:
         _, before, after = self.mark
         return before is not None and before >= after
 
+    def keeps(self, whole: bool) -> None:
+        """See that days are read as they were before: in the table's last one, or beyond it, rows would differ.
+
+        Raises:
+            StepError: TW527 where they were read otherwise.
+        """
+        before = self.days is not None
+        if self.asked is None or self.asked_before is None or before == whole:
+            return
+        raise StepError(
+            "TW527", f"the cursor {self.name!r} has {'left' if whole else 'come to'} columns, by which days are read",
+            retryable=False, got="not in columns" if whole else "in columns",
+            expected="not in columns" if before else "in columns",
+            fix=f"{'take it out' if before else 'put it back'}, or read the table as a source of another name",
+        )  # fmt: skip
+
 
 @dataclass(frozen=True)
 class _Span:
@@ -125,6 +143,7 @@ class _Span:
     where: str
     last: int  # up to which position
     replace: Replace | str | None  # which rows give way to it
+    days: Mapping[str, Advance] = field(default_factory=dict)  # what says that days are read once they are over
 
     @classmethod
     def of(cls, sql: SqlSource, found: pa.Schema, columns: pa.Schema, database: Database, done: _Done) -> _Span | None:
@@ -135,19 +154,22 @@ class _Span:
         """
         if sql.cursor is None:
             return cls("TRUE", done.last, "all")
-        cursor, last = Cursor.of(sql.cursor, sql.overlap, found), done.last
-        if done.asked is None or sql.overlap or cursor.finds(columns):
+        cursor, last, days = Cursor.of(sql.cursor, sql.overlap, found), done.last, {}
+        whole = not (done.asked is None or sql.overlap or cursor.finds(columns))
+        done.keeps(whole)
+        if not whole:
             cursor.require(columns)
         elif (over := _over(cursor, sql, database, done)) is not None:
             cursor, last = replace(cursor, overlap=timedelta(0)), over
+            days = {f"sql:{cursor.name}:days": Advance(done.days, over)}
         else:
             return None
         column = quoted(cursor.name)
         upper = f"{column} <= {_literal(cursor, last)}"
         if done.before is None:
-            return cls(upper, last, None)
+            return cls(upper, last, None, days)
         lower = f"{column} > {_literal(cursor, cursor.first(done.before))}"
-        return cls(f"{lower} AND {upper}", last, cursor.again(done.before))
+        return cls(f"{lower} AND {upper}", last, cursor.again(done.before), days)
 
 
 def _over(cursor: Cursor, sql: SqlSource, database: Database, done: _Done) -> int | None:

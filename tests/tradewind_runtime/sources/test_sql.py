@@ -217,6 +217,26 @@ def test_days_that_the_table_cannot_tell_are_read_once_they_are_over(
     )
 
 
+@pytest.mark.parametrize("leaves", [True, False], ids=["leaves", "comes"])
+def test_how_days_are_read_does_not_change_from_run_to_run(
+    server: PostgreSQL, name: str, lake_uri: str, leaves: bool
+) -> None:
+    """Rows of the last day would be there twice, or some of them never."""
+    with_day, without = (
+        source(name, {"id": "long", "day": "date"}, cursor="day"),
+        source(name, {"id": "long"}, cursor="day"),
+    )
+    before, after = (with_day, without) if leaves else (without, with_day)
+    server.run(f"CREATE TABLE {name} (id integer, day date)")
+    server.run(f"INSERT INTO {name} VALUES (1, '{datetime.now(UTC).date() - timedelta(days=4)}')")
+    taken_in(server, lake_uri, before)
+    server.run(f"INSERT INTO {name} VALUES (2, '{datetime.now(UTC).date() - timedelta(days=4)}')")
+    with pytest.raises(StepError, match=r"TW527: the cursor 'day' has (left|come to) columns"):
+        taken_in(server, lake_uri, after)
+    again = [row["id"] for row in taken_in(server, lake_uri, before)]
+    assert again == ([1, 2] if leaves else [1])
+
+
 def test_an_overlap_that_the_table_cannot_tell_is_refused_from_the_first_run_on(
     server: PostgreSQL, name: str, lake_uri: str
 ) -> None:

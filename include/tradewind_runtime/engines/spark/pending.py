@@ -46,11 +46,11 @@ class _Waiting:
         self._context, self._patience, self._since = context, patience, time.monotonic()
 
     def look(self) -> None:
-        there, waits = self._there(), bool(self._context.statusTracker().getActiveJobsIds())
-        if there or not (waits or self.gave_up):
-            self._since, self.gave_up = time.monotonic(), False
-        elif time.monotonic() - self._since > self._patience:
-            self.gave_up = True
+        if not self.gave_up:
+            if self._there() or not self._context.statusTracker().getActiveJobsIds():
+                self._since = time.monotonic()
+            self.gave_up = time.monotonic() - self._since > self._patience
+        if self.gave_up:  # for good: an executor that comes now finds jobs that are cancelled
             self._context.cancelAllJobs()
 
     def _there(self) -> bool:

@@ -10,6 +10,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -57,7 +58,9 @@ def _typed(names: list[str], text: str, columns: Columns) -> dict[str, pa.DataTy
     """Types of the columns that are wanted; none where others matter too."""
     if columns.looks and not {*names} <= {*columns.schema.names}:
         return {}
-    first = dict(zip(names, next(islice(csv.reader(io.StringIO(text, newline="")), 1, None), []), strict=False))
+    first: dict[str, str] = {}
+    with suppress(csv.Error):  # of a very long field
+        first = dict(zip(names, next(islice(csv.reader(io.StringIO(text, newline="")), 1, None), []), strict=False))
     return {
         column.name: _LOCAL
         if column.type == TIMESTAMP and not ZONED.search(first.get(column.name, ""))
@@ -82,8 +85,10 @@ def _inferred(path: Path, names: list[str], nulls: Sequence[str]) -> pa.Schema:
 def _either(reading: _Reading, quick: Mapping[str, pa.DataType], asbytes: Mapping[str, pa.DataType]) -> Blocks:
     """Blocks by the quick types, and from where that does not go on as bytes: blocks are the same."""
     done, times = 0, [name for name, kind in quick.items() if pa.types.is_temporal(kind)]
+    decimals = [name for name, kind in quick.items() if pa.types.is_decimal(kind)]
     try:
         for table, numbers in reading.blocks(quick):
+            table.select(decimals).validate(full=True)  # Arrow looks at their digits before it adds zeros to them
             if not all(in_years(table[name]) for name in times):
                 break
             yield table, numbers

@@ -63,7 +63,9 @@ FIELDS = {
     ],
     "s": ["", "NA", " NA", "x", '"', "a,b", "a\nb", "\u00e9", "\0"],
     "b": ["", "x", "\u00e9"],
-    "d": ["1.5", "1.500", "1.555", "1e3", " 1.5", "12345678901", "+1.5", "9999999.99", "NaN"],
+    "d": [
+        "1.5", "1.500", "1.555", "1e3", " 1.5", "12345678901", "+1.5", "9999999.99", "99999999", "-10000000", "NaN",
+    ],
 }  # fmt: skip
 
 
@@ -129,3 +131,14 @@ def test_arrow_types_what_is_as_it_should_be(tmp_path: Path, monkeypatch: pytest
 def test_a_number_that_only_a_double_holds(tmp_path: Path) -> None:
     rows, _ = both(written(tmp_path, "f,x\n0.1,0.1\n1e39,1e400\n"), {"f": "float", "x": "double"})
     assert [row["x"] for row in rows] == [0.1, math.inf]
+
+
+def test_a_decimal_of_too_many_digits_is_none_also_where_nothing_else_is_wrong(tmp_path: Path) -> None:
+    rows, bad = both(written(tmp_path, "d,k\n1.25,1\n100000,2\n9999.99,3\n"), {"d": "decimal(6,2)", "k": "long"})
+    assert [row["k"] for row in rows] == [1, 3]
+    assert bad == [(1, "column d: '100000' is not of type decimal(6,2)", b"100000,2")]
+
+
+def test_a_first_field_may_be_very_long(tmp_path: Path) -> None:
+    rows, bad = both(written(tmp_path, f"s,k\n{'x' * 200_000},1\ny,2\n"), {"s": "string", "k": "long"})
+    assert ([len(row["s"]) for row in rows], bad) == ([200_000, 1], [])

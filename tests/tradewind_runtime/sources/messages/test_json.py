@@ -18,11 +18,12 @@ def test_what_is_nested_too_deeply_is_refused_and_no_other(policy: str) -> None:
         b'{"n": 1, "x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
         b'{"x":' * 5_000 + b"1" + b"}" * 5_000,
         b"[" * 100_000,
+        b'{"n": 1, "x": ' + b"[" * 201 + b"]" * 201 + b"}",
     ]
     found, kept, refused = Decoder(Columns(KNOWN, policy)).decode([b'{"n": 1}', *deep])
     assert found.to_pylist()[0]["n"] == 1
     assert kept.tolist() == [0]
-    assert all("nested more than" in refused[index] for index in (1, 2, 3)), refused
+    assert all("nested more than" in refused[index] for index in (1, 2, 3, 4)), refused
 
 
 def test_what_stands_in_a_text_is_not_nested() -> None:
