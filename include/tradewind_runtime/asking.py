@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tradewind_runtime.contract.checks import Expectation
 
@@ -56,7 +57,8 @@ def frame(rows: pa.Table, columns: Sequence[str] | None, first: int) -> pd.DataF
         first: the number of the first row.
     """
     some = rows.select(list(columns)) if columns is not None else rows
-    found: pd.DataFrame = (_wide(some) if some.num_columns == 1 else some).to_pandas()
+    alone = some.num_columns == 1
+    found: pd.DataFrame = _wide(some).to_pandas(deduplicate_objects=_repeat(some)) if alone else some.to_pandas()
     found.index = pd.RangeIndex(first, first + len(found))
     return found
 
@@ -68,3 +70,9 @@ def _wide(column: pa.Table) -> pa.Table:
     """
     (kind,) = column.schema.types
     return column.cast(pa.schema([(column.column_names[0], pa.int64())])) if kind in _NARROW else column
+
+
+def _repeat(column: pa.Table) -> bool:
+    """Whether values come again, as far as the first tell: where they do not, to look each up takes twice the time."""
+    first = column.column(0).slice(0, 1000)
+    return not pa.types.is_string(first.type) or pc.count_distinct(first).as_py() < len(first) / 2

@@ -79,3 +79,12 @@ def test_rows_keep_their_numbers_and_are_not_copied_wider_than_need_be() -> None
     assert (frame.dtypes.astype(str).to_dict(), list(frame.index[:2])) == ({"n": "int64"}, [40, 41])
     assert set(asking.frame(rows, ["m", "n"], 0).dtypes.astype(str)) == {"int16"}
     assert asking.frame(rows, None, 0).shape == (60, 3)
+
+
+def test_texts_that_differ_and_texts_that_come_again_are_the_same_on_pandas() -> None:
+    differ, again = pa.array([None, *map(str, range(99))]), pa.array(["a", "b", None, "b"] * 25)
+    for words in (differ, again, pa.array([None] * 4, pa.string()), again.cast(pa.binary()), pa.array([[1], [1]])):
+        frame = asking.frame(pa.table({"word": words, "other": words}), ["word"], 0)
+        assert str(frame["word"].tolist()) == str(words.to_pandas().tolist())
+    frame = asking.frame(pa.table({"word": again}), None, 0)
+    assert frame["word"][1] is frame["word"][3], "one object of equal texts"
