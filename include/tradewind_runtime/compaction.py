@@ -34,22 +34,16 @@ def compact(table: Table, until: int) -> int:
     return int(done.told["compacted"]) if done else 0
 
 
-def unchanged(table: Table, files: Collection[str], after: int, upto: int) -> set[str]:
+def still_there(table: Table, files: Collection[str], commits: Iterable[Mapping[str, Any]]) -> set[str]:
     """The files of a version, or those that were written again of them alone until another one.
 
     Those that retention has taken away are left out: that they are gone says nothing of the others.
 
     Args:
         table: any.
-        files: those of the version `after`.
-        after: a version.
-        upto: a later one.
+        files: those of the one version.
+        commits: what those up to the other one told.
     """
-    return still_there(table, files, between(table, after, upto))
-
-
-def still_there(table: Table, files: Collection[str], commits: Iterable[Mapping[str, Any]]) -> set[str]:
-    """The same, by what the commits in between told."""
     found = set(files)
     for told in commits:
         found -= {f"{table.uri}/{path}" for path in told.get("gone", ())}

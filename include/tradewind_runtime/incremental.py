@@ -19,7 +19,7 @@ from deltalake.exceptions import DeltaError
 from pydantic import ValidationError
 
 from tradewind_runtime import retention
-from tradewind_runtime.compaction import unchanged
+from tradewind_runtime.compaction import between, still_there
 from tradewind_runtime.contract.base import Frozen
 from tradewind_runtime.contract.refs import Window
 from tradewind_runtime.lake import Table
@@ -127,7 +127,7 @@ def changed(snapshot: Snapshot, before: int, column: str | None) -> tuple[Window
             return None
     except DeltaError:  # the log of that version is no longer kept
         return None
-    same = unchanged(table, old, first, last)
+    same = still_there(table, old, between(table, first, last))
     gone = [path for path in same if path not in new]
     rows = [old.get(path) for path in gone] + [new[path] for path in new if path not in same]
     spans = [_days(row, column) for row in rows if row is None or row["num_records"] != 0]
