@@ -41,7 +41,7 @@ def test_a_rollout_survives_triggerer_scheduler_and_model_server(slow: House) ->
     run_id = rollout_of(slow, "scheduler")
     slow.until(lambda: slow.state("slow__rollout", run_id, "canary_50") == "deferred", "the canary's first stage")
     with traffic(slow) as answers:
-        for part in ("triggerer", "scheduler", "serving"):
+        for part in ("serving", "triggerer", "scheduler"):
             slow.kill(part)
             time.sleep(3)
         assert slow.airflow.follow("slow__rollout", run_id, lambda _: None, timeout=300) == "success"
