@@ -15,8 +15,8 @@ from tradewind_runtime.connections import Connection
 from tradewind_runtime.contract.errors import StepError
 
 SHORT = 4  # letters that are no secret, and may stand anywhere
-_HEADER = re.compile(r"[!#-'*+.^_`|~0-9A-Za-z-]+")
-_VALUE = re.compile(r"[!-~]([ -~\t]*[!-~])?")
+HEADER = re.compile(r"[!#-'*+.^_`|~0-9A-Za-z-]+")
+VALUE = re.compile(r"[!-~]([ -~\t]*[!-~])?")
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class Login:
         token = str(connection.extra.get("token") or "").strip()
         headers = _texts(connection, "headers")
         for name, value in headers.items():
-            if not _HEADER.fullmatch(name) or not _VALUE.fullmatch(value):
+            if not HEADER.fullmatch(name) or not VALUE.fullmatch(value):
                 raise _refused("a header of the connection cannot be sent", name)
         if token:
-            if not _VALUE.fullmatch(token):
+            if not VALUE.fullmatch(token):
                 raise _refused("the connection's token cannot be sent", "letters that no header may have")
             headers["Authorization"] = f"Bearer {token}"
         params = _texts(connection, "params")

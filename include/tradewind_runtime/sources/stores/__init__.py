@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -18,18 +18,20 @@ from tradewind_runtime.connections import Connection
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import STORES, WILD
 from tradewind_runtime.sources import Access
+from tradewind_runtime.sources.stores.bucket import Bucket
 
 
 class Content(Protocol):
-    """An object that is being read; some are to be closed."""
+    """An object that is being read, and then closed."""
 
     @property
     def meta(self) -> Mapping[str, Any]: ...  # noqa: D102
     def stream(self, min_chunk_size: int) -> Iterable[Any]: ...  # noqa: D102
+    def close(self) -> None: ...  # noqa: D102
 
 
 class Store(Protocol):
-    """What is asked of one of obstore's, or of another."""
+    """What is asked of a `Bucket` of obstore's, or of another."""
 
     def head(self, path: str) -> Mapping[str, Any]: ...  # noqa: D102
     def get(self, path: str) -> Content: ...  # noqa: D102
@@ -63,10 +65,10 @@ class Place:
         """
         address = urlsplit(uri)
         if address.scheme == "file":
-            return cls(LocalStore("/"), Path("/"))
+            return cls(Bucket(LocalStore("/")), Path("/"))
         if not address.scheme:
             root = access.project or Path.cwd()
-            return cls(LocalStore(root), root)
+            return cls(Bucket(LocalStore(root)), root)
         return cls(_opened(address, access.connection), connection=access.connection)
 
     def matching(self, pattern: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -93,12 +95,8 @@ class Place:
     @contextmanager
     def got(self, key: str) -> Iterator[Content]:
         """One of its objects."""
-        found = self.store.get(key)
-        try:
+        with closing(self.store.get(key)) as found:
             yield found
-        finally:
-            if close := getattr(found, "close", None):
-                close()
 
     def _silent(self, pattern: str, error: Exception) -> StepError:
         """The error itself stays out: it may hold a signature."""

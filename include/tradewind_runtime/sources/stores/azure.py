@@ -8,14 +8,15 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from obstore.store import AzureStore, ObjectStore
+from obstore.store import AzureStore
 
 from tradewind_runtime.connections import Connection
+from tradewind_runtime.sources.stores.bucket import Bucket
 
 TYPES = frozenset({"wasb", "adls", "azure_data_lake"})
 
 
-def opened(address: SplitResult, connection: Connection | None) -> ObjectStore:
+def opened(address: SplitResult, connection: Connection | None) -> Bucket:
     """A container; by what the connection has, else as this machine may (a managed or a workload identity).
 
     Raises:
@@ -28,7 +29,7 @@ def opened(address: SplitResult, connection: Connection | None) -> ObjectStore:
         if options.setdefault("account_name", account) != account:  # what one account trusts is not shown to another
             msg = f"it is one of the account {options['account_name']!r}"
             raise ValueError(msg)
-    return AzureStore(container, **options)
+    return Bucket(AzureStore(container, **options))
 
 
 def _options(connection: Connection) -> dict[str, Any]:

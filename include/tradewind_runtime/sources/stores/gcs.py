@@ -6,16 +6,17 @@ import json
 from typing import Any
 from urllib.parse import SplitResult
 
-from obstore.store import GCSStore, ObjectStore
+from obstore.store import GCSStore
 
 from tradewind_runtime.connections import Connection
+from tradewind_runtime.sources.stores.bucket import Bucket
 
 TYPES = frozenset({"google_cloud_platform"})
 
 
-def opened(address: SplitResult, connection: Connection | None) -> ObjectStore:
+def opened(address: SplitResult, connection: Connection | None) -> Bucket:
     """A bucket; by the key of the connection, else by Google's application default."""
-    return GCSStore.from_url(f"gs://{address.netloc}", **(_options(connection) if connection else {}))
+    return Bucket(GCSStore.from_url(f"gs://{address.netloc}", **(_options(connection) if connection else {})))
 
 
 def _options(connection: Connection) -> dict[str, Any]:

@@ -22,12 +22,18 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from tradewind_runtime.connections import Connection
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.sources.http_client import shown
+from tradewind_runtime.sources.http_login import HEADER, VALUE
 
 TYPES = frozenset({"http", "https"})
 REDIRECTS = 10
 TRIES = 5  # of one request
 PATIENCE = httpx.Timeout(60.0, connect=20.0)  # seconds without a byte
 _PORTS = {"http": 80, "https": 443}
+_TRANSIENT = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError)  # the last: cut off
+_UNSENT = (httpx.LocalProtocolError, httpx.UnsupportedProtocol)
+# Addresses of IPv6 whose last 32 bits are one of IPv4: compatible, mapped, translated, NAT64.
+_WRAPPED = [ipaddress.IPv6Network(f"{prefix}/96") for prefix in ("::", "::ffff:0:0", "::ffff:0:0:0", "64:ff9b::")]
+_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
 _NEVER = datetime.fromtimestamp(0, UTC)
 
 
@@ -35,8 +41,9 @@ def opened(address: SplitResult, connection: Connection | None) -> Site:
     """A server; with the login and headers of a connection, which go to its own scheme, host and port alone.
 
     Raises:
-        ValueError: where the connection is of another address.
+        ValueError: where it is no address, or the connection is of another, or has headers that cannot be sent.
     """
+    root = _address(httpx.URL(), f"{address.scheme}://{address.netloc}")
     headers: dict[str, str] = {}
     if connection is not None:
         own = urlsplit(connection.http())
@@ -47,8 +54,10 @@ def opened(address: SplitResult, connection: Connection | None) -> Site:
         headers = _headers(connection)
     trusted = httpx.create_ssl_context()
     trusted.load_default_certs()  # this machine's authorities too
-    client = httpx.Client(timeout=PATIENCE, verify=trusted, headers={"Accept-Encoding": "identity"})
-    return Site(httpx.URL(f"{address.scheme}://{address.netloc}"), client, headers)
+    client = httpx.Client(
+        timeout=PATIENCE, verify=trusted, headers={"Accept-Encoding": "identity"}, event_hooks={"response": [_led]}
+    )
+    return Site(root, client, headers)
 
 
 @dataclass(frozen=True)
@@ -82,16 +91,15 @@ class Site:
 
     def _file(self, method: str, path: str) -> File:
         url = self.root.join("/" + quote(path))
-        within = private(url.host)
         for _ in range(REDIRECTS + 1):
             response = self._asked(method, url)
             if not response.has_redirect_location:
                 return File(path, response)
             response.close()
-            onward = url.join(response.headers["Location"])
+            onward = httpx.URL(response.headers["Location"])
             if url.scheme == "https" and onward.scheme != "https":
                 raise _astray("a redirect leads from https to http", onward)
-            if not within and private(onward.host):
+            if private(_host(onward)) and not private(_host(self.root)):
                 raise _astray("a redirect leads into a private network", onward)
             url = onward
         raise _astray(f"{REDIRECTS} redirects lead to more of them", url)
@@ -110,8 +118,15 @@ class Site:
         try:
             request = self.client.build_request(method, url, headers=self.headers if own else None)
             response = self.client.send(request, stream=True)
-        except httpx.TransportError as error:
+        except _TRANSIENT as error:
             raise ConnectionError(_told(error)) from None
+        except _UNSENT as error:  # whose text may have the header that is wrong
+            raise StepError(
+                "TW525", f"the request cannot be sent: {type(error).__name__}", retryable=False,
+                got=shown(url), fix="mend the headers of the connection",
+            ) from None  # fmt: skip
+        except httpx.TransportError as error:
+            raise OSError(_told(error)) from None
         if response.is_success or response.has_redirect_location:
             return response
         response.close()
@@ -158,17 +173,67 @@ class File:
 
 
 def private(host: str) -> bool:
-    """Whether a name leads to this machine or a private network; of one that only a proxy knows the proxy decides."""
-    found = (ipaddress.ip_address(address.partition("%")[0]) for address in addresses(host))
-    return any(not (getattr(address, "ipv4_mapped", None) or address).is_global for address in found)
+    """Whether a name leads to this machine or a private network; of one that only a proxy knows the proxy decides.
+
+    It is of what the name resolves to now: one that resolves to something else when it is connected to is not caught.
+    """
+    return any(_within(ipaddress.ip_address(address.partition("%")[0])) for address in addresses(host))
+
+
+def _within(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.is_site_local or address in _LOCAL_NAT64:
+            return True
+        address = _unwrapped(address)
+    return address.is_multicast or not address.is_global
+
+
+def _unwrapped(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The address of IPv4 that one of IPv6 leads to, if it does."""
+    if any(address in network for network in _WRAPPED):
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.sixtofour or address
 
 
 def addresses(host: str) -> Iterable[str]:
     """Of a name."""
     try:
         return {str(found[4][0]) for found in socket.getaddrinfo(host, None)}
-    except OSError:
+    except (OSError, UnicodeError):
         return ()
+
+
+def _host(url: httpx.URL) -> str:
+    """As it is connected to: the readable form may be resolved to another (faß.de to fass.de)."""
+    return url.raw_host.decode("ascii")
+
+
+def _address(base: httpx.URL, text: str) -> httpx.URL:
+    """What a text leads to.
+
+    Raises:
+        ValueError: where that is no web server; of a few names only the resolver would say so.
+    """
+    try:
+        url = base.join(text)
+    except httpx.InvalidURL as error:
+        raise ValueError(str(error)) from None
+    _host(url).encode("idna")
+    if url.scheme not in _PORTS or not url.host:
+        msg = "it is no address of a web server"
+        raise ValueError(msg)
+    return url
+
+
+def _led(response: httpx.Response) -> None:
+    """Make the address of a redirect whole before httpx looks at it: there what is none looks like a broken network."""
+    if not response.has_redirect_location:
+        return
+    try:
+        onward = _address(response.url, response.headers["Location"])
+    except ValueError:
+        raise _astray("its redirect leads to no address of a web server", response.url) from None
+    response.headers["Location"] = str(onward)
 
 
 def _astray(message: str, url: httpx.URL) -> StepError:
@@ -193,8 +258,23 @@ def _origin(address: SplitResult) -> tuple[str, str | None, int | None]:
 
 def _headers(connection: Connection) -> dict[str, str]:
     """A login, and what its extra has under `headers`."""
-    headers = {str(name).lower(): str(value) for name, value in (connection.field("headers") or {}).items()}
+    found = connection.field("headers") or {}
+    if not isinstance(found, Mapping):
+        msg = "its extra `headers` is no mapping"
+        raise ValueError(msg)  # noqa: TRY004 - a connection that does not open, as the others
+    headers = dict(_header(str(name).strip().lower(), str(value).strip()) for name, value in found.items())
     if connection.login:
         word = b64encode(f"{connection.login}:{connection.password}".encode()).decode()
         headers["authorization"] = f"Basic {word}"
     return headers
+
+
+def _header(name: str, value: str) -> tuple[str, str]:
+    """One that can be sent; what is wrong with it is told without its value, which may be secret."""
+    if not HEADER.fullmatch(name):
+        msg = "the name of one of its headers cannot be sent"
+        raise ValueError(msg)
+    if not VALUE.fullmatch(value):
+        msg = f"its header {name!r} cannot be sent"
+        raise ValueError(msg)
+    return name, value

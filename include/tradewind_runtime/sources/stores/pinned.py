@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from obstore.exceptions import BaseError, NotFoundError
 
@@ -38,19 +39,25 @@ class Pinned:
         """
         try:
             with self.place.got(self.key) as found:
-                size = int(found.meta["size"])
                 if self.place.version(found.meta) != self.version:
                     raise self._changed("changed")
-                if most is not None and size > most:
+                if most is not None and int(found.meta["size"]) > most:
                     return None
-                with self.path.open("wb") as file:
-                    for block in found.stream(min_chunk_size=BLOCK):
-                        file.write(block)
+                return self._written(found.stream(min_chunk_size=BLOCK), most)
         except (NotFoundError, FileNotFoundError):
             raise self._changed("vanished") from None
         except (BaseError, OSError) as error:
             said = self.place.said(error)  # without a signature, which the error may hold
             raise StepError("TW525", f"{self.key} cannot be read: {said}", fix="try again") from None
+
+    def _written(self, blocks: Iterable[Any], most: int | None) -> int | None:
+        """How many bytes there were: a web server need not say it before, so `most` is seen to here too."""
+        size = 0
+        with self.path.open("wb") as file:
+            for block in blocks:
+                size += file.write(block)
+                if most is not None and size > most:
+                    return None
         return size
 
     def check(self) -> int | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from urllib.parse import SplitResult
 
-from obstore.store import ObjectStore, S3Store
+from obstore.store import S3Store
 
 from tradewind_runtime.connections import Connection, store_options
+from tradewind_runtime.sources.stores.bucket import Bucket
 
 TYPES = frozenset({"aws", "s3"})
 
 
-def opened(address: SplitResult, connection: Connection | None) -> ObjectStore:
+def opened(address: SplitResult, connection: Connection | None) -> Bucket:
     """A bucket; by the key of the connection, else as this machine may."""
-    return S3Store.from_url(f"s3://{address.netloc}", **store_options(connection))
+    return Bucket(S3Store.from_url(f"s3://{address.netloc}", **store_options(connection)))

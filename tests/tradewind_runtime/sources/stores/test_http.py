@@ -21,6 +21,11 @@ from tests.tradewind_runtime.steprun import end_of, ingest, rows
 from tradewind_runtime.connections import Connection
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import Source
+from tradewind_runtime.lake import Lake
+from tradewind_runtime.sources import Access
+from tradewind_runtime.sources.stores import Place
+from tradewind_runtime.sources.stores.http import File, private
+from tradewind_runtime.sources.stores.pinned import fetched
 
 WORD = "a-password: with %"
 
@@ -50,8 +55,9 @@ class _Files(JsonHandler):
         code = 401 if self.path.startswith("/own/") and not known else 200 if self.path in self.files else 404
         content, told = self.files.get(self.path, (b"", {})) if code == 200 else (b"", {})
         self.send_response(code)
-        for name, value in (told | {"Content-Length": str(len(content))}).items():
-            self.send_header(name, value)
+        for name, value in ({"Content-Length": str(len(content))} | told).items():
+            if value:
+                self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content if body is None else body)
 
@@ -146,6 +152,58 @@ def test_a_login_is_the_connections_and_goes_to_its_host_alone(site: _Site) -> N
         assert "password" not in str(told.value)
 
 
+@pytest.mark.parametrize(
+    ("headers", "says"),
+    [
+        ({"Authorization": "Bearer a-pass\nword"}, "its header 'authorization' cannot be sent"),
+        ({"Authorization": "Bearer a-passwörd"}, "its header 'authorization' cannot be sent"),
+        ({"Authorization: a-password": "x"}, "the name of one of its headers cannot be sent"),
+        ("a-password", "its extra `headers` is no mapping"),
+        ({"Content-Length": "a-password"}, "the request cannot be sent: LocalProtocolError"),
+    ],
+)
+def test_a_header_that_cannot_be_sent_is_told_without_its_value(site: _Site, headers: Any, says: str) -> None:
+    host, port = site.address.removeprefix("http://").split(":")
+    given = Connection("files", "http", host=host, port=int(port), extra={"headers": headers})
+    with pytest.raises(StepError, match=f"TW525: .*{says}") as told:
+        site.end(objects(f"{site.address}/a.csv", connection="files"), given)
+    assert "a-pass" not in str(told.value)
+    assert not told.value.retryable
+    assert site.asked == []
+
+
+def test_the_space_around_a_header_is_no_part_of_it(site: _Site) -> None:
+    site.files["/a.csv"] = (b"n\n1\n", {"ETag": '"one"'})
+    host, port = site.address.removeprefix("http://").split(":")
+    given = Connection("files", "http", host=host, port=int(port), extra={"headers": {" Authorization": "a-word\n"}})
+    assert site.end(objects(f"{site.address}/a.csv", connection="files"), given) == {"a.csv": "one"}
+    assert site.asked == [("/a.csv", "a-word")]
+
+
+def test_an_address_of_no_server_is_told(site: _Site) -> None:
+    for host in ("a..b", "xn--", "h:port"):
+        with pytest.raises(StepError, match="TW525: the connection does not open") as told:
+            site.end(objects(f"http://{host}/a.csv"))
+        assert not told.value.retryable
+
+
+def test_the_size_of_what_has_no_length_is_counted(site: _Site, tmp_path: Path) -> None:
+    site.files["/a.csv"] = (b"n\n1\n", {"ETag": '"one"', "Content-Length": ""})
+    place = Place.of(f"{site.address}/a.csv", Access(lake=Lake(site.lake)))
+    (file,) = fetched(place, [("a.csv", "one")], tmp_path)
+    assert file.size == 4
+    assert file.fetch(4) == 4
+    assert file.fetch(3) is None
+
+
+def test_what_is_read_is_closed(site: _Site) -> None:
+    site.files["/a.csv"] = (b"n\n1\n", {"ETag": '"one"'})
+    with Place.of(f"{site.address}/a.csv", Access(lake=Lake(site.lake))).got("a.csv") as found:
+        pass
+    assert isinstance(found, File)
+    assert found.response.is_closed
+
+
 def test_a_redirect_is_followed_and_told_no_secret(site: _Site, elsewhere: _Site) -> None:
     site.moved |= {"/a.csv": "/c.csv", "/c.csv": f"{elsewhere.address}/b.csv"}
     host, port = site.address.removeprefix("http://").split(":")
@@ -180,6 +238,56 @@ def test_a_redirect_from_a_public_address_does_not_lead_into_a_private_network(
     assert not told.value.retryable
 
 
+@pytest.mark.parametrize(
+    "to",
+    [
+        f"http://{'x' * 70}.com/", "http://a..b/", "http://xn--/", "http://[::1", "http://h:port/", "file:///etc/passwd",
+        "ftp://h/a.csv", "mailto:a",
+    ],
+)  # fmt: skip
+def test_a_redirect_to_no_web_server_is_told_at_once(site: _Site, to: str) -> None:
+    site.moved["/a.csv"] = to
+    with pytest.raises(StepError, match="TW533: its redirect leads to no address of a web server") as told:
+        site.end(objects(f"{site.address}/a.csv"))
+    assert not told.value.retryable
+    assert [path for path, _ in site.asked] == ["/a.csv"]
+
+
+def test_names_are_looked_up_on_a_redirect_alone_and_as_they_are_connected_to(
+    site: _Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {"localhost": ["93.184.215.14"], "xn--fa-hia.de": ["127.0.0.1"], "fass.de": ["93.184.215.14"]}
+    looked_up: list[str] = []
+
+    def addresses(host: str) -> list[str]:
+        looked_up.append(host)
+        return known.get(host, [])
+
+    monkeypatch.setattr("tradewind_runtime.sources.stores.http.addresses", addresses)
+    site.files["/a.csv"] = (b"n\n1\n", {"ETag": '"one"'})
+    address = site.address.replace("127.0.0.1", "localhost")
+    assert site.taken_in(objects(f"{address}/a.csv", columns={"n": "long"})) == 1
+    assert looked_up == []
+    site.moved["/b.csv"] = "http://xn--fa-hia.de/b.csv"
+    with pytest.raises(StepError, match="TW533: a redirect leads into a private network"):
+        site.end(objects(f"{address}/b.csv"))
+    assert looked_up == ["xn--fa-hia.de", "localhost"]
+
+
+@pytest.mark.parametrize(
+    ("address", "within"),
+    [
+        ("127.0.0.1", True), ("224.0.0.1", True), ("100.64.0.1", True), ("8.8.8.8", False),
+        ("::1", True), ("fd00::1", True), ("fec0::1", True), ("ff02::1", True), ("2606:4700::1", False),
+        ("64:ff9b::7f00:1", True), ("64:ff9b:1::808:808", True), ("64:ff9b::808:808", False),
+        ("2002:7f00:1::", True), ("2002:808:808::", False), ("::ffff:10.0.0.1", True), ("::ffff:8.8.8.8", False),
+        ("::7f00:1", True), ("::ffff:0:7f00:1", True),
+    ],
+)  # fmt: skip
+def test_what_is_private(address: str, within: bool) -> None:
+    assert private(address) is within
+
+
 def test_a_redirect_does_not_lead_from_https_to_http(
     lake_uri: str, elsewhere: _Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -198,7 +306,7 @@ def test_a_redirect_does_not_lead_from_https_to_http(
 
 
 def test_a_server_that_is_busy_is_asked_again_and_what_is_cut_off_is_tried_again_later(site: _Site) -> None:
-    answers = iter([503, 503])
+    answers = iter([503, 0, 503])
     kind = _Files.do_GET
 
     site.files["/a.csv"] = (b"n\n1\n", {"ETag": '"one"'})
@@ -208,7 +316,7 @@ def test_a_server_that_is_busy_is_asked_again_and_what_is_cut_off_is_tried_again
     def busy(self: _Files) -> None:
         if code := next(answers, None):
             self.say(code, "later")
-        else:
+        elif code is None:
             kind(self)
 
     with pytest.MonkeyPatch.context() as patch:
