@@ -36,7 +36,7 @@ registry: {{connection: mlflow_default}}
 stack: [airflow, mlflow, serving, slack]
 ports: {ports}
 """
-PATIENCE = 120  # seconds; a commit takes some 5 on an idle machine
+PATIENCE = 240  # seconds; a commit takes some 5 on an idle machine, and two workers share this one
 
 
 @dataclass
