@@ -33,8 +33,7 @@ PROVENANCE = pa.schema([("_source", pa.string()), ("_position", pa.int64()), ("_
 KAFKA_TIMESTAMP = pa.field("_timestamp", TIMESTAMP)
 RESERVED = {*PROVENANCE.names, KAFKA_TIMESTAMP.name}
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_ZONE = r"[T ]\d\d.*(Z|[+-]\d\d(:?\d\d)?)$"
-ZONED = re.compile(_ZONE)
+ZONED = re.compile(r"[T ]\d\d.*(Z|[+-]\d\d(:?\d\d)?)$")
 _NUMBERS = {32: pa.int32(), 64: pa.int64()}
 #: Years 1 to 9999, in days and in microseconds.
 _YEARS = {32: (-719_162, 2_932_896), 64: (-719_162 * 86_400_000_000, 2_932_897 * 86_400_000_000 - 1)}
@@ -219,9 +218,7 @@ def _in_years(cast: Callable[[pa.Array], pa.Array]) -> Callable[[pa.Array], pa.A
 
 
 def in_years(array: pa.Array | pa.ChunkedArray) -> bool:
-    """Whether all times of a column are within years that others can read; as is all that is no time."""
-    if not (pa.types.is_timestamp(array.type) or pa.types.is_date32(array.type)):
-        return True
+    """Whether all times of a column are within years that others can read."""
     low, high = (part.as_py() for part in pc.min_max(array.cast(_NUMBERS[array.type.bit_width])).values())
     first, last = _YEARS[array.type.bit_width]
     return low is None or first <= low <= high <= last
@@ -239,7 +236,7 @@ def _timestamps(array: pa.Array) -> pa.Array:
     if pc.all(pc.and_(pc.ends_with(array, "Z"), pc.match_substring(array, ":"))).as_py():  # nearly always, and quicker
         with suppress(pa.ArrowInvalid):
             return pc.cast(array, TIMESTAMP)
-    zoned = pc.match_substring_regex(array, _ZONE)
+    zoned = pc.match_substring_regex(array, ZONED.pattern)
     none = pa.scalar(None, pa.string())
     with_zone, without = pc.if_else(zoned, array, none), pc.if_else(zoned, none, array)
     try:

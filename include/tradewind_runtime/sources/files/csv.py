@@ -127,8 +127,7 @@ class _Reading:
             yield table, numbers
 
     def _tables(self, parse: pcsv.ParseOptions, convert: pcsv.ConvertOptions) -> Iterator[pa.Table]:
-        block = BLOCK if self.content is None else max(BLOCK, len(self.content))
-        read = pcsv.ReadOptions(use_threads=False, column_names=self.names, skip_rows=1, block_size=block)
+        read = pcsv.ReadOptions(use_threads=False, column_names=self.names, skip_rows=1, block_size=BLOCK)
         if self.content is not None:  # a small one is there already, and is read at once
             yield pcsv.read_csv(pa.BufferReader(self.content), read, parse, convert)
             return

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -91,12 +90,6 @@ class Place:
                 raise self._silent(pattern, error) from None
         except (BaseError, OSError) as error:
             raise self._silent(pattern, error) from None
-
-    @contextmanager
-    def got(self, key: str) -> Iterator[Content]:
-        """One of its objects."""
-        with closing(self.store.get(key)) as found:
-            yield found
 
     def _silent(self, pattern: str, error: Exception) -> StepError:
         """The error itself stays out: it may hold a signature."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
@@ -38,7 +39,7 @@ class Pinned:
             StepError: TW526 where it is not what was pinned, TW525 where the store does not give it.
         """
         try:
-            with self.place.got(self.key) as found:
+            with closing(self.place.store.get(self.key)) as found:
                 if self.place.version(found.meta) != self.version:
                     raise self._changed("changed")
                 if most is not None and int(found.meta["size"]) > most:

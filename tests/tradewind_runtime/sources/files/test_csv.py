@@ -101,6 +101,7 @@ def test_any_fields_are_the_same_by_both(tmp_path: Path, rows: list[list[str]]) 
 def test_good_blocks_before_a_bad_field_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each row once, whether its fields are few, bad or good, in whichever block."""
     monkeypatch.setattr(csv, "BLOCK", 256)
+    monkeypatch.setattr(csv, "SMALL", 0)
     lines = ["n,s"] + [f"{n},{'x' * 20}" for n in range(100)]
     lines[11], lines[61], lines[91] = "10", "sixty,", "90,a,b"
     rows, bad = both(written(tmp_path, "\n".join(lines)), {"n": "long", "s": "string"})

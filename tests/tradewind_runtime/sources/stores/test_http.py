@@ -24,7 +24,7 @@ from tradewind_runtime.contract.sources import Source
 from tradewind_runtime.lake import Lake
 from tradewind_runtime.sources import Access
 from tradewind_runtime.sources.stores import Place
-from tradewind_runtime.sources.stores.http import File, private
+from tradewind_runtime.sources.stores.http import File, Site, private
 from tradewind_runtime.sources.stores.pinned import fetched
 
 WORD = "a-password: with %"
@@ -196,12 +196,16 @@ def test_the_size_of_what_has_no_length_is_counted(site: _Site, tmp_path: Path) 
     assert file.fetch(3) is None
 
 
-def test_what_is_read_is_closed(site: _Site) -> None:
+def test_what_is_read_is_closed(site: _Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it is too large to be read to its end."""
     site.files["/a.csv"] = (b"n\n1\n", {"ETag": '"one"'})
-    with Place.of(f"{site.address}/a.csv", Access(lake=Lake(site.lake))).got("a.csv") as found:
-        pass
-    assert isinstance(found, File)
-    assert found.response.is_closed
+    given: list[File] = []
+    get = Site.get
+    monkeypatch.setattr(Site, "get", lambda site, path: given.append(get(site, path)) or given[-1])
+    place = Place.of(f"{site.address}/a.csv", Access(lake=Lake(site.lake)))
+    (file,) = fetched(place, [("a.csv", "one")], tmp_path)
+    assert file.fetch(3) is None
+    assert [found.response.is_closed for found in given] == [True, True]
 
 
 def test_a_redirect_is_followed_and_told_no_secret(site: _Site, elsewhere: _Site) -> None:
