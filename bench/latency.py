@@ -93,14 +93,15 @@ def _steps() -> dict[str, Any]:
 
 def _gaps() -> dict[str, Any] | None:
     from tradewind.demo.airflow import Airflow
-    from tradewind.demo.play import given_url
     from tradewind.dev.credentials import credentials
     from tradewind.dev.servers.airflow import USER
-    from tradewind.profile import home, project_root
+    from tradewind.dev.stack import recorded_ports
+    from tradewind.profile import home, load_profile, project_root
 
     place = home(project_root())
     try:
-        airflow = Airflow(given_url(place), USER, credentials(place / "run").airflow_password)
+        url = f"http://{load_profile().host}:{recorded_ports(place)['airflow']}"
+        airflow = Airflow(url, USER, credentials(place / "run").airflow_password)
     except (KeyError, OSError, RuntimeError) as error:
         print(f"no stack: {error}")
         return None

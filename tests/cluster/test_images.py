@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from tests.restricted import assert_restricted
 from tests.servers.kubernetes import images
-from tests.servers.kubernetes.cluster import NODES, Cluster
+from tests.servers.kubernetes.cluster import Cluster
 from tests.servers.kubernetes.images import Image
+from tests.servers.kubernetes.parts import NODES
 
 from tradewind_runtime.launchers.pod import USER
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from tests.servers.kubernetes import parts
-from tests.servers.kubernetes.cluster import NODES, Cluster
+from tests.servers.kubernetes.cluster import Cluster
+from tests.servers.kubernetes.parts import NODES
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]  # the first has the cluster built from source
 A, B = NODES

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.tradewind_runtime.tables import SCHEMA, batches, numbers
 
-from tradewind_runtime.compaction import LARGE, SMALL, compact, small_ones, unchanged
+from tradewind_runtime.compaction import LARGE, SMALL, between, compact, small_ones, still_there
 from tradewind_runtime.history import Advance
 from tradewind_runtime.lake import Lake, Table
+from tradewind_runtime.snapshot import Snapshot
 from tradewind_runtime.staging import cut_of
 
 DAYS = ["2013-01-01", "2013-01-02", "part"]
@@ -36,6 +37,10 @@ def test_groups_are_of_one_day_and_no_larger_than_allowed(sizes: dict[str, int])
         assert len(alone) <= 1 + sum(sizes.values()) // (LARGE - SMALL)
 
 
+def unchanged(table: Table, seen: Snapshot, now: Snapshot) -> set[str]:
+    return still_there(table, seen.files, between(table, seen.version, now.version))
+
+
 @pytest.fixture
 def table(lake_uri: str) -> Table:
     """Ten commits, each of a row on each of two days."""
@@ -57,7 +62,7 @@ def test_each_day_is_one_file_and_no_row_has_changed(table: Table) -> None:
     assert numbers(table) == list(range(20))
     assert table.position("a") == 10
     assert sorted(before.to_arrow()["n"].to_pylist()) == list(range(20)), "who is pinned to it still reads it"
-    assert unchanged(table, before.files, before.version, after.version) == set(after.files)
+    assert unchanged(table, before, after) == set(after.files)
 
 
 def test_doing_it_again_changes_nothing(table: Table) -> None:
@@ -74,7 +79,7 @@ def test_files_that_a_version_has_not_stay_alone(table: Table) -> None:
     compact(table, seen.version)
     assert new < set(table.snapshot().files)
     assert len(table.snapshot().files) == 3
-    assert set(table.snapshot().files) - unchanged(table, seen.files, seen.version, table.snapshot().version) == new
+    assert set(table.snapshot().files) - unchanged(table, seen, table.snapshot()) == new
 
 
 def test_twice_put_together_is_still_told_from_what_is_new(table: Table) -> None:
@@ -85,7 +90,7 @@ def test_twice_put_together_is_still_told_from_what_is_new(table: Table) -> None
     compact(table, second.version)
     assert len(table.snapshot().files) == 2
     now = table.snapshot()
-    assert unchanged(table, second.files, second.version, now.version) == set(now.files)
+    assert unchanged(table, second, now) == set(now.files)
 
 
 def test_rows_that_were_put_together_with_new_ones_are_not_taken_for_old(table: Table) -> None:
@@ -94,9 +99,7 @@ def test_rows_that_were_put_together_with_new_ones_are_not_taken_for_old(table: 
     table.commit(table.stage(batches((0, 20)), SCHEMA, cut_by="time"), schema=SCHEMA)
     compact(table, table.snapshot().version)
     now = table.snapshot()
-    assert {cut_of(path) for path in set(now.files) - unchanged(table, seen.files, seen.version, now.version)} == {
-        "2013-01-01"
-    }
+    assert {cut_of(path) for path in set(now.files) - unchanged(table, seen, now)} == {"2013-01-01"}
 
 
 def test_rows_that_come_meanwhile_are_there(table: Table) -> None:

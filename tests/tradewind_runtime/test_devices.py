@@ -1,5 +1,6 @@
 """Which device a framework uses, where GPUs and builds are as a test says."""
 
+import ctypes
 import json
 import subprocess
 import sys
@@ -73,7 +74,7 @@ def driver(*names: bytes, fails: int = 0) -> SimpleNamespace:
     ],
 )
 def test_the_driver_itself_is_asked(library, found, monkeypatch):
-    monkeypatch.setattr(devices.ctypes, "CDLL", lambda _: library)
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: library)
     assert devices.gpus.__wrapped__() == found
 
 

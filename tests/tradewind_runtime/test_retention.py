@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.tradewind_runtime.tables import SCHEMA, START, batches, new_lake, numbers
 
-from tradewind_runtime.compaction import compact, unchanged
+from tradewind_runtime.compaction import between, compact, still_there
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.history import Advance
 from tradewind_runtime.lake import Lake, Table
@@ -151,7 +151,7 @@ def test_what_was_seen_before_is_still_told_from_what_is_new(table: Table) -> No
     table.commit(table.stage(batches((0, 60), (7, 61)), SCHEMA), schema=SCHEMA)
     expire(table, "time", at(2))
     now = table.snapshot()
-    new = set(now.files) - unchanged(table, seen.files, seen.version, now.version)
+    new = set(now.files) - still_there(table, seen.files, between(table, seen.version, now.version))
     assert _numbers(table, now.version, new) == [61]
 
 

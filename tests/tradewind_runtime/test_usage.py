@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tradewind_runtime import usage
+from tradewind_runtime import nvml, usage
 from tradewind_runtime.contract.usage import Usage
 from tradewind_runtime.documents import Documents
-from tradewind_runtime.gauges import Reading
+from tradewind_runtime.gauges import Reading, gauge
 
 MIB = 1 << 20
 PATH = "runs/p/r/requests/train-0.usage.json"
@@ -54,7 +54,7 @@ class Card:
 def test_what_is_written_is_mean_and_peak(lake: Documents, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(usage, "EVERY", 0.05)
     monkeypatch.setattr(usage, "GPUS_EVERY", 0.0)
-    monkeypatch.setattr(usage.nvml, "gpus", lambda: (Card(),))
+    monkeypatch.setattr(nvml, "gpus", lambda: (Card(),))
     machine = Machine(Reading(0, 100), Reading(0.1, 900), Reading(0.1, 200))
     meter = usage.Meter(lake, PATH, machine)
     meter.start()
@@ -116,7 +116,7 @@ def test_what_cannot_be_measured_fails_nothing(lake: Documents, monkeypatch: pyt
 
 def test_measuring_takes_next_to_nothing(lake: Documents, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(usage, "EVERY", 0.1)
-    meter = usage.Meter(lake, PATH, usage.gauge(container=False))
+    meter = usage.Meter(lake, PATH, gauge(container=False))
     began = time.process_time()
     meter.start()
     time.sleep(2)

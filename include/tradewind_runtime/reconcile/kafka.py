@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from confluent_kafka import Consumer, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from tradewind_runtime.contract.sources import KafkaSource, Source
 from tradewind_runtime.lake import Table

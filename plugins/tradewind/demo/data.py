@@ -15,7 +15,7 @@ from typing import Any
 
 import obstore
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, NewTopic
 from obstore.exceptions import NotFoundError
 from obstore.store import S3Store, from_url
 

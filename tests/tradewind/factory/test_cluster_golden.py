@@ -34,8 +34,8 @@ from tradewind.plan.request import Run
 from tradewind.profile import Profile, load_profile
 from tradewind.spec import load
 from tradewind_runtime.contract.pins import Pins
-from tradewind_runtime.contract.refs import DatasetRef, ValueRef, Window
-from tradewind_runtime.contract.request import Output, StepRequest, StepResult
+from tradewind_runtime.contract.refs import DatasetRef, Output, ValueRef, Window
+from tradewind_runtime.contract.request import StepRequest, StepResult
 from tradewind_runtime.documents import Documents
 
 ROOT = Path(__file__).parents[3]

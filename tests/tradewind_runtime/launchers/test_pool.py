@@ -12,6 +12,7 @@ from tests.tradewind_runtime.learnable import archive, request, rows, store, tra
 
 from tradewind_runtime.documents import Documents
 from tradewind_runtime.launchers.companion_pool import CompanionPool
+from tradewind_runtime.launchers.companions import ProcessCompanions
 from tradewind_runtime.launchers.pool import Pool
 from tradewind_runtime.launchers.team import Team
 
@@ -54,7 +55,10 @@ def opened(kind, size, request):
 
 
 def pids_of(pool):
-    return pool.team.companions.pids if isinstance(pool, CompanionPool) else pool.pids
+    if isinstance(pool, CompanionPool):
+        assert isinstance(pool.team.companions, ProcessCompanions)
+        return pool.team.companions.pids
+    return pool.pids
 
 
 def begun(marks, n, count=1):
@@ -127,6 +131,7 @@ def alive(pid):
 
 PARENT = """
 import sys, time
+from tradewind_runtime.launchers.companions import ProcessCompanions
 from tradewind_runtime.launchers.pool import Pool
 if __name__ == "__main__":
     with Pool(2) as pool:

@@ -15,6 +15,7 @@ from tests.tradewind_runtime.steprun import rows
 
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.lake import Lake, Table
+from tradewind_runtime.sources import files
 from tradewind_runtime.sources import objects as reader
 
 EVERY = objects("in/*.csv", columns={"n": "long"}, max_bad=1_000)
@@ -130,7 +131,7 @@ def test_however_many_are_broken_all_others_are_taken_in_and_nothing_is_read_oft
     cut = gzip.compress(lines)[:-1000] if how == "in their midst" else b"no gzip"
     for number in range(60):
         project.write(f"in/{number:02}.json.gz", cut if number % 2 else gzip.compress(b'{"n": %d}\n' % number))
-    opened = reader.open_rows
+    opened = files.open_rows
     asked: list[Path] = []
 
     def counted(path: Path, *args: Any, **more: Any) -> Any:
@@ -174,14 +175,14 @@ def test_those_before_one_that_changed_are_taken_in(project: Project) -> None:
 def test_a_file_that_changes_while_it_is_read_gives_no_row(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in "ab":
         project.write(f"in/{name}.csv", f"n\n{ord(name)}\n")
-    through = reader.FileRows.parts
+    through = files.FileRows.parts
 
     def changed(these: Any) -> Any:
         project.write("in/b.csv", "n\n1\n2\n3\n")
         yield from through(these)
 
     with monkeypatch.context() as patch:
-        patch.setattr(reader.FileRows, "parts", changed)
+        patch.setattr(files.FileRows, "parts", changed)
         with pytest.raises(StepError, match=r"TW526: in/b\.csv changed"):
             project.ingest(EVERY)
     assert rows(project.lake) == [], "nor of what was read with it"

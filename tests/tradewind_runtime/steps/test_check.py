@@ -11,6 +11,7 @@ from tests.tradewind_runtime.checkable import SCHEMA, START, House, rows
 from tradewind_runtime import expectations, quarantine, sifting
 from tradewind_runtime.compaction import compact
 from tradewind_runtime.context import StepContext
+from tradewind_runtime.contract.checks import CheckConfig
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import DatasetRef
 from tradewind_runtime.history import Advance
@@ -325,7 +326,7 @@ def test_chunks_add_up_to_what_one_validation_finds(house, monkeypatch):
     house.add(rows(60, carrier=["AA", "UA", None] * 20, n=[n % 50 for n in range(60)]))
     house.add(rows(51, first=60, delay=[None] + [float(n) for n in range(50)]))
     raw = house.raw.snapshot()
-    asked = check.CheckConfig.model_validate({"source": "flights", "expectations": SUITES}).expectations
+    asked = CheckConfig.model_validate({"source": "flights", "expectations": SUITES}).expectations
 
     def found():
         suite = expectations.Suite("flights", asked, raw.schema)

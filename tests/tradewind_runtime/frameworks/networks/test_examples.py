@@ -16,7 +16,7 @@ from tests.tradewind_runtime.steprun import start
 
 from tradewind_runtime import artefacts, devices
 from tradewind_runtime.checkpoints import Checkpoints, checkpoints_path
-from tradewind_runtime.contract.request import StepResult
+from tradewind_runtime.contract.request import StepRequest, StepResult
 from tradewind_runtime.documents import Documents
 from tradewind_runtime.endpoints import moves
 from tradewind_runtime.frameworks import predictor
@@ -34,7 +34,7 @@ TrainContext.report = report
 """
 
 
-def asked(root: Path, ref) -> object:
+def asked(root: Path, ref) -> StepRequest:
     code = SLOWLY + (ROOT / f"include/models/breast_cancer_{NAME}.py").read_text().replace(
         "from __future__ import annotations\n", ""
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.csv as pcsv
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -113,13 +114,13 @@ def test_good_blocks_before_a_bad_field_are_read_once(tmp_path: Path, monkeypatc
 
 def test_arrow_types_what_is_as_it_should_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Which is what makes it quick; a time without a zone is in UTC."""
-    asked, real = [], csv.pcsv.ConvertOptions
+    asked, real = [], pcsv.ConvertOptions
 
     def options(**words: Any) -> Any:
         asked.append(words["column_types"])
         return real(**words)
 
-    monkeypatch.setattr(csv.pcsv, "ConvertOptions", options)
+    monkeypatch.setattr(pcsv, "ConvertOptions", options)
     for at in ("2013-01-01T05:00:00Z", "2013-01-01 05:00:00", ""):
         rows, bad = read(written(tmp_path, f"n,at,other\n1,{at},x\n"), {"n": "long", "at": "timestamp"})
         assert (len(rows), bad) == (1, [])
