@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
@@ -32,12 +32,9 @@ from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.documents import Documents
 from tradewind_runtime.history import MOVES, Advance, Commit
 from tradewind_runtime.positions import committed
-from tradewind_runtime.replacing import TOLD, Replacing, giving_way, told
+from tradewind_runtime.replacing import Replacing, removals
 from tradewind_runtime.snapshot import Snapshot
 from tradewind_runtime.staging import Staged, cut_of, describe, find_files, write_files
-
-if TYPE_CHECKING:
-    import pyarrow.dataset as ds
 
 ATTEMPTS = 20
 YOUNGEST = 2.0  # days; a step with files that are not committed yet never runs so long
@@ -336,8 +333,8 @@ class Table:
                 raise PositionsMovedError(self.name)
             _same_types(self.name, arrow_schema(handle), schema if files else pa.schema([]))
             actions: list[AddAction | RemoveAction] = [add(staged) for staged in files]
-            removals, replaced = self._removals(handle, replace)
-            actions += removals
+            removed, replaced = removals(self, handle, replace)
+            actions += removed
             if not actions and not wanted:
                 return handle.version()
             try:
@@ -366,38 +363,6 @@ class Table:
             self.add_columns(list(schema))
             table = self._require()
         return table
-
-    def _removals(
-        self, handle: DeltaTable, replace: Replacing | None
-    ) -> tuple[list[AddAction | RemoveAction], dict[str, Any]]:
-        """Remove the files of a span; of one that reaches beyond it, keep the rows outside in a new file.
-
-        Of spans the table's history is told where the rows outside are, so that nobody takes them for new ones.
-        """
-        if replace is None:
-            return [], {}
-        schema = arrow_schema(handle)
-
-        def read(path: str) -> ds.Dataset:
-            return Snapshot(self, handle.version(), (self.absolute(path),), schema).dataset()
-
-        actions: list[AddAction | RemoveAction] = []
-        gone: list[str] = []
-        files: dict[str, list[str]] = {}
-        went: dict[str, int] = {}
-        for row, kept in giving_way(self.entries(handle).values(), replace, schema, read):
-            actions.append(remove(row))
-            path = unquote(row["path"])
-            if kept is None:
-                gone.append(path)
-                continue
-            went[path] = row["num_records"] - kept.num_rows
-            written = write_files(self.filesystem, self.staging(), kept.to_batches(), schema, name=cut_of(path))
-            for staged in (describe(self.filesystem, self.uri, one) for one in written):
-                actions.append(add(staged))
-                files[staged.path] = [path]
-        spans = told(replace)
-        return actions, {TOLD: {**spans, "gone": gone, "files": files, "went": went}} if spans else {}
 
 
 class Lake:

@@ -8,12 +8,21 @@ from datetime import UTC, date, datetime, timedelta
 from functools import reduce
 from operator import and_
 from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from deltalake import DeltaTable
+from deltalake.transaction import AddAction, RemoveAction
+
+from tradewind_runtime.actions import add, arrow_schema, remove
+from tradewind_runtime.snapshot import Snapshot
+from tradewind_runtime.staging import cut_of, describe, write_files
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
+
+    from tradewind_runtime.lake import Table
 
 AT_ONCE = 100  # spans of a condition: Arrow goes as deep as there are, and dies of very many
 TOLD = "replaced"  # the name, in a commit's metadata, of the spans that it replaced and of what became of files
@@ -46,7 +55,48 @@ class But:
 Replacing: TypeAlias = But | Replace | Sequence[Replace] | Without | str
 
 
-def giving_way(
+def removals(
+    table: Table, handle: DeltaTable, replace: Replacing | None
+) -> tuple[list[AddAction | RemoveAction], dict[str, Any]]:
+    """Remove the files of a span; of one that reaches beyond it, keep the rows outside in a new file.
+
+    Of spans the table's history is told where the rows outside are, so that nobody takes them for new ones.
+
+    Args:
+        table: of which they are.
+        handle: its version that the commit is to follow.
+        replace: what gives way.
+
+    Returns:
+        What the commit does, and what it is told.
+    """
+    if replace is None:
+        return [], {}
+    schema = arrow_schema(handle)
+
+    def read(path: str) -> ds.Dataset:
+        return Snapshot(table, handle.version(), (table.absolute(path),), schema).dataset()
+
+    actions: list[AddAction | RemoveAction] = []
+    gone: list[str] = []
+    files: dict[str, list[str]] = {}
+    went: dict[str, int] = {}
+    for row, kept in _giving_way(table.entries(handle).values(), replace, schema, read):
+        actions.append(remove(row))
+        path = unquote(row["path"])
+        if kept is None:
+            gone.append(path)
+            continue
+        went[path] = row["num_records"] - kept.num_rows
+        written = write_files(table.filesystem, table.staging(), kept.to_batches(), schema, name=cut_of(path))
+        for staged in (describe(table.filesystem, table.uri, one) for one in written):
+            actions.append(add(staged))
+            files[staged.path] = [path]
+    spans = _told(replace)
+    return actions, {TOLD: {**spans, "gone": gone, "files": files, "went": went}} if spans else {}
+
+
+def _giving_way(
     files: Iterable[Mapping[str, Any]],
     replace: Replacing,
     schema: pa.Schema,
@@ -133,7 +183,7 @@ def _but(
             yield file, rows.to_table(filter=stay) if left else None
 
 
-def told(replace: Replacing) -> dict[str, Any]:
+def _told(replace: Replacing) -> dict[str, Any]:
     """Spans, as a commit's metadata has them; of what is no span nothing is told."""
     spans = [replace] if isinstance(replace, Replace) else replace
     if isinstance(spans, str | Without | But) or not spans:
@@ -143,7 +193,7 @@ def told(replace: Replacing) -> dict[str, Any]:
 
 
 def spans_of(told: Mapping[str, Any], schema: pa.Schema) -> list[Replace]:
-    """The spans that `told` has made that of."""
+    """The spans that a commit was told it replaced."""
     name = told["column"]
     of_time = pa.types.is_temporal(schema.field(name).type)
     read: Callable[[Any], Any] = datetime.fromisoformat if of_time else lambda bound: bound

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 from pydantic_core import PydanticKnownError
@@ -154,6 +155,7 @@ class ObjectsSource(Frozen):
         if STORES[scheme] == "http" and (WILD.search(rest) or "@" in rest.partition("/")[0]):
             msg = "an address of HTTP names one file: without *, ?, [ and a login, which is the connection's"
             raise ValueError(msg)
+        urlsplit(self.uri)  # a ValueError where its host is none
         return self
 
 

@@ -17,7 +17,9 @@ from tradewind_runtime.sources.kafka_rows import Messages
 from tradewind_runtime.sources.kept import headers_as_json
 
 CHUNK_BYTES = 256 * 1024 * 1024  # of messages; they are not held, but staged as they come
-BATCH = 4_000  # messages that are decoded at once
+#: Messages that are decoded at once, or bytes, about: what is in Python's hands is held twice for a moment.
+BATCH, BATCH_BYTES = 4_000, 2 * 1024 * 1024
+FIRST = 500  # messages, whose size says how many more are read at once
 PATIENCE = 120.0  # seconds without any message before the end is reached
 _NO_TIMESTAMP = 0  # confluent_kafka.TIMESTAMP_NOT_AVAILABLE
 
@@ -100,11 +102,12 @@ class Progress:
 def batches(consumer: Consumer, progress: Progress) -> Iterator[Messages]:
     """Messages below the end, as many as a chunk holds."""
     rows = size = 0
+    count = min(FIRST, progress.chunk_rows)
     patience = time.monotonic() + PATIENCE
     while progress.open and rows < progress.chunk_rows and size < CHUNK_BYTES:
         finished = set(progress.open)
         try:
-            found = consumer.consume(min(BATCH, progress.chunk_rows), timeout=0.5)
+            found = consumer.consume(count, timeout=0.5)
             batch = _sorted(found, progress)
             for position in consumer.position([TopicPartition(progress.kafka.topic, p) for p in progress.open]):
                 progress.seen(position.partition, position.offset)  # below 0 before the first delivery: no progress
@@ -124,8 +127,10 @@ def batches(consumer: Consumer, progress: Progress) -> Iterator[Messages]:
                 expected=str(progress.end),
             )
         if batch.values:
-            rows += len(batch.values)
-            size += sum(map(len, filter(None, batch.values)))
+            taken = sum(map(len, filter(None, batch.values)))
+            rows, size = rows + len(batch.values), size + taken
+            fitting = BATCH_BYTES * len(batch.values) // max(1, taken)
+            count = min(BATCH, progress.chunk_rows, max(1, fitting))
             yield batch
             patience = time.monotonic() + PATIENCE  # staging took its time
 

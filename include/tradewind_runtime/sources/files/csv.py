@@ -20,12 +20,20 @@ import pyarrow as pa
 import pyarrow.csv as pcsv
 
 from tradewind_runtime.sources.columns import TIMESTAMP, ZONED, in_years
-from tradewind_runtime.sources.files.base import BLOCK, Blocks, FileRows, column_names, stream, unreadable
+from tradewind_runtime.sources.files.base import (
+    BLOCK,
+    COLUMN,
+    SMALL,
+    Blocks,
+    FileRows,
+    column_names,
+    stream,
+    unreadable,
+)
 from tradewind_runtime.sources.newcolumns import Columns
 
 CONTENTS = "csv"
 LONGEST = 1024 * 1024  # bytes of a header
-SMALL = 64 * 1024  # bytes of a file that waits in memory rather than be opened again: a thousand may
 _LOCAL = pa.timestamp("us")  # in UTC, as are all that name no zone
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
@@ -50,8 +58,9 @@ def opened(path: Path, rows: FileRows, nulls: Sequence[str]) -> Blocks:
         return iter(())
     asbytes = dict.fromkeys(names, pa.binary())
     quick = _typed(names, text, rows.columns) or asbytes
-    content = head if len(head) <= SMALL else None
-    return _either(_Reading(path, content, names, nulls, rows), quick, asbytes)
+    if len(head) + COLUMN * len(names) > SMALL:
+        return _either(_Reading(path, None, names, nulls, rows), quick, asbytes)
+    return iter([*_either(_Reading(path, head, names, nulls, rows), quick, asbytes)])
 
 
 def _typed(names: list[str], text: str, columns: Columns) -> dict[str, pa.DataType]:

@@ -1,10 +1,15 @@
-"""JSON lines: an object a line."""
+"""JSON lines: an object a line.
+
+Many lines of known columns are parsed by Arrow at once, on all cores, where each is an object of their types as it
+should be. Others are read one by one, which takes longer, so that a broken one costs one row.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from tradewind_runtime.sources.files.base import BLOCK, ROWS, Blocks, FileRows, stream
@@ -12,7 +17,7 @@ from tradewind_runtime.sources.messages.json import Decoder
 
 CONTENTS = "json"
 LONGEST = 64 * 1024 * 1024  # bytes of a line
-BYTES = 4 * BLOCK  # about how many are parsed at once
+SMALL = 64 * 1024  # bytes of lines that are sooner read one by one than Arrow has begun
 
 
 def opened(path: Path, rows: FileRows, nulls: Sequence[str]) -> Blocks:
@@ -20,28 +25,34 @@ def opened(path: Path, rows: FileRows, nulls: Sequence[str]) -> Blocks:
     del nulls
     decoder = Decoder(rows.columns)
     if rows.columns.grows:  # the first lines say which columns there are
-        for lines, _ in _lines(path):
-            decoder.decode(lines)
-            break
+        for block in _whole(path):
+            if lines := _lines(block):
+                decoder.decode(lines[:ROWS])
+                break
         rows.columns.settle(pa.schema([]))
-    return rows.decoded(_lines(path), decoder)
+    return _read(path, rows, decoder)
 
 
-def _lines(path: Path) -> Iterator[tuple[list[bytes], int]]:
-    """Lines that hold something, some at a time, with the number of the first."""
-    start = size = 0
-    lines: list[bytes] = []
+def _read(path: Path, rows: FileRows, decoder: Decoder) -> Blocks:
+    start = 0
     for block in _whole(path):
-        lines += filter(bytes.strip, block.split(b"\n"))
-        size += len(block)
-        if len(lines) >= ROWS or size >= BYTES:
-            yield from _numbered(lines, start)
-            start += len(lines)
-            lines, size = [], 0
-    yield from _numbered(lines, start)
+        table = decoder.together(block) if len(block) > SMALL else None
+        if table is not None:
+            yield table, np.arange(start, start + table.num_rows)
+            start += table.num_rows
+            continue
+        lines = _lines(block)
+        yield from rows.decoded(_numbered(lines, start), decoder)
+        start += len(lines)
+
+
+def _lines(block: bytes) -> list[bytes]:
+    """Those that hold something."""
+    return [*filter(bytes.strip, block.split(b"\n"))]
 
 
 def _numbered(lines: list[bytes], start: int) -> Iterator[tuple[list[bytes], int]]:
+    """Some at a time, with the number of the first."""
     for at in range(0, len(lines), ROWS):
         yield lines[at : at + ROWS], start + at
 

@@ -9,11 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tradewind_runtime.sources.files.base import ROWS, Blocks, FileRows, column_names
+from tradewind_runtime.sources.files.base import COLUMN, ROWS, SMALL, Blocks, FileRows, column_names
 
 CONTENTS = "json"
-SMALL = 64 * 1024  # bytes of the rows that wait in memory rather than be opened again: a thousand files may
-COLUMN = 1_024  # bytes, about, that a column takes whatever it holds
 
 
 def opened(path: Path, rows: FileRows, nulls: Sequence[str]) -> Blocks:

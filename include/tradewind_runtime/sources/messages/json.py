@@ -20,7 +20,7 @@ import pyarrow.json as pj
 
 from tradewind_runtime.contract.sources import Source
 from tradewind_runtime.sources import Access
-from tradewind_runtime.sources.columns import convert, word
+from tradewind_runtime.sources.columns import conform, convert, word
 from tradewind_runtime.sources.messages import base
 from tradewind_runtime.sources.messages.base import Group, UnreadableError
 from tradewind_runtime.sources.messages.json_known import reader, written
@@ -35,6 +35,7 @@ def decoder(source: Source, columns: Columns, access: Access) -> Decoder:
 
 LEVELS = 200  # of lists and objects in each other
 PART = 256 * 1024  # bytes
+CHUNK = 1024 * 1024  # bytes that a thread parses
 TOO_DEEP = f"nested more than {LEVELS} deep"
 _VALUES = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NESTED = (b"[", b"{")
@@ -43,6 +44,20 @@ _MARKS = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 
 class Decoder(base.Decoder):
     """Decodes JSON objects."""
+
+    def together(self, lines: bytes) -> pa.Table | None:
+        """Rows of lines that are an object of the known columns each; None where one may not be, or is not told to be.
+
+        All cores parse at once, so one is as good as the others, or all are to be read by themselves.
+        """
+        if self.columns.looks or not _one_each(lines):
+            return None
+        try:
+            table = _checked(_parsed(lines, _wanted(self.schema), pj.ReadOptions(block_size=CHUNK)))
+        except pa.ArrowInvalid:
+            return None
+        good = conform(table, self.schema)
+        return good.rows if len(good.kept) == lines.count(b"\n") + 1 else None
 
     def _parts(self, messages: Sequence[bytes | None], refused: dict[int, str]) -> Iterator[base.Part]:
         group = _shallow(_texts(messages, refused), refused)
@@ -71,31 +86,60 @@ class Decoder(base.Decoder):
 
     def _read(self, texts: list[bytes]) -> pa.Table:
         try:
-            return _checked(self._rows(texts))
+            return _checked(_unwrapped(self._rows(texts)))
         except (pa.ArrowInvalid, UnicodeDecodeError) as error:
             raise UnreadableError(str(error)) from error
 
     def _rows(self, texts: list[bytes]) -> pa.StructArray:
         blob = b'{"v":' + b'}\n{"v":'.join(texts) + b"}"
-        wanted = pa.struct([pa.field(f.name, written(f.type)) for f in self.schema])
-        table = pj.read_json(
-            pa.BufferReader(blob),
-            read_options=pj.ReadOptions(use_threads=False, block_size=len(blob) + 1),
-            parse_options=pj.ParseOptions(
-                explicit_schema=pa.schema([("v", wanted)]),
-                unexpected_field_behavior="infer" if self.columns.looks else "ignore",
-            ),
-        )
+        wanted = pa.schema([("v", pa.struct(_wanted(self.schema)))])
+        once = pj.ReadOptions(use_threads=False, block_size=len(blob) + 1)
+        table = _parsed(blob, wanted, once, "infer" if self.columns.looks else "ignore")
         if table.num_rows != len(texts):
             raise pa.ArrowInvalid("more than one JSON value in a text")
         return table.column("v").chunk(0)  # of one block; Arrow cannot put lists of nulls together
 
 
-def _checked(values: pa.StructArray) -> pa.Table:
-    """Refuse what the parser lets through: null for an object, NaN and infinity, a decimal of too many digits."""
+def _one_each(lines: bytes) -> bool:
+    """Whether each line begins and ends as an object does, is UTF-8, and is neither nested deeply nor has NaN.
+
+    No string has a line's end in it. So where an object ends one and begins the next, both are of no other one.
+    """
+    count = lines.count(b"\n")
+    return (
+        lines.startswith(b"{") and lines.endswith(b"}")
+        and lines.count(b"}\n{") == count
+        and (lines.count(b"{") + lines.count(b"[") <= count + LEVELS or _marks_of_lines(lines) <= LEVELS)
+        and not any(word in lines for word in (b"NaN", b"Inf"))  # which Arrow reads, and others do not
+        and _is_utf8(lines)
+    )  # fmt: skip
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        pa.array([text], pa.binary()).cast(pa.string())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _wanted(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([column.with_type(written(column.type)) for column in schema])
+
+
+def _parsed(lines: bytes, wanted: pa.Schema, options: pj.ReadOptions, others: str = "ignore") -> pa.Table:
+    parse = pj.ParseOptions(explicit_schema=wanted, unexpected_field_behavior=others)
+    return pj.read_json(pa.BufferReader(lines), options, parse)
+
+
+def _unwrapped(values: pa.StructArray) -> pa.Table:
     if values.null_count:
         raise pa.ArrowInvalid("null where an object is expected")
-    table = pa.Table.from_arrays(values.flatten(), names=[f.name for f in values.type])
+    return pa.Table.from_arrays(values.flatten(), names=[f.name for f in values.type])
+
+
+def _checked(table: pa.Table) -> pa.Table:
+    """Refuse what the parser lets through: NaN and infinity, a decimal of too many digits."""
     for column in table.columns:
         if pa.types.is_floating(column.type) and pc.all(pc.is_finite(column)).as_py() is False:
             raise pa.ArrowInvalid("NaN or infinity, which JSON has not")
@@ -133,7 +177,7 @@ def _shallow(group: Group, refused: dict[int, str]) -> Group:
     """Without those that are nested so deeply that a parser has no end, or one that others have not."""
     if (
         max(map(len, group.contents), default=0) <= 2 * LEVELS
-        or _marks(pa.array(group.contents, pa.binary())) <= LEVELS
+        or _marks_of_texts(pa.array(group.contents, pa.binary())) <= LEVELS
     ):
         return group
     deep = [row for row, text in enumerate(group.contents) if _depth(text) > LEVELS]
@@ -142,10 +186,18 @@ def _shallow(group: Group, refused: dict[int, str]) -> Group:
     return Group([group.contents[row] for row in kept], group.indexes[kept])
 
 
-def _marks(texts: pa.BinaryArray) -> int:
-    """The most brackets and braces that open in one of them."""
+def _marks_of_texts(texts: pa.BinaryArray) -> int:
     _, offsets, data = texts.buffers()
-    letters, ends = np.frombuffer(data or b"", np.uint8), np.frombuffer(offsets, np.int32)
+    return _marks(np.frombuffer(data or b"", np.uint8), np.frombuffer(offsets, np.int32))
+
+
+def _marks_of_lines(lines: bytes) -> int:
+    letters = np.frombuffer(lines, np.uint8)
+    return _marks(letters, np.concatenate([[0], np.flatnonzero(letters == ord("\n")), [len(letters)]]))
+
+
+def _marks(letters: np.ndarray, ends: np.ndarray) -> int:
+    """The most brackets and braces that open between two ends."""
     # As is `{`, but for that bit. A part at a time, which stays in the processor's cache.
     parts = [np.flatnonzero((letters[at : at + PART] & 0xDF) == ord("[")) + at for at in range(0, len(letters), PART)]
     opening = np.concatenate(parts) if parts else letters
@@ -198,7 +250,8 @@ def _fits(value: object, kind: pa.DataType) -> bool:
     if pa.types.is_floating(kind):
         return isinstance(value, int | float)
     if pa.types.is_decimal(kind):
-        return isinstance(value, int | float | str) and not convert(pa.array([str(value)]), kind)[1]
+        text, none = base.column([str(value)], pa.string())
+        return isinstance(value, int | float | str) and not none and not convert(text, kind)[1]
     return isinstance(value, str)
 
 

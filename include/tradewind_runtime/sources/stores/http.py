@@ -10,7 +10,7 @@ import ipaddress
 import socket
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn
@@ -82,7 +82,14 @@ class Site:
 
     def get(self, path: str) -> File:
         """A file, to be streamed, then closed."""
-        return self._file("GET", path)
+        found = self._file("GET", path)
+        if found.size is None and not found.meta["e_tag"]:  # then the length is part of its version
+            try:
+                return replace(found, size=self.head(path)["size"])
+            except BaseException:
+                found.close()
+                raise
+        return found
 
     def list(self, prefix: str | None = None) -> NoReturn:
         """It cannot."""
@@ -94,7 +101,8 @@ class Site:
         for _ in range(REDIRECTS + 1):
             response = self._asked(method, url)
             if not response.has_redirect_location:
-                return File(path, response)
+                length = response.headers.get("Content-Length")
+                return File(path, response, None if length is None else int(length))
             response.close()
             onward = httpx.URL(response.headers["Location"])
             if url.scheme == "https" and onward.scheme != "https":
@@ -143,6 +151,7 @@ class File:
 
     path: str
     response: httpx.Response
+    size: int | None  # None where its server does not say
 
     @property
     def meta(self) -> Mapping[str, Any]:
@@ -150,7 +159,7 @@ class File:
         headers = self.response.headers
         return {
             "path": self.path,
-            "size": int(headers.get("Content-Length", 0)),
+            "size": self.size or 0,
             "e_tag": headers.get("ETag"),
             "last_modified": _moment(headers.get("Last-Modified")),
             "version": None,
@@ -248,7 +257,7 @@ def _told(error: httpx.TransportError) -> str:
 def _moment(text: str | None) -> datetime:
     try:
         return parsedate_to_datetime(text or "").astimezone(UTC)
-    except ValueError:
+    except (ValueError, OverflowError):  # such as the end of the year 9999, in a zone where it is later
         return _NEVER
 
 

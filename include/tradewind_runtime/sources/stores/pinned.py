@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
+from threading import Event
 from typing import Any
 
 from obstore.exceptions import BaseError, NotFoundError
@@ -32,8 +33,8 @@ class Pinned:
     path: Path
     size: int = 0
 
-    def fetch(self, most: int | None = None) -> int | None:
-        """Bring it here; its size, or None where it is larger than `most` and was left there.
+    def fetch(self, most: int | None = None, unless: Event | None = None) -> int | None:
+        """Bring it here; its size, or None where that is above `most` and it was left there, or it is wanted no more.
 
         Raises:
             StepError: TW526 where it is not what was pinned, TW525 where the store does not give it.
@@ -44,20 +45,20 @@ class Pinned:
                     raise self._changed("changed")
                 if most is not None and int(found.meta["size"]) > most:
                     return None
-                return self._written(found.stream(min_chunk_size=BLOCK), most)
+                return self._written(found.stream(min_chunk_size=BLOCK), most, unless)
         except (NotFoundError, FileNotFoundError):
             raise self._changed("vanished") from None
         except (BaseError, OSError) as error:
             said = self.place.said(error)  # without a signature, which the error may hold
             raise StepError("TW525", f"{self.key} cannot be read: {said}", fix="try again") from None
 
-    def _written(self, blocks: Iterable[Any], most: int | None) -> int | None:
+    def _written(self, blocks: Iterable[Any], most: int | None, unless: Event | None) -> int | None:
         """How many bytes there were: a web server need not say it before, so `most` is seen to here too."""
         size = 0
         with self.path.open("wb") as file:
             for block in blocks:
                 size += file.write(block)
-                if most is not None and size > most:
+                if (most is not None and size > most) or (unless is not None and unless.is_set()):
                     return None
         return size
 
@@ -94,7 +95,7 @@ class Pinned:
 
 
 def fetched(place: Place, pins: Iterable[tuple[str, str]], folder: Path | None) -> Iterator[Pinned]:
-    """Objects in their order, the next small ones being on their way already.
+    """Objects in their order, the next small ones, or one large one, being on their way already.
 
     Args:
         place: where they are.
@@ -111,19 +112,31 @@ def fetched(place: Place, pins: Iterable[tuple[str, str]], folder: Path | None) 
         return
     assert folder is not None, "an object of a store is read from a scratch folder"
     coming: deque[tuple[Pinned, Future[int | None]]] = deque()
-    with ThreadPoolExecutor(AHEAD) as pool:
+    ended = Event()
+    with ThreadPoolExecutor(AHEAD) as pool, ExitStack() as stack:
+        stack.callback(ended.set)  # nobody waits for what is not wanted any more
+
+        def next_one() -> Pinned:
+            one, size = coming.popleft()
+            found = _whole(one, size, ended)
+            if coming:
+                following, size = coming[0]
+                coming[0] = following, pool.submit(_whole, following, size, ended)
+            return replace(one, size=found or 0)
+
         for number, (key, version) in enumerate(pins):
             one = Pinned(place, key, version, folder / f"{number}{_ending(key)}")
-            coming.append((one, pool.submit(one.fetch, SMALL)))
+            coming.append((one, pool.submit(one.fetch, SMALL, ended)))
             if len(coming) == AHEAD:
-                yield _arrived(*coming.popleft())
+                yield next_one()
         while coming:
-            yield _arrived(*coming.popleft())
+            yield next_one()
 
 
-def _arrived(one: Pinned, coming: Future[int | None]) -> Pinned:
-    size = coming.result()
-    return replace(one, size=one.fetch() or 0 if size is None else size)
+def _whole(one: Pinned, size: Future[int | None], unless: Event) -> int | None:
+    """An object's size once it is here, also where it is a large one."""
+    found = size.result()
+    return one.fetch(None, unless) if found is None else found
 
 
 def _ending(key: str) -> str:

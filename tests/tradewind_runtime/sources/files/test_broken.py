@@ -119,7 +119,6 @@ def test_a_line_of_json_without_an_end(project: Project, monkeypatch: pytest.Mon
 
 def test_lines_over_the_bounds_of_what_is_read_at_once(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lines, "BLOCK", 7)
-    monkeypatch.setattr(lines, "BYTES", 40)
     project.write("a.json", "".join(f'{{"n": {n}}}\n\n' for n in range(100)) + '{"n": 100}')
     project.ingest(objects("a.json", columns={"n": "long"}))
     assert sorted((row["n"], row["_position"]) for row in rows(project.lake)) == [(n, n) for n in range(101)]

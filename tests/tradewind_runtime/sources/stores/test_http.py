@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -16,16 +17,16 @@ from pydantic import ValidationError
 from tests.servers.authority import Authority
 from tests.servers.loopback import JsonHandler, served
 from tests.tradewind_runtime.sources.project import objects
-from tests.tradewind_runtime.steprun import end_of, ingest, rows
+from tests.tradewind_runtime.steprun import end_of, ingest, rows, wait_for
 
 from tradewind_runtime.connections import Connection
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import Source
 from tradewind_runtime.lake import Lake
 from tradewind_runtime.sources import Access
-from tradewind_runtime.sources.stores import Place
+from tradewind_runtime.sources.stores import Place, pinned
 from tradewind_runtime.sources.stores.http import File, Site, private
-from tradewind_runtime.sources.stores.pinned import fetched
+from tradewind_runtime.sources.stores.pinned import Pinned, fetched
 
 WORD = "a-password: with %"
 
@@ -34,6 +35,7 @@ class _Files(JsonHandler):
     """Files, each with the headers that tell its version."""
 
     files: dict[str, tuple[bytes, dict[str, str]]]
+    lengths: bool = True  # whether a GET says how many bytes come
     moved: dict[str, str]
     asked: list[tuple[str, str | None]]
 
@@ -56,7 +58,7 @@ class _Files(JsonHandler):
         content, told = self.files.get(self.path, (b"", {})) if code == 200 else (b"", {})
         self.send_response(code)
         for name, value in ({"Content-Length": str(len(content))} | told).items():
-            if value:
+            if value and (body is not None or self.lengths or name != "Content-Length"):
                 self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content if body is None else body)
@@ -70,8 +72,8 @@ class _Site:
         self.asked: list[tuple[str, str | None]] = []
 
     @contextmanager
-    def open(self, tls: ssl.SSLContext | None = None) -> Iterator[_Site]:
-        kind: type[BaseHTTPRequestHandler] = _Files
+    def open(self, tls: ssl.SSLContext | None = None, *, lengths: bool = True) -> Iterator[_Site]:
+        kind: type[BaseHTTPRequestHandler] = type("Files", (_Files,), {"lengths": lengths})
         with served(kind, tls, files=self.files, moved=self.moved, asked=self.asked) as self.address:
             yield self
 
@@ -118,6 +120,13 @@ def test_a_file_is_read_once_for_each_version(site: _Site, versions: tuple[dict[
     del site.files["/data/a%20b.csv"]
     with pytest.raises(StepError, match=r"TW526: data/a b.csv vanished"):
         site.taken_in(source, pinned)
+
+
+def test_a_length_that_only_head_tells_is_the_files(lake_uri: str) -> None:
+    with _Site(lake_uri).open(lengths=False) as site:
+        site.files["/a.csv"] = (b"n\n1\n", {"Last-Modified": "Tue, 01 Jan 2013 00:00:00 GMT"})
+        source = objects(f"{site.address}/a.csv")
+        assert [site.taken_in(source), site.taken_in(source)] == [1, 0]
 
 
 def test_a_server_that_tells_no_version_is_refused(site: _Site) -> None:
@@ -194,6 +203,30 @@ def test_the_size_of_what_has_no_length_is_counted(site: _Site, tmp_path: Path) 
     assert file.size == 4
     assert file.fetch(4) == 4
     assert file.fetch(3) is None
+
+
+def test_a_large_one_is_on_its_way_while_another_is_read(
+    site: _Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One, for there may be room for few; what is not wanted any more is not waited for."""
+    monkeypatch.setattr(pinned, "SMALL", 1)
+    for name in "abc":
+        site.files[f"/{name}.csv"] = (f"n\n{name}\n".encode(), {"ETag": '"one"'})
+    place = Place.of(f"{site.address}/a.csv", Access(lake=Lake(site.lake)))
+    coming = fetched(place, [(f"{name}.csv", "one") for name in "abc"], tmp_path)
+    first = next(coming)
+    wait_for(lambda: (tmp_path / "1").exists() and (tmp_path / "1").read_text() == "n\nb\n", 30)
+    assert first.path.read_text() == "n\na\n"
+    assert not (tmp_path / "2").exists()
+    assert [one.path.read_text() for one in coming] == ["n\nb\n", "n\nc\n"]
+
+
+def test_what_is_not_wanted_any_more_is_not_waited_for(site: _Site, tmp_path: Path) -> None:
+    site.files["/a.csv"] = (b"n\n1\n", {"ETag": '"one"'})
+    place = Place.of(f"{site.address}/a.csv", Access(lake=Lake(site.lake)))
+    ended = Event()
+    ended.set()
+    assert Pinned(place, "a.csv", "one", tmp_path / "a").fetch(unless=ended) is None
 
 
 def test_what_is_read_is_closed(site: _Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -350,3 +383,14 @@ def test_a_server_that_is_busy_is_asked_again_and_what_is_cut_off_is_tried_again
 def test_what_names_no_one_file_is_wrong_in_the_yaml(uri: str) -> None:
     with pytest.raises(ValidationError, match=r"names one file|no store is known by ftp://"):
         objects(uri)
+
+
+def test_an_address_whose_host_is_none_is_wrong_in_the_yaml() -> None:
+    with pytest.raises(ValidationError, match="Invalid IPv6 URL"):
+        objects("s3://[bucket/a.csv")
+
+
+def test_a_time_after_all_times_is_none(site: _Site) -> None:
+    site.files["/a.csv"] = (b"n\n1\n", {"Last-Modified": "Fri, 31 Dec 9999 23:00:00 -1200"})
+    with pytest.raises(StepError, match=r"TW525: a\.csv has neither an ETag nor a time"):
+        site.end(objects(f"{site.address}/a.csv"))

@@ -1,0 +1,63 @@
+"""Objects that are opened before their turn, on threads: of small ones that is nearly all that they cost."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import pyarrow as pa
+
+from tradewind_runtime.contract.errors import StepError
+from tradewind_runtime.sources.files import FileRows
+from tradewind_runtime.sources.stores.pinned import Pinned
+
+THREADS = 2
+AHEAD = 32  # objects
+SMALL = 64 * 1024  # bytes of one that is opened before its turn
+
+Wanted = TypeVar("Wanted")
+
+
+@dataclass(frozen=True)
+class Opening:
+    """A file that is being opened, by what was known of its columns when that began."""
+
+    known: pa.Schema
+    rows: Future[FileRows]
+
+
+def early(
+    files: Iterable[tuple[Wanted, Pinned]], begun: Callable[[Executor, Wanted, Pinned], Opening]
+) -> Iterator[tuple[Wanted, Pinned, Opening | None]]:
+    """Files in their order, the next small ones being opened already.
+
+    Args:
+        files: as they are to be read.
+        begun: has one opened.
+
+    Raises:
+        StepError: of `files`, once all before it have been given.
+    """
+    coming: deque[tuple[Wanted, Pinned, Opening | None]] = deque()
+
+    def all_that_come() -> Iterator[tuple[Wanted, Pinned, Opening | None]]:
+        while coming:
+            yield coming.popleft()
+
+    with ThreadPoolExecutor(THREADS, "opening") as pool:
+        try:
+            for one, file in files:
+                if file.size > SMALL:
+                    yield from all_that_come()
+                    yield one, file, None
+                    continue
+                coming.append((one, file, begun(pool, one, file)))
+                if len(coming) == AHEAD:
+                    yield coming.popleft()
+        except StepError:
+            yield from all_that_come()
+            raise
+        yield from all_that_come()
