@@ -1,4 +1,4 @@
-"""Objects that are opened before their turn, on threads: of small ones that is nearly all that they cost."""
+"""Objects that are opened before their turn, on a thread: of small ones that is nearly all that they cost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.sources.files import FileRows
 from tradewind_runtime.sources.stores.pinned import Pinned
 
-THREADS = 2
+THREADS = 1  # with two, Python makes each wait for the other
 AHEAD = 32  # objects
 SMALL = 64 * 1024  # bytes of one that is opened before its turn
 

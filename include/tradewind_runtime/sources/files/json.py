@@ -62,11 +62,10 @@ def _whole(path: Path) -> Iterator[bytes]:
     rest = b""
     with stream(path) as content:
         while block := content.read(BLOCK):
-            whole, end, begun = block.rpartition(b"\n")
-            if end:
-                yield rest + whole
-                rest = b""
-            rest += begun
+            if (end := block.rfind(b"\n")) >= 0:
+                yield b"".join((rest, memoryview(block)[:end]))
+                rest, block = b"", block[end + 1 :]
+            rest += block
             if len(rest) > LONGEST:
                 msg = f"a line is longer than {LONGEST} bytes"
                 raise pa.ArrowInvalid(msg)

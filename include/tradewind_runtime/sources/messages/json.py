@@ -45,19 +45,28 @@ _MARKS = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 class Decoder(base.Decoder):
     """Decodes JSON objects."""
 
+    others: bool = False  # whether lines have been seen with what is not read of them
+
     def together(self, lines: bytes) -> pa.Table | None:
         """Rows of lines that are an object of the known columns each; None where one may not be, or is not told to be.
 
         All cores parse at once, so one is as good as the others, or all are to be read by themselves.
         """
-        if self.columns.looks or not _one_each(lines):
+        if self.columns.looks or (count := _objects(lines)) is None:
             return None
+        table = None if self.others else self._together(lines, "error")
+        if table is None and self.others and _harmless(lines):
+            table = self._together(lines, "ignore")
+        return table if table is not None and table.num_rows == count else None
+
+    def _together(self, lines: bytes, others: str) -> pa.Table | None:
         try:
-            table = _checked(_parsed(lines, _wanted(self.schema), pj.ReadOptions(block_size=CHUNK)))
-        except pa.ArrowInvalid:
+            table = _checked(_parsed(lines, _wanted(self.schema), pj.ReadOptions(block_size=CHUNK), others))
+        except pa.ArrowInvalid as error:
+            self.others = self.others or "unexpected field" in str(error)
             return None
         good = conform(table, self.schema)
-        return good.rows if len(good.kept) == lines.count(b"\n") + 1 else None
+        return None if good.refused else good.rows
 
     def _parts(self, messages: Sequence[bytes | None], refused: dict[int, str]) -> Iterator[base.Part]:
         group = _shallow(_texts(messages, refused), refused)
@@ -100,22 +109,27 @@ class Decoder(base.Decoder):
         return table.column("v").chunk(0)  # of one block; Arrow cannot put lists of nulls together
 
 
-def _one_each(lines: bytes) -> bool:
-    """Whether each line begins and ends as an object does, is UTF-8, and is neither nested deeply nor has NaN.
+def _objects(lines: bytes) -> int | None:
+    """How many lines there are, if each begins and ends as an object does, and all are UTF-8.
 
     No string has a line's end in it. So where an object ends one and begins the next, both are of no other one.
     """
-    count = lines.count(b"\n")
-    return (
-        lines.startswith(b"{") and lines.endswith(b"}")
-        and lines.count(b"}\n{") == count
-        and (lines.count(b"{") + lines.count(b"[") <= count + LEVELS or _marks_of_lines(lines) <= LEVELS)
-        and not any(word in lines for word in (b"NaN", b"Inf"))  # which Arrow reads, and others do not
-        and _is_utf8(lines)
-    )  # fmt: skip
+    letters = np.frombuffer(lines, np.uint8)
+    ends = np.flatnonzero(letters == ord("\n"))
+    if not (lines.startswith(b"{") and lines.endswith(b"}") and _is_utf8(lines)):
+        return None
+    enclosed = (letters[ends - 1] == ord("}")).all() and (letters[ends + 1] == ord("{")).all()
+    return len(ends) + 1 if enclosed else None
+
+
+def _harmless(lines: bytes) -> bool:
+    """Whether what is not read has nothing that Arrow lets through and others do not: NaN, a list without an end."""
+    return b"NaN" not in lines and b"Inf" not in lines and _marks_of_lines(lines) <= LEVELS
 
 
 def _is_utf8(text: bytes) -> bool:
+    if text.isascii():
+        return True
     try:
         pa.array([text], pa.binary()).cast(pa.string())
     except pa.ArrowInvalid:
@@ -127,7 +141,7 @@ def _wanted(schema: pa.Schema) -> pa.Schema:
     return pa.schema([column.with_type(written(column.type)) for column in schema])
 
 
-def _parsed(lines: bytes, wanted: pa.Schema, options: pj.ReadOptions, others: str = "ignore") -> pa.Table:
+def _parsed(lines: bytes, wanted: pa.Schema, options: pj.ReadOptions, others: str) -> pa.Table:
     parse = pj.ParseOptions(explicit_schema=wanted, unexpected_field_behavior=others)
     return pj.read_json(pa.BufferReader(lines), options, parse)
 
@@ -193,7 +207,8 @@ def _marks_of_texts(texts: pa.BinaryArray) -> int:
 
 def _marks_of_lines(lines: bytes) -> int:
     letters = np.frombuffer(lines, np.uint8)
-    return _marks(letters, np.concatenate([[0], np.flatnonzero(letters == ord("\n")), [len(letters)]]))
+    ends = np.concatenate([[0], np.flatnonzero(letters == ord("\n")), [len(letters)]])
+    return 0 if np.diff(ends).max() <= 2 * LEVELS else _marks(letters, ends)
 
 
 def _marks(letters: np.ndarray, ends: np.ndarray) -> int:
