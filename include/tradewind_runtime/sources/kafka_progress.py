@@ -85,6 +85,11 @@ class Progress:
         if self.next[partition] >= self.end[partition]:
             self.open.discard(partition)
 
+    @property
+    def left(self) -> int:
+        """How many offsets are still to be read."""
+        return sum(self.end[partition] - self.next[partition] for partition in self.open)
+
     def moves(self, reached: Mapping[int, int] | None = None) -> dict[str, Advance]:
         """What is to be committed, by its transaction's id: up to where reading was then, or is now.
 
@@ -107,7 +112,7 @@ def batches(consumer: Consumer, progress: Progress) -> Iterator[Messages]:
     while progress.open and rows < progress.chunk_rows and size < CHUNK_BYTES:
         finished = set(progress.open)
         try:
-            found = consumer.consume(count, timeout=0.5)
+            found = consumer.consume(min(count, progress.left), timeout=0.5)  # it waits for as many
             batch = _sorted(found, progress)
             for position in consumer.position([TopicPartition(progress.kafka.topic, p) for p in progress.open]):
                 progress.seen(position.partition, position.offset)  # below 0 before the first delivery: no progress

@@ -1,0 +1,73 @@
+"""How many messages are asked for at once: no more than there are, and than fit into what is held."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+from tests.tradewind_runtime.sources.test_kafka import Topic
+
+from tradewind_runtime.contract.sources import KafkaSource
+from tradewind_runtime.sources import kafka_progress
+from tradewind_runtime.sources.kafka_progress import Progress, batches
+
+
+class Asked:
+    """A consumer that notes how many messages it was asked for."""
+
+    def __init__(self, consumer: Any) -> None:
+        self.consumer, self.counts = consumer, list[int]()
+
+    def consume(self, count: int, timeout: float) -> Any:
+        self.counts.append(count)
+        return self.consumer.consume(count, timeout)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.consumer, name)
+
+
+def progress(topic: str, end: dict[int, int]) -> Progress:
+    found = Progress(KafkaSource(topic=topic), {p: str(p) for p in end}, 1_000, dict.fromkeys(end))
+    for partition, last in end.items():
+        found.begin(partition, last, (0, last))
+    return found
+
+
+class OfMarkersAlone:
+    """A consumer of a topic whose offsets hold no messages."""
+
+    position_now = 0
+
+    def consume(self, count: int, timeout: float) -> list[Any]:
+        del timeout
+        self.position_now += min(count, 4)
+        return []
+
+    def position(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        return [TopicPartition(one.topic, one.partition, self.position_now) for one in partitions]
+
+    def incremental_unassign(self, partitions: list[TopicPartition]) -> None:
+        assert len(partitions) == 1
+
+
+def test_no_more_than_is_left_is_asked_for() -> None:
+    """The client waits until it has as many as it was asked for."""
+    asked = Asked(OfMarkersAlone())
+    assert list(batches(asked, progress("t", {0: 10}))) == []  # type: ignore[arg-type]
+    assert asked.counts == [10, 6, 2]
+
+
+@pytest.mark.server
+def test_as_many_are_taken_as_fit_into_what_is_held(kafka_broker: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka_progress, "FIRST", 3)
+    monkeypatch.setattr(kafka_progress, "BATCH_BYTES", 1_000)
+    topic = Topic(kafka_broker, "fitting", 1)
+    topic.send(*(b"x" * 100 for _ in range(20)), *(b"y" * 5_000 for _ in range(6)), partition=0)
+    consumer = Consumer({"bootstrap.servers": kafka_broker, "group.id": "x", "enable.auto.commit": False})
+    consumer.assign([TopicPartition("fitting", 0, 0)])
+    asked = Asked(consumer)
+    taken = [len(batch.values) for batch in batches(asked, progress("fitting", {0: 26}))]  # type: ignore[arg-type]
+    consumer.close()
+    assert sum(taken) == 26
+    assert asked.counts == [3, 10, 10, 1, 1, 1], "of which one alone is more than is held at once"
