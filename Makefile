@@ -1,14 +1,17 @@
 # Each target says what it does: `make help`.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test test-spark test-runtime test-cluster test-frameworks lint bench soak docs images
+.PHONY: help setup demo up down test test-long test-spark test-runtime test-cluster test-frameworks lint bench soak docs images
 
 # One of two workers waits for a server most of the time; modules stay whole and in order.
 WORKERS = -n 2 --dist loadscope --no-loadscope-reorder
-# Spark on clusters of others takes a third of all tests' time, so it is a tier of its own.
-SPARK = $(addprefix tests/tradewind_runtime/,engines/test_spark_standalone.py engines/test_spark_connect.py \
-  engines/test_spark_checks.py engines/test_spark_reading.py launchers/test_spark_companions.py)
-# Minutes of kills and stores that know nothing of Airflow, so that once is enough; test_imports.py looks at what they import.
-LONG = $(addprefix tests/tradewind_runtime/,steps/test_tune.py sources/stores/test_clouds.py reconcile/test_kafka_reconcile.py)
+# Tiers of their own: what starts Spark, and what takes minutes because much is killed, started and measured in it.
+SPARK = tests/spark_jobs $(addprefix tests/tradewind_runtime/,engines/test_spark_standalone.py engines/test_spark_connect.py \
+  engines/test_spark_checks.py engines/test_spark_reading.py engines/test_spark_application.py engines/test_spark_progress.py \
+  engines/test_spark_s3.py launchers/test_spark_companions.py)
+LONG = tests/e2e/test_kills.py tests/test_soak.py tests/test_bench_data.py \
+  $(addprefix tests/tradewind_runtime/,steps/test_tune.py distributed/test_xgboost.py)
+# Stores that know nothing of Airflow, so that once is enough; test_imports.py looks at what they import.
+ONCE = $(addprefix tests/tradewind_runtime/,sources/stores/test_clouds.py reconcile/test_kafka_reconcile.py)
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -26,9 +29,12 @@ down: ## Stop the local stack; no process is left
 	@if [ -x .venv/bin/tradewind ]; then .venv/bin/tradewind dev down; else echo "nothing was set up"; fi
 
 test: setup ## The tests, with real servers, on two workers
-	.venv/bin/python -m pytest $(WORKERS) $(addprefix --ignore=,$(SPARK)) $(ARGS)
+	.venv/bin/python -m pytest $(WORKERS) $(addprefix --ignore=,$(SPARK) $(LONG)) $(ARGS)
 
-test-spark: setup ## Tests on clusters of Spark, standalone and Connect, and of Spark as engine of ingestion and checks
+test-long: setup ## Tests that take minutes: everything is killed, a short soak, sweeps, several workers, the benchmarks
+	.venv/bin/python -m pytest $(WORKERS) $(LONG) $(ARGS)
+
+test-spark: setup ## Tests of Spark: local, on standalone clusters, by Connect, as engine of ingestion and checks
 	.venv/bin/python -m pytest $(WORKERS) $(SPARK) $(ARGS)
 
 lint: setup ## Style, types, layers, the Dockerfile and the examples
@@ -58,7 +64,7 @@ test-cluster: setup ## Tests on a real Kubernetes, built from source and started
 test-runtime: setup ## The data plane's tests, with real servers, where Airflow is not installed
 	@UV_PROJECT_ENVIRONMENT=.cache/venv-steps .cache/tools/bin/uv sync --quiet --frozen --extra steps --extra dev --group test
 	@! .cache/venv-steps/bin/python -c "import airflow" 2>/dev/null
-	.cache/venv-steps/bin/python -m pytest $(WORKERS) tests/tradewind_runtime $(addprefix --ignore=,$(SPARK) $(LONG)) $(ARGS)
+	.cache/venv-steps/bin/python -m pytest $(WORKERS) tests/tradewind_runtime $(addprefix --ignore=,$(SPARK) $(LONG) $(ONCE)) $(ARGS)
 
 test-frameworks: setup ## PyTorch, Keras, Ray and Beam, each in an environment of its own (13 GB)
 	@for name in torch keras ray beam; do \

@@ -107,12 +107,13 @@ class Progress:
 def batches(consumer: Consumer, progress: Progress) -> Iterator[Messages]:
     """Messages below the end, as many as a chunk holds."""
     rows = size = 0
-    count = min(FIRST, progress.chunk_rows)
+    most, count = min(BATCH, progress.chunk_rows), 0
     patience = time.monotonic() + PATIENCE
     while progress.open and rows < progress.chunk_rows and size < CHUNK_BYTES:
         finished = set(progress.open)
         try:
-            found = consumer.consume(min(count, progress.left), timeout=0.5)  # it waits for as many
+            wanted = min(count, progress.left)  # the client waits for as many
+            found = consumer.consume(wanted, timeout=0.5) if count else _first(consumer, most, progress.left)
             batch = _sorted(found, progress)
             for position in consumer.position([TopicPartition(progress.kafka.topic, p) for p in progress.open]):
                 progress.seen(position.partition, position.offset)  # below 0 before the first delivery: no progress
@@ -132,12 +133,22 @@ def batches(consumer: Consumer, progress: Progress) -> Iterator[Messages]:
                 expected=str(progress.end),
             )
         if batch.values:
-            taken = sum(map(len, filter(None, batch.values)))
-            rows, size = rows + len(batch.values), size + taken
-            fitting = BATCH_BYTES * len(batch.values) // max(1, taken)
-            count = min(BATCH, progress.chunk_rows, max(1, fitting))
+            rows, size = rows + len(batch.values), size + sum(map(len, filter(None, batch.values)))
+            count = _fitting(found, most)
             yield batch
             patience = time.monotonic() + PATIENCE  # staging took its time
+
+
+def _first(consumer: Consumer, most: int, left: int) -> list[Message]:
+    """As many as fit, of messages whose size is not known yet: a few say how many more."""
+    found = consumer.consume(min(FIRST, most, left), timeout=0.5)
+    more = min(_fitting(found, most), left) - len(found)
+    return found + consumer.consume(more, timeout=0.5) if found and more > 0 else found
+
+
+def _fitting(messages: list[Message], most: int) -> int:
+    """How many such messages are decoded at once."""
+    return min(most, max(1, BATCH_BYTES * len(messages) // max(1, sum(map(len, messages)))))
 
 
 def _sorted(found: list[Message], progress: Progress) -> Messages:
@@ -159,12 +170,15 @@ def _sorted(found: list[Message], progress: Progress) -> Messages:
         partitions, offsets = _places(messages)
     for partition, offset in reached.items():
         progress.seen(partition, offset + 1)
-    keep, stamps = progress.kafka.keep, map(Message.timestamp, messages)
+    keep = progress.kafka.keep
+    kinds, times = zip(*map(Message.timestamp, messages), strict=True) if messages else ((), ())
+    if _NO_TIMESTAMP in kinds:
+        times = tuple(None if kind == _NO_TIMESTAMP else time for kind, time in zip(kinds, times, strict=True))
     return Messages(
         values=list(map(Message.value, messages)),
         partitions=partitions,
         offsets=offsets,
-        times=[None if kind == _NO_TIMESTAMP else stamp for kind, stamp in stamps],
+        times=times,
         keys=list(map(Message.key, messages)) if "key" in keep else [],
         headers=[headers_as_json(message.headers()) for message in messages] if "headers" in keep else [],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -26,7 +27,7 @@ class Messages:
     values: list[bytes | None] = field(default_factory=list)
     partitions: list[int] = field(default_factory=list)
     offsets: list[int] = field(default_factory=list)
-    times: list[int | None] = field(default_factory=list)  # milliseconds
+    times: Sequence[int | None] = ()  # milliseconds
     keys: list[bytes | None] = field(default_factory=list)  # as the next, only where they are kept
     headers: list[str | None] = field(default_factory=list)  # JSON
 

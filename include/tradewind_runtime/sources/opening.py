@@ -12,11 +12,11 @@ import pyarrow as pa
 
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.sources.files import FileRows
+from tradewind_runtime.sources.files.base import SMALL
 from tradewind_runtime.sources.stores.pinned import Pinned
 
 THREADS = 1  # with two, Python makes each wait for the other
 AHEAD = 32  # objects
-SMALL = 64 * 1024  # bytes of one that is opened before its turn
 
 Wanted = TypeVar("Wanted")
 
@@ -47,17 +47,19 @@ def early(
         while coming:
             yield coming.popleft()
 
-    with ThreadPoolExecutor(THREADS, "opening") as pool:
-        try:
-            for one, file in files:
-                if file.size > SMALL:
-                    yield from all_that_come()
-                    yield one, file, None
-                    continue
-                coming.append((one, file, begun(pool, one, file)))
-                if len(coming) == AHEAD:
-                    yield coming.popleft()
-        except StepError:
-            yield from all_that_come()
-            raise
+    pool = ThreadPoolExecutor(THREADS, "opening")
+    try:
+        for one, file in files:
+            if file.size > SMALL:
+                yield from all_that_come()
+                yield one, file, None
+                continue
+            coming.append((one, file, begun(pool, one, file)))
+            if len(coming) == AHEAD:
+                yield coming.popleft()
         yield from all_that_come()
+    except StepError:
+        yield from all_that_come()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -26,8 +26,7 @@ COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 #: Columns as a file has them, and the numbers of these rows in it.
 Blocks = Iterator[tuple[pa.Table, np.ndarray]]
 BLOCK = 8 * 1024 * 1024
-SMALL = 64 * 1024  # bytes of the rows that wait in memory rather than be opened again: a thousand files may
-COLUMN = 1_024  # bytes, about, that a column takes whatever it holds
+SMALL = 64 * 1024  # bytes of a file that may wait in memory, as a thousand others, rather than be opened again
 ROWS = 65_536
 MOST = 10_000  # columns of a file: with more, a table's log and each of its files would be all names
 #: What readers say of a file that is broken.

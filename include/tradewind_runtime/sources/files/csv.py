@@ -22,7 +22,6 @@ import pyarrow.csv as pcsv
 from tradewind_runtime.sources.columns import TIMESTAMP, ZONED, in_years
 from tradewind_runtime.sources.files.base import (
     BLOCK,
-    COLUMN,
     SMALL,
     Blocks,
     FileRows,
@@ -58,9 +57,8 @@ def opened(path: Path, rows: FileRows, nulls: Sequence[str]) -> Blocks:
         return iter(())
     asbytes = dict.fromkeys(names, pa.binary())
     quick = _typed(names, text, rows.columns) or asbytes
-    if len(head) + COLUMN * len(names) > SMALL:
-        return _either(_Reading(path, None, names, nulls, rows), quick, asbytes)
-    return iter([*_either(_Reading(path, head, names, nulls, rows), quick, asbytes)])
+    content = head if len(head) <= SMALL else None
+    return _either(_Reading(path, content, names, nulls, rows), quick, asbytes)
 
 
 def _typed(names: list[str], text: str, columns: Columns) -> dict[str, pa.DataType]:

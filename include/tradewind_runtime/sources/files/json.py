@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from tradewind_runtime.sources.files.base import BLOCK, ROWS, Blocks, FileRows, stream
+from tradewind_runtime.sources.files.base import BLOCK, ROWS, SMALL, Blocks, FileRows, stream
 from tradewind_runtime.sources.messages.json import Decoder
 
 CONTENTS = "json"
 LONGEST = 64 * 1024 * 1024  # bytes of a line
-SMALL = 64 * 1024  # bytes of lines that are sooner read one by one than Arrow has begun
 
 
 def opened(path: Path, rows: FileRows, nulls: Sequence[str]) -> Blocks:
@@ -36,7 +35,7 @@ def opened(path: Path, rows: FileRows, nulls: Sequence[str]) -> Blocks:
 def _read(path: Path, rows: FileRows, decoder: Decoder) -> Blocks:
     start = 0
     for block in _whole(path):
-        table = decoder.together(block) if len(block) > SMALL else None
+        table = decoder.together(block) if len(block) > SMALL else None  # few are sooner read than Arrow has begun
         if table is not None:
             yield table, np.arange(start, start + table.num_rows)
             start += table.num_rows

@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tradewind_runtime.sources.files.base import COLUMN, ROWS, SMALL, Blocks, FileRows, column_names
+from tradewind_runtime.sources.files.base import ROWS, SMALL, Blocks, FileRows, column_names
 
 CONTENTS = "json"
+COLUMN = 1_024  # bytes, about, that a column takes whatever it holds
 
 
 def opened(path: Path, rows: FileRows, nulls: Sequence[str]) -> Blocks:

@@ -7,6 +7,7 @@ own, so that a broken one can neither join nor split its neighbours unseen: ther
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -66,7 +67,7 @@ class Decoder(base.Decoder):
             self.others = self.others or "unexpected field" in str(error)
             return None
         good = conform(table, self.schema)
-        return None if good.refused else good.rows
+        return None if good.refused or _has_negative_zero(good.rows) else good.rows
 
     def _parts(self, messages: Sequence[bytes | None], refused: dict[int, str]) -> Iterator[base.Part]:
         group = _shallow(_texts(messages, refused), refused)
@@ -104,27 +105,52 @@ class Decoder(base.Decoder):
         wanted = pa.schema([("v", pa.struct(_wanted(self.schema)))])
         once = pj.ReadOptions(use_threads=False, block_size=len(blob) + 1)
         table = _parsed(blob, wanted, once, "infer" if self.columns.looks else "ignore")
-        if table.num_rows != len(texts):
+        if table.num_rows != len(texts) or table.num_columns > 1:
             raise pa.ArrowInvalid("more than one JSON value in a text")
+        if not self.columns.looks:  # then nothing is told of what stands beside the first
+            _alone(texts)
         return table.column("v").chunk(0)  # of one block; Arrow cannot put lists of nulls together
 
 
 def _objects(lines: bytes) -> int | None:
-    """How many lines there are, if each begins and ends as an object does, and all are UTF-8.
+    """How many lines there are, if each begins and ends as an object does, and Arrow can take them apart; all UTF-8.
 
     No string has a line's end in it. So where an object ends one and begins the next, both are of no other one.
+    Arrow takes a carriage return for a line's end too, and dies of what may then follow; of a line that is longer than
+    what a thread parses it is told while other threads are still at work.
     """
+    if not (lines.startswith(b"{") and lines.endswith(b"}") and b"\r" not in lines and _is_utf8(lines)):
+        return None
     letters = np.frombuffer(lines, np.uint8)
     ends = np.flatnonzero(letters == ord("\n"))
-    if not (lines.startswith(b"{") and lines.endswith(b"}") and _is_utf8(lines)):
-        return None
     enclosed = (letters[ends - 1] == ord("}")).all() and (letters[ends + 1] == ord("{")).all()
-    return len(ends) + 1 if enclosed else None
+    return len(ends) + 1 if enclosed and _longest(lines, ends) < CHUNK else None
+
+
+def _longest(lines: bytes, ends: np.ndarray) -> int:
+    """Of the lines, in bytes."""
+    return int(np.diff(ends, prepend=-1, append=len(lines)).max())
 
 
 def _harmless(lines: bytes) -> bool:
     """Whether what is not read has nothing that Arrow lets through and others do not: NaN, a list without an end."""
-    return b"NaN" not in lines and b"Inf" not in lines and _marks_of_lines(lines) <= LEVELS
+    return not (_has_word(lines, b"NaN") or _has_word(lines, b"Inf")) and _marks_of_lines(lines) <= LEVELS
+
+
+def _has_word(lines: bytes, word: bytes) -> bool:
+    """Whether a word is where a value may be; within a string it seldom is."""
+    at = lines.find(word)
+    while at >= 0:
+        if lines[at - 1] in b":[,- \t":
+            return True
+        at = lines.find(word, at + 1)
+    return False
+
+
+def _has_negative_zero(table: pa.Table) -> bool:
+    """Which `-0` is to Arrow, and 0 to others."""
+    floats = (column for column in table.columns if pa.types.is_floating(column.type))
+    return any(pc.min(pc.divide(1.0, column)).as_py() == -math.inf for column in floats)
 
 
 def _is_utf8(text: bytes) -> bool:
@@ -135,6 +161,14 @@ def _is_utf8(text: bytes) -> bool:
     except pa.ArrowInvalid:
         return False
     return True
+
+
+def _alone(texts: Sequence[bytes]) -> None:
+    try:
+        for text in texts:
+            _VALUES.decode(text)
+    except msgspec.MsgspecError as error:
+        raise pa.ArrowInvalid(str(error)) from None
 
 
 def _wanted(schema: pa.Schema) -> pa.Schema:

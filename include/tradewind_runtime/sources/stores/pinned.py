@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
@@ -39,13 +39,19 @@ class Pinned:
         Raises:
             StepError: TW526 where it is not what was pinned, TW525 where the store does not give it.
         """
+        if unless is not None and unless.is_set():
+            return None
         try:
             with closing(self.place.store.get(self.key)) as found:
                 if self.place.version(found.meta) != self.version:
                     raise self._changed("changed")
                 if most is not None and int(found.meta["size"]) > most:
                     return None
-                return self._written(found.stream(min_chunk_size=BLOCK), most, unless)
+                size = self._written(found.stream(min_chunk_size=BLOCK), most, unless)
+                if size is not None and found.meta["size"] not in (0, size):  # it need not be told
+                    msg = f"{size} of {found.meta['size']} bytes came"
+                    raise OSError(msg)
+                return size
         except (NotFoundError, FileNotFoundError):
             raise self._changed("vanished") from None
         except (BaseError, OSError) as error:
@@ -112,18 +118,17 @@ def fetched(place: Place, pins: Iterable[tuple[str, str]], folder: Path | None) 
         return
     assert folder is not None, "an object of a store is read from a scratch folder"
     coming: deque[tuple[Pinned, Future[int | None]]] = deque()
-    ended = Event()
-    with ThreadPoolExecutor(AHEAD) as pool, ExitStack() as stack:
-        stack.callback(ended.set)  # nobody waits for what is not wanted any more
+    ended, pool = Event(), ThreadPoolExecutor(AHEAD, "fetching")
 
-        def next_one() -> Pinned:
-            one, size = coming.popleft()
-            found = _whole(one, size, ended)
-            if coming:
-                following, size = coming[0]
-                coming[0] = following, pool.submit(_whole, following, size, ended)
-            return replace(one, size=found or 0)
+    def next_one() -> Pinned:
+        one, size = coming.popleft()
+        found = _whole(one, size, ended)
+        if coming:
+            following, size = coming[0]
+            coming[0] = following, pool.submit(_whole, following, size, ended)
+        return replace(one, size=found or 0)
 
+    try:
         for number, (key, version) in enumerate(pins):
             one = Pinned(place, key, version, folder / f"{number}{_ending(key)}")
             coming.append((one, pool.submit(one.fetch, SMALL, ended)))
@@ -131,6 +136,9 @@ def fetched(place: Place, pins: Iterable[tuple[str, str]], folder: Path | None) 
                 yield next_one()
         while coming:
             yield next_one()
+    finally:  # nobody waits for what is not wanted any more
+        ended.set()
+        pool.shutdown(cancel_futures=True)
 
 
 def _whole(one: Pinned, size: Future[int | None], unless: Event) -> int | None:

@@ -84,7 +84,8 @@ def test_each_value_is_taken_or_refused_by_both(tmp_path: Path, column: str) -> 
         [GOOD, '{"x": ' + "[" * 100 + "]" * 100 + "}"], [GOOD, '{"x": ' + "[" * 300 + "]" * 300 + "}"],
         [b'{"x": "\xff"}', GOOD], [b'\xef\xbb\xbf{"n": 1}', GOOD], [GOOD + "\r", GOOD + "\r", GOOD],
         ['{"\\u006e": 5}', GOOD], ['{"s": "\0"}', GOOD], ['{"s": "NaN"}', '{"x": NaN}'], ['{"x": -Infinity}', GOOD],
-        ['{"s": "a" /* b */}', GOOD], ['{"n": 1,}', GOOD], [""], [],
+        ['{"n":\r null}', GOOD], ["\r", GOOD], ['{"x": "Info: Inf"}', GOOD], ['{"x": [1, Infinity]}', GOOD],
+        ['{"n": 1},"x":{"n": 2}', GOOD], ['{"s": "a" /* b */}', GOOD], ['{"n": 1,}', GOOD], [""], [],
     ],
 )  # fmt: skip
 def test_lines_of_every_kind_are_read_alike(tmp_path: Path, lines: list[str | bytes]) -> None:
@@ -117,6 +118,14 @@ def test_a_bad_line_costs_a_row_and_a_block_its_speed(tmp_path: Path, monkeypatc
     assert [row["_position"] for row in rows] == [n - (n > 61) for n in range(100) if n not in (11, 61)]
     assert bad == [(11, 'column n: the string "x" is not of type long', b'{"n": "x"}')]
     assert 60 < count < 98
+
+
+@pytest.mark.parametrize("line", ['{"n":\r null}', f'{{"s": "{"x" * 2**20}"}}', '{"f": -0}', '{"x": [NaN]}'])
+def test_what_arrow_reads_otherwise_or_dies_of_is_not_given_to_it(line: str) -> None:
+    schema = pa.schema([("n", pa.int64()), ("s", pa.string()), ("f", pa.float64())])
+    decoder = Decoder(Columns(schema))
+    assert decoder.together(f"{GOOD}\n{line}\n{GOOD}".encode()) is None
+    assert decoder.together(f"{GOOD}\n{GOOD}".encode()).num_rows == 2  # type: ignore[union-attr]
 
 
 def test_a_line_that_is_longer_than_what_a_thread_parses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

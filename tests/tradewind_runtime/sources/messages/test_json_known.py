@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tradewind_runtime.contract.sources import NewColumns
 from tradewind_runtime.sources.columns import TIMESTAMP
 from tradewind_runtime.sources.messages.json import Decoder
 from tradewind_runtime.sources.messages.json_known import reader
@@ -22,8 +23,9 @@ KNOWN = pa.schema(
 )  # fmt: skip
 #: Written in the place of a value: some are none, some no JSON.
 TOKENS = (
-    "null", "true", "1", "0", "-7", "2147483648", "9223372036854775807", "9223372036854775808", "1.0", "1e3", "1E-2",
-    "0.1", "01", ".5", "1.", "+1", "1e400", "NaN", "Infinity", '""', '"x"', '"true"', '"1"', '"2024-02-30"',
+    "null", "true", "1", "0", "-0", "-0.0", "-7", "2147483648", "9223372036854775807", "9223372036854775808", "1.0",
+    "1e3", "1E-2", "0.1", "01", ".5", "1.",
+    "+1", "1e400", "NaN", "Infinity", '""', '"x"', '"true"', '"1"', '"2024-02-30"',
     '"2024-02-29"', '"2024-02-29T12:00:00Z"', '"\\u00e9"', '"\\ud83d\\ude00"', '"\\ud800"', '"\\u0000"', '"\\q"',
     '"a\nb"',     "[]", "{}", '[1, "2"]', '{"n": 1}', "", "tru", "//",
 )  # fmt: skip
@@ -92,6 +94,16 @@ def test_what_is_no_object_is_refused_alone(text: str) -> None:
     assert [row["n"] for row in rows] == [1, 3]
     assert kept == [0, 2]
     assert set(refused) == {1}
+
+
+@pytest.mark.parametrize("policy", ["ignore", "add"])
+def test_what_goes_on_after_its_object_is_refused_by_arrow_too(policy: NewColumns) -> None:
+    """Where Arrow parses many, each is put into an object of its own, which a text must not end by itself."""
+    for text in (b'{"n": 1}, "x": {"n": 2}', b'{"n": 1}, "v": {"n": 2}'):
+        schema = pa.schema([("n", pa.int64()), ("price", pa.decimal128(9, 2))])
+        rows, kept, refused = Decoder(Columns(schema, policy)).decode([b'{"n": 0}', text, b'{"n": 3}'])
+        assert (rows["n"].to_pylist(), kept.tolist()) == ([0, 3], [0, 2])
+        assert refused[1].startswith("not JSON")
 
 
 def test_bytes_that_are_no_text_are_refused_also_where_nothing_is_read_of_them() -> None:

@@ -129,6 +129,16 @@ def test_a_length_that_only_head_tells_is_the_files(lake_uri: str) -> None:
         assert [site.taken_in(source), site.taken_in(source)] == [1, 0]
 
 
+def test_what_is_cut_off_where_only_head_tells_a_length_is_tried_again(lake_uri: str) -> None:
+    told = {"Last-Modified": "Tue, 01 Jan 2013 00:00:00 GMT", "Content-Length": "100"}
+    with _Site(lake_uri).open(lengths=False) as site:
+        site.files["/a.csv"] = (b"n\n1\n", told)
+        with pytest.raises(StepError, match=r"TW525: a\.csv cannot be read: 4 of 100 bytes came") as caught:
+            site.taken_in(objects(f"{site.address}/a.csv", columns={"n": "long"}))
+        assert caught.value.retryable
+        assert rows(site.lake) == []
+
+
 def test_a_server_that_tells_no_version_is_refused(site: _Site) -> None:
     site.files["/a.csv"] = (b"n\n1\n", {})
     with pytest.raises(StepError, match=r"TW525: a\.csv has neither an ETag nor a time"):
