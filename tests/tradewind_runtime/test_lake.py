@@ -40,7 +40,7 @@ def test_positions_that_moved_are_told(lake):
     assert numbers(table) == []
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 4), st.booleans()), max_size=12))
 def test_any_interleaving_of_writers_gives_each_row_once(steps):
     """Three writers copy the same log; each stages from what it last knew, and some try their last commit again."""

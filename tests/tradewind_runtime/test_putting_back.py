@@ -183,7 +183,7 @@ def test_it_gives_up_where_others_are_always_first(place: Place, monkeypatch: py
         place.replay()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.dictionaries(st.integers(0, 9), st.sampled_from([b'{"n": 1}', b'{"n": 0.5}', b"x", None]), max_size=6))
 def test_each_message_is_a_row_or_a_refused_one(bad: dict[int, bytes | None]) -> None:
     place = Place(new_lake(), bad)

@@ -21,7 +21,7 @@ def lake(lake_uri):
     return Lake(lake_uri)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.one_of(hours, st.none()), max_size=12), commits)
 def test_replacing_spans_is_as_if_rows_were_picked_one_by_one(first, replaces):
     table = new_lake().table("p/t")
@@ -56,7 +56,7 @@ def test_a_span_beyond_all_files_touches_none_of_them(lake):
     assert numbers(table) == [1, 2, 3]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(hours, max_size=12), st.lists(st.tuples(hours, hours), min_size=1, max_size=8))
 def test_many_spans_at_once_are_as_if_one_by_one(first, bounds):
     table, bounds = new_lake().table("p/t"), [(min(pair), max(pair)) for pair in bounds]

@@ -77,7 +77,7 @@ def test_a_file_whose_rows_are_all_old_is_not_read(table: Table, monkeypatch: py
     assert expire(table, "time", at(2)).files == 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(FILES, MOMENTS)
 def test_what_is_left_is_exactly_what_is_not_older(files: list[list[datetime | None]], cut: datetime) -> None:
     found = new_lake().table("p/t")
@@ -91,7 +91,7 @@ def test_what_is_left_is_exactly_what_is_not_older(files: list[list[datetime | N
     assert done.rows == sum(map(len, files)) - len(left)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.lists(st.integers(-5, 5), min_size=1, max_size=4), min_size=1, max_size=3), st.integers(-130, 130))
 def test_a_day_goes_when_all_of_it_is_old(files: list[list[int]], hours: int) -> None:
     found, cut = new_lake().table("p/t"), at(hours)

@@ -93,7 +93,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[int,
 
 @pytest.mark.parametrize("name", ["hyperopt", "optuna"])
 @given(data=st.data())
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_killed_at_any_moment_it_ends_as_if_nobody_had(undisturbed, name, data):
     """Whoever is quicker, and wherever it is killed: before a result, after it, before it is taken."""
     with tempfile.TemporaryDirectory() as folder:

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tenacity import Retrying, retry_if_exception
 from tests.tradewind_runtime.steprun import end_of, ingest, rows
@@ -35,7 +35,6 @@ VALUES: dict[pa.DataType, st.SearchStrategy[Any]] = {
 }  # fmt: skip
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_what_widens_loses_nothing_and_never_both_ways(data: st.DataObject) -> None:
     kind, wider = data.draw(st.sampled_from(TYPES)), data.draw(st.sampled_from(TYPES))

@@ -77,7 +77,7 @@ def test_every_kind_of_block_is_among_the_places() -> None:
     assert len(placed()) > 30
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(where=st.sampled_from(placed()), key=st.from_regex(r"\Azz[a-z_]{1,8}\Z"))
 def test_one_unknown_key_anywhere_is_refused_on_its_own_line(
     where: tuple[str, tuple[str | int, ...]], key: str
@@ -97,7 +97,7 @@ def test_one_unknown_key_anywhere_is_refused_on_its_own_line(
     assert [(one.code, one.line, one.got) for one in caught.value.problems] == [("TW110", line, key)]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(text=st.text(max_size=60))
 def test_no_text_does_worse_than_being_refused(text: str) -> None:
     for whole in (text, ALL_BLOCKS + text, f"version: 1\npipeline: {text}"):
@@ -115,7 +115,7 @@ _VALUES = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(block=st.sampled_from(sorted(Pipeline.model_fields)), value=_VALUES)
 def test_no_value_of_a_block_does_worse_than_being_refused(block: str, value: Any) -> None:
     data = plain(parse(ALL_BLOCKS, "x")[0]) | {block: value}  # type: ignore[arg-type]

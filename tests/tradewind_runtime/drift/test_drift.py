@@ -25,7 +25,7 @@ def table(**columns: object) -> pa.Table:
 
 
 @given(NUMBERS, TEXTS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_every_row_is_in_one_cell_and_bins_rise(numbers: list[float | None], texts: list[str | None]) -> None:
     rows = pa.table({"x": pa.array(numbers, pa.float64())})
     (x,) = profile(rows, ["x"]).features
@@ -41,7 +41,7 @@ def test_every_row_is_in_one_cell_and_bins_rise(numbers: list[float | None], tex
 
 
 @given(NUMBERS, NUMBERS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_index_is_never_negative_and_nothing_against_itself(
     then: list[float | None], now: list[float | None]
 ) -> None:
@@ -56,7 +56,7 @@ def test_the_index_is_never_negative_and_nothing_against_itself(
 
 
 @given(NUMBERS.filter(bool), st.integers(1, 20), st.randoms(use_true_random=False))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_order_and_batches_do_not_matter(values: list[float | None], size: int, random: object) -> None:
     known = profile(table(x=pa.array([0.0, 1.0, 2.0, 2.0, None], pa.float64())), ["x"])
     whole = compare(known, pa.table({"x": pa.array(values, pa.float64())}).to_batches())

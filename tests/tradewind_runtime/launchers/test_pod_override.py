@@ -173,7 +173,7 @@ _JSON = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(fragment=st.dictionaries(_NAMES, _JSON, max_size=4))
 def test_whatever_is_laid_over_it_the_pod_is_restricted_or_refused(fragment):
     plain = laid({})

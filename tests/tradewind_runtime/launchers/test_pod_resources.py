@@ -6,7 +6,7 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.restricted import assert_restricted
 
@@ -214,7 +214,6 @@ ASKED = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None)
 @given(asked=ASKED, user=st.none() | st.just(1000))
 def test_whatever_is_asked_for_the_pod_is_valid_and_restricted(asked, user):
     made(asked, OPEN.model_copy(update={"user": user}))

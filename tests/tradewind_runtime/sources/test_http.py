@@ -363,7 +363,7 @@ def test_no_more_than_so_many_requests_in_a_second(shop: Shop, lake_uri: str) ->
     assert all(late >= n / 5 for n, late in enumerate(after)), "two may arrive together where the first was held up"
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.lists(st.lists(st.integers(0, 40), max_size=6), max_size=4))
 def test_each_row_is_there_once_whatever_comes_late(runs: list[list[int]]) -> None:
     """With an overlap as large as whatever comes late; rows may have the same cursor, and pages come in any order."""

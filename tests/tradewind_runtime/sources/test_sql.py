@@ -315,7 +315,7 @@ def test_a_cursor_that_is_none_is_told(server: PostgreSQL, name: str, cursor: st
         end(server, source(name, cursor=cursor))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.lists(st.lists(st.integers(0, 40), max_size=6), max_size=4))
 def test_each_row_is_there_once_whatever_comes_late(server: PostgreSQL, runs: list[list[int]]) -> None:
     """With an overlap as large as whatever comes late; rows may have the same cursor."""

@@ -435,7 +435,7 @@ def test_spark_computes_the_next_day_too(house):
     assert all(row["m"] == 2 * row["n"] for row in content(house, results[1]))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(acts, min_size=2, max_size=8), st.sampled_from([12, 24, 36]))
 def test_whatever_happens_it_is_as_if_all_had_been_computed(steps, hours):
     how = {"query": QUERY.replace("INTERVAL 1 DAY\n", f"INTERVAL {hours} HOUR\n"), "lookback": f"{hours}h"}

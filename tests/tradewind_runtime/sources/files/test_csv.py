@@ -92,7 +92,7 @@ def _fields() -> st.SearchStrategy[list[list[str]]]:
 
 
 @given(rows=_fields())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_fields_are_the_same_by_both(tmp_path: Path, rows: list[list[str]]) -> None:
     out = io.StringIO()
     csvs.writer(out).writerows([[*COLUMNS], *rows])

@@ -94,7 +94,7 @@ def test_lines_of_every_kind_are_read_alike(tmp_path: Path, lines: list[str | by
 
 
 @given(st.lists(VALUES, max_size=8), st.booleans())
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_objects_are_read_alike(tmp_path: Path, values: list[dict[str, Any]], ascii_only: bool) -> None:
     both(written(tmp_path, *(texts.dumps(value, ensure_ascii=ascii_only) for value in values)))
 

@@ -77,7 +77,7 @@ def records(draw: st.DrawFn) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return schema(*((name, TYPES[name][0]) for name in names)), rows
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(records())
 def test_what_was_written_is_read(made):
     body, rows = made
@@ -87,7 +87,7 @@ def test_what_was_written_is_read(made):
     assert found.to_pylist() == rows
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(records())
 def test_both_ways_read_the_same(made):
     body, rows = made
@@ -98,7 +98,7 @@ def test_both_ways_read_the_same(made):
     assert quick.to_pylist() == slow.to_pylist()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(records(), st.data())
 def test_a_broken_record_harms_no_other(made, data):
     body, rows = made

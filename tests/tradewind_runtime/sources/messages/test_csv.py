@@ -50,7 +50,7 @@ def test_another_delimiter_and_other_nulls():
     assert found.to_pylist() == [{"n": 1, "text": "a,b"}, {"n": None, "text": "NA"}]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(st.tuples(st.integers(-(2**63), 2**63 - 1), st.text().filter(lambda text: "\x00" not in text)), min_size=1)
 )
