@@ -187,7 +187,6 @@ class _Group:
                 rows = opening.rows.result()
             else:
                 rows = _opened(self.source, one, file, self.known())
-        self.bad += rows.bad
         rows.bad = self.bad
         self.parts.append((one, file, rows))
         self.size += file.size

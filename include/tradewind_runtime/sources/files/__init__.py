@@ -33,7 +33,7 @@ class Format(Protocol):
     CONTENTS: str
 
     def opened(self, path: Path, rows: FileRows, nulls: Sequence[str]) -> Blocks:
-        """A file's blocks; when it returns, `rows.columns` are settled."""
+        """A file's blocks; when it returns, `rows.columns` are settled, and no row has been refused yet."""
 
 
 def open_rows(
