@@ -86,7 +86,8 @@ def test_each_value_is_taken_or_refused_by_both(tmp_path: Path, column: str) -> 
         [b'{"x": "\xff"}', GOOD], [b'\xef\xbb\xbf{"n": 1}', GOOD], [GOOD + "\r", GOOD + "\r", GOOD],
         ['{"\\u006e": 5}', GOOD], ['{"s": "\0"}', GOOD], ['{"s": "NaN"}', '{"x": NaN}'], ['{"x": -Infinity}', GOOD],
         ['{"n":\r null}', GOOD], ["\r", GOOD], ['{"x": "Info: Inf"}', GOOD], ['{"x": [1, Infinity]}', GOOD],
-        ['{"n": 1},"x":{"n": 2}', GOOD], ['{"x":', '{"n": 2}}{"n": 3}'], ['{"s": "a" /* b */}', GOOD], ['{"n": 1,}', GOOD], [""], [],
+        ['{"n": 1},"x":{"n": 2}', GOOD], ['{"x":', '{"n": 2}}{"n": 3}'], ['{"s": "a" /* b */}', GOOD],
+        ['{"n": 1,}', GOOD], [""], [],
     ],
 )  # fmt: skip
 def test_lines_of_every_kind_are_read_alike(tmp_path: Path, lines: list[str | bytes]) -> None:
