@@ -10,8 +10,10 @@ SPARK = tests/spark_jobs $(addprefix tests/tradewind_runtime/,engines/test_spark
   engines/test_spark_s3.py launchers/test_spark_companions.py)
 LONG = tests/e2e/test_kills.py tests/test_soak.py tests/test_bench_data.py \
   $(addprefix tests/tradewind_runtime/,steps/test_tune.py distributed/test_xgboost.py)
-# Stores that know nothing of Airflow, so that once is enough; test_imports.py looks at what they import.
-ONCE = $(addprefix tests/tradewind_runtime/,sources/stores/test_clouds.py reconcile/test_kafka_reconcile.py)
+# Steps of every kind, and what starts, keeps and serves what they make. The rest knows nothing of Airflow, so that once is
+# enough; test_imports.py looks at what all of it imports.
+STEPS = $(addprefix tests/tradewind_runtime/,test_imports.py steps launchers registries tracking serving \
+  sources/test_kafka.py sources/test_objects.py sources/test_sql.py)
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -61,10 +63,10 @@ images: ## Build and push the container images: make images IMAGE_REGISTRY=regis
 test-cluster: setup ## Tests on a real Kubernetes, built from source and started here; root on Debian, with Go
 	.venv/bin/python -m pytest -n 0 -m cluster tests/cluster $(ARGS)
 
-test-runtime: setup ## The data plane's tests, with real servers, where Airflow is not installed
+test-runtime: setup ## Steps, registries and the model server, with real servers, where Airflow is not installed
 	@UV_PROJECT_ENVIRONMENT=.cache/venv-steps .cache/tools/bin/uv sync --quiet --frozen --extra steps --extra dev --group test
 	@! .cache/venv-steps/bin/python -c "import airflow" 2>/dev/null
-	.cache/venv-steps/bin/python -m pytest $(WORKERS) tests/tradewind_runtime $(addprefix --ignore=,$(SPARK) $(LONG) $(ONCE)) $(ARGS)
+	.cache/venv-steps/bin/python -m pytest $(WORKERS) $(STEPS) $(addprefix --ignore=,$(SPARK) $(LONG)) $(ARGS)
 
 test-frameworks: setup ## PyTorch, Keras, Ray and Beam, each in an environment of its own (13 GB)
 	@for name in torch keras ray beam; do \
