@@ -12,10 +12,8 @@ import logging
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import groupby
 from operator import attrgetter
 from pathlib import PurePosixPath
@@ -34,7 +32,6 @@ from tradewind_runtime.sources.columns import known
 from tradewind_runtime.sources.files import FORMATS, FileRows, Origin, open_rows
 from tradewind_runtime.sources.files.base import BLOCK, ROWS, Part, ahead, typed
 from tradewind_runtime.sources.newcolumns import Columns
-from tradewind_runtime.sources.opening import Opening, early
 from tradewind_runtime.sources.stores import Place
 from tradewind_runtime.sources.stores.pinned import Pinned, fetched
 from tradewind_runtime.staging import grouped
@@ -80,19 +77,13 @@ def chunks(
         Place.of(objects_of(source).uri, access), ((one.key, one.version) for one in objects), access.scratch
     )
     group = _Group(source, columns, careful=bool(access.left_out))
-
-    def begun(pool: Executor, one: Wanted, file: Pinned) -> Opening:
-        known = group.known()
-        return Opening(known, pool.submit(_opened, source, one, file, known))
-
-    pairs = zip(objects, files, strict=True)
     try:
-        for one, file, opening in ((*pair, None) for pair in pairs) if group.careful else early(pairs, begun):
+        for one, file in zip(objects, files, strict=True):
             if group.parts and not one.new:
                 yield from group.chunk()
                 group = group.next()
             try:
-                group.add(one, file, opening)
+                group.add(one, file)
             except BrokenObjectsError as found:
                 broken |= found.errors
                 file.forget()
@@ -163,47 +154,38 @@ class _Group:
     parts: list[tuple[Wanted, Pinned, FileRows]] = field(default_factory=list)
     bad: list[Bad] = field(default_factory=list)
     size: int = 0
-    _known: tuple[pa.Schema | None, pa.Schema] | None = None  # of the table and the objects before, and of that
+    known: tuple[pa.Schema | None, pa.Schema] | None = None  # of the table and the objects before, and of that
 
     def next(self) -> _Group:
         """That of the objects after these."""
         return _Group(self.source, self.columns, self.careful)
 
-    def add(self, one: Wanted, file: Pinned, opening: Opening | None) -> None:
+    def add(self, one: Wanted, file: Pinned) -> None:
         """One more, opened; not yet read, or where the group is careful, once before.
-
-        Args:
-            one: which.
-            file: where it lies.
-            opening: of the same, if it was begun before; by other columns than are known now it is of no use.
 
         Raises:
             BrokenObjectsError: where it is broken; the group is then as it was.
         """
         with _told_of(one.key):
             if self.careful:
-                deque(_opened(self.source, one, file, self.known()).parts(), maxlen=0)
-            if opening is not None and opening.known.equals(self.known()):
-                rows = opening.rows.result()
-            else:
-                rows = _opened(self.source, one, file, self.known())
-        rows.bad = self.bad
+                deque(self._opened(one, file, []).parts(), maxlen=0)
+            rows = self._opened(one, file, self.bad)
         self.parts.append((one, file, rows))
         self.size += file.size
 
-    def known(self) -> pa.Schema:
-        """Of the columns, before the next object is read.
+    def _opened(self, one: Wanted, file: Pinned, bad: list[Bad]) -> FileRows:
+        objects = objects_of(self.source)
+        return open_rows(
+            file.path, format_of(objects, one.key), Columns.of(self.source, self._known()), nulls=objects.nulls,
+            origin=Origin(one.key, one.mark, one.marked or 0), bad=bad,
+        )  # fmt: skip
 
-        Found anew only where an object has added to them: most are small, and are like those before.
-        """
-        have = self.parts[-1][2].schema if self.parts else self._have
-        if self._known is None or have is not self._known[0]:
-            self._known = have, known(self.source, have)
-        return self._known[1]
-
-    @cached_property
-    def _have(self) -> pa.Schema | None:
-        return self.columns()
+    def _known(self) -> pa.Schema:
+        """Found anew only where an object has added to the columns: most are small, and are like those before."""
+        have = self.parts[-1][2].schema if self.parts else self.columns()
+        if self.known is None or have is not self.known[0]:
+            self.known = have, known(self.source, have)
+        return self.known[1]
 
     def chunk(self) -> Iterator[Chunk]:
         """All of it, to be committed at once; none where there is nothing."""
@@ -236,14 +218,6 @@ class _Group:
                 yield from rows.parts()
             file.check()
             file.forget()
-
-
-def _opened(source: Source, one: Wanted, file: Pinned, known: pa.Schema) -> FileRows:
-    objects = objects_of(source)
-    return open_rows(
-        file.path, format_of(objects, one.key), Columns.of(source, known), nulls=objects.nulls,
-        origin=Origin(one.key, one.mark, one.marked or 0),
-    )  # fmt: skip
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, cast
 
+from tradewind_runtime.quarantine import Bad
 from tradewind_runtime.sources.files.base import BROKEN, Blocks, FileRows, Origin, bearable, guarded, unreadable
 from tradewind_runtime.sources.newcolumns import Columns
 
@@ -33,7 +34,7 @@ class Format(Protocol):
     CONTENTS: str
 
     def opened(self, path: Path, rows: FileRows, nulls: Sequence[str]) -> Blocks:
-        """A file's blocks; when it returns, `rows.columns` are settled, and no row has been refused yet."""
+        """A file's blocks; when it returns, `rows.columns` are settled."""
 
 
 def open_rows(
@@ -43,6 +44,7 @@ def open_rows(
     *,
     nulls: Sequence[str],
     origin: Origin,
+    bad: list[Bad] | None = None,
 ) -> FileRows:
     """A file's rows, of the columns that the YAML names, or else of those that the table and the file have.
 
@@ -52,12 +54,13 @@ def open_rows(
         columns: what is known of them by now; the file may add to them.
         nulls: texts of a CSV that stand for a null.
         origin: where its rows come from.
+        bad: where its refused rows go; a list of its own by default.
 
     Raises:
         StepError: TW527 where the file as a whole cannot be read.
     """
     module = cast("Format", importlib.import_module(f"tradewind_runtime.sources.files.{kind}"))
-    rows = FileRows(columns, origin, iter(()), module.CONTENTS)
+    rows = FileRows(columns, origin, iter(()), module.CONTENTS, [] if bad is None else bad)
     try:
         found = module.opened(path, rows, nulls)
     except BROKEN as error:

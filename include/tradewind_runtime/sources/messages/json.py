@@ -40,6 +40,7 @@ CHUNK = 1024 * 1024  # bytes that a thread parses
 TOO_DEEP = f"nested more than {LEVELS} deep"
 _VALUES = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NESTED = (b"[", b"{")
+_ZERO = re.compile(rb"-0(?![.\deE])")
 _MARKS = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 
 
@@ -67,7 +68,7 @@ class Decoder(base.Decoder):
             self.others = self.others or "unexpected field" in str(error)
             return None
         good = conform(table, self.schema)
-        return None if good.refused or _has_negative_zero(good.rows) else good.rows
+        return None if good.refused or (_has_negative_zero(good.rows) and _ZERO.search(lines)) else good.rows
 
     def _parts(self, messages: Sequence[bytes | None], refused: dict[int, str]) -> Iterator[base.Part]:
         group = _shallow(_texts(messages, refused), refused)
@@ -148,7 +149,7 @@ def _has_word(lines: bytes, word: bytes) -> bool:
 
 
 def _has_negative_zero(table: pa.Table) -> bool:
-    """Which `-0` is to Arrow, and 0 to others."""
+    """Which `-0` is to Arrow, and not to others; to all of them `-0.0` is."""
     floats = (column for column in table.columns if pa.types.is_floating(column.type))
     return any(pc.min(pc.divide(1.0, column)).as_py() == -math.inf for column in floats)
 

@@ -124,7 +124,8 @@ def test_a_bad_line_costs_a_row_and_a_block_its_speed(tmp_path: Path, monkeypatc
 
 def test_what_arrow_reads_otherwise_or_dies_of_is_not_taken_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
     decoder = Decoder(Columns(pa.schema([("n", pa.int64()), ("s", pa.string()), ("f", pa.float64())])))
-    assert decoder.together(f"{GOOD}\n{GOOD}".encode()) is not None
+    for line in (GOOD, '{"f": -0.0, "s": "2013-01-01"}', '{"f": 0, "s": "-0"}'):
+        assert decoder.together(f"{GOOD}\n{line}".encode()) is not None
     for line in ('{"f": -0}', '{"x": [NaN]}'):
         assert decoder.together(f"{GOOD}\n{line}\n{GOOD}".encode()) is None
     monkeypatch.setattr(pj, "read_json", lambda *_: pytest.fail("it was asked"))
