@@ -131,7 +131,6 @@ def alive(pid):
 
 PARENT = """
 import sys, time
-from tradewind_runtime.launchers.companions import ProcessCompanions
 from tradewind_runtime.launchers.pool import Pool
 if __name__ == "__main__":
     with Pool(2) as pool:

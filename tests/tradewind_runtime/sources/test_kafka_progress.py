@@ -54,7 +54,7 @@ class OfMarkersAlone:
 def test_no_more_than_is_left_is_asked_for() -> None:
     """The client waits until it has as many as it was asked for."""
     asked = Asked(OfMarkersAlone())
-    assert list(batches(asked, progress("t", {0: 10}))) == []  # type: ignore[arg-type]
+    assert list(batches(asked, progress("t", {0: 10}))) == []
     assert asked.counts == [10, 6, 2]
 
 
@@ -64,10 +64,16 @@ def test_as_many_are_taken_as_fit_into_what_is_held(kafka_broker: str, monkeypat
     monkeypatch.setattr(kafka_progress, "BATCH_BYTES", 1_000)
     topic = Topic(kafka_broker, "fitting", 1)
     topic.send(*(b"x" * 100 for _ in range(20)), *(b"y" * 5_000 for _ in range(12)), partition=0)
-    consumer = Consumer({"bootstrap.servers": kafka_broker, "group.id": "x", "enable.auto.commit": False})
-    consumer.assign([TopicPartition("fitting", 0, 0)])
-    asked = Asked(consumer)
-    taken = [len(batch.values) for batch in batches(asked, progress("fitting", {0: 32}))]  # type: ignore[arg-type]
-    consumer.close()
-    assert sum(taken) == 32
-    assert asked.counts[-6:] == [3, 7, 10, 10, 1, 1], "of the last, one alone is more than is held at once"
+
+    def read(end: int) -> tuple[int, list[int]]:
+        consumer = Consumer({"bootstrap.servers": kafka_broker, "group.id": "x", "enable.auto.commit": False})
+        consumer.assign([TopicPartition("fitting", 0, 0)])
+        asked = Asked(consumer)
+        taken = sum(len(batch.values) for batch in batches(asked, progress("fitting", {0: end})))
+        consumer.close()
+        return taken, asked.counts
+
+    taken, counts = read(32)
+    assert (taken, counts[-6:]) == (32, [3, 7, 10, 10, 1, 1]), "of the last, one alone is more than is held at once"
+    taken, counts = read(16)
+    assert (taken, counts[-3:]) == (16, [3, 7, 6]), "no more than are left"

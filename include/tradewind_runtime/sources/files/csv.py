@@ -20,15 +20,7 @@ import pyarrow as pa
 import pyarrow.csv as pcsv
 
 from tradewind_runtime.sources.columns import TIMESTAMP, ZONED, in_years
-from tradewind_runtime.sources.files.base import (
-    BLOCK,
-    SMALL,
-    Blocks,
-    FileRows,
-    column_names,
-    stream,
-    unreadable,
-)
+from tradewind_runtime.sources.files.base import BLOCK, SMALL, Blocks, FileRows, column_names, stream, unreadable
 from tradewind_runtime.sources.newcolumns import Columns
 
 CONTENTS = "csv"

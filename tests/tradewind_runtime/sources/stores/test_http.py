@@ -218,7 +218,7 @@ def test_the_size_of_what_has_no_length_is_counted(site: _Site, tmp_path: Path) 
 def test_a_large_one_is_on_its_way_while_another_is_read(
     site: _Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One, for there may be room for few; what is not wanted any more is not waited for."""
+    """One, for there may be room for few."""
     monkeypatch.setattr(pinned, "SMALL", 1)
     for name in "abc":
         site.files[f"/{name}.csv"] = (f"n\n{name}\n".encode(), {"ETag": '"one"'})
