@@ -107,9 +107,11 @@ def together(tables: Sequence[pa.Table], schema: pa.Schema, name: str) -> pa.Tab
         StepError: TW519 where a type that became wider would lose a value.
     """
     try:
-        typed = [schema.empty_table(), *(_widened(table, schema) for table in tables)]
+        typed = [_widened(table, schema) for table in tables]
     except pa.ArrowInvalid as error:
         raise narrowed(name, str(error)) from error
+    if not typed or typed[0].schema != schema:  # of all others the first has the columns, in their order
+        typed = [schema.empty_table(), *typed]
     return pa.concat_tables(typed, promote_options="default").combine_chunks()
 
 

@@ -133,8 +133,9 @@ def batches(consumer: Consumer, progress: Progress) -> Iterator[Messages]:
                 expected=str(progress.end),
             )
         if batch.values:
-            rows, size = rows + len(batch.values), size + sum(map(len, filter(None, batch.values)))
-            count = _fitting(found, most)
+            taken = sum(map(len, filter(None, batch.values)))
+            rows, size = rows + len(batch.values), size + taken
+            count = _fitting(len(batch.values), taken, most)
             yield batch
             patience = time.monotonic() + PATIENCE  # staging took its time
 
@@ -142,13 +143,13 @@ def batches(consumer: Consumer, progress: Progress) -> Iterator[Messages]:
 def _first(consumer: Consumer, most: int, left: int) -> list[Message]:
     """As many as fit, of messages whose size is not known yet: a few say how many more."""
     found = consumer.consume(min(FIRST, most, left), timeout=0.5)
-    more = min(_fitting(found, most), left) - len(found)
+    more = min(_fitting(len(found), sum(map(len, found)), most), left) - len(found)
     return found + consumer.consume(more, timeout=0.5) if found and more > 0 else found
 
 
-def _fitting(messages: list[Message], most: int) -> int:
-    """How many such messages are decoded at once."""
-    return min(most, max(1, BATCH_BYTES * len(messages) // max(1, sum(map(len, messages)))))
+def _fitting(messages: int, taken: int, most: int) -> int:
+    """How many messages are decoded at once where so many take so many bytes."""
+    return min(most, max(1, BATCH_BYTES * messages // max(1, taken)))
 
 
 def _sorted(found: list[Message], progress: Progress) -> Messages:

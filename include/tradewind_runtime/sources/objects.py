@@ -40,7 +40,7 @@ from tradewind_runtime.widening import together
 DATE = "{window.date}"
 UNREADABLE = "TW527"
 TOGETHER = 1_000  # objects of a commit: each has two positions there, which stay in the table's log
-ROW = 64  # bytes, about: so many of them are a chunk's rows
+ROW = 128  # bytes, about: so many of them are a chunk's rows
 
 log = logging.getLogger("tradewind")
 

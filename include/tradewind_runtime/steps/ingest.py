@@ -27,6 +27,7 @@ from tradewind_runtime.contract.pins import IngestConfig
 from tradewind_runtime.contract.refs import DatasetRef
 from tradewind_runtime.contract.request import StepOutcome
 from tradewind_runtime.contract.sources import Source
+from tradewind_runtime.garbage import seldom_collected
 from tradewind_runtime.history import Advance
 from tradewind_runtime.lake import PositionsMovedError, Table
 from tradewind_runtime.quarantine import Bad
@@ -73,7 +74,8 @@ def run(context: StepContext) -> StepOutcome:
     table = context.table(f"{config.name}_raw")
     for _ in range(RIVALS):
         try:
-            _all_but_broken(context, config, table, tally)
+            with seldom_collected():
+                _all_but_broken(context, config, table, tally)
             break
         except PositionsMovedError:
             context.log.info("%s: another writer was first; going on from where it is", config.name)

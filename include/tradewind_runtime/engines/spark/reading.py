@@ -27,6 +27,7 @@ from tradewind_runtime.engines.spark import application, connect, executors, sta
 from tradewind_runtime.engines.spark.errors import at_work
 from tradewind_runtime.engines.spark.shipping import ship_runtime
 from tradewind_runtime.engines.spark.tasks import CORES, each
+from tradewind_runtime.garbage import seldom_collected
 from tradewind_runtime.lake import Lake, Table
 from tradewind_runtime.quarantine import Bad
 from tradewind_runtime.sources import Access, BrokenObjectsError, Chunk, parts
@@ -166,7 +167,7 @@ def _run(spark: SparkSession, reading: _Reading, of: Sequence[Any]) -> list[_Ans
 def _task(reading: _Reading, part: Any) -> _Answer:
     """In a process of Spark's."""
     answer, source = _Answer(), reading.source
-    with tempfile.TemporaryDirectory(prefix="tradewind-") as folder:
+    with tempfile.TemporaryDirectory(prefix="tradewind-") as folder, seldom_collected():
         scratch, schemas = Path(folder, "scratch"), Path(folder, "schemas")
         scratch.mkdir()
         for path, text in reading.schemas.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -28,6 +28,7 @@ Blocks = Iterator[tuple[pa.Table, np.ndarray]]
 BLOCK = 8 * 1024 * 1024
 SMALL = 64 * 1024  # bytes of a file that may wait in memory, as a thousand others, rather than be opened again
 ROWS = 65_536
+AHEAD = 3  # batches that wait for a writer, which takes now longer and now less than a reader
 MOST = 10_000  # columns of a file: with more, a table's log and each of its files would be all names
 #: What readers say of a file that is broken.
 BROKEN = (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, csv.Error)
@@ -152,16 +153,19 @@ def typed(parts: Sequence[Part]) -> pa.Table:
 
 
 def ahead(batches: Iterable[pa.RecordBatch]) -> Generator[pa.RecordBatch, None, None]:
-    """The same, each made on another thread while the one before it is used: Arrow reads and writes without the GIL.
+    """The same, made on another thread while those before are used: Arrow reads and writes without the GIL.
 
     To close it, or to stop otherwise, waits for the one that is being made.
     """
     made = iter(batches)
-    with ThreadPoolExecutor(1, "reading") as pool:
-        coming = pool.submit(next, made, None)
-        while (batch := coming.result()) is not None:
-            coming = pool.submit(next, made, None)
+    pool = ThreadPoolExecutor(1, "reading")
+    try:
+        coming = deque(pool.submit(next, made, None) for _ in range(AHEAD))
+        while (batch := coming.popleft().result()) is not None:
+            coming.append(pool.submit(next, made, None))
             yield batch
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def guarded(found: Blocks, origin: Origin) -> Blocks:

@@ -25,6 +25,7 @@ from tradewind_runtime.sources.columns import conform, convert, word
 from tradewind_runtime.sources.messages import base
 from tradewind_runtime.sources.messages.base import Group, UnreadableError
 from tradewind_runtime.sources.messages.json_known import reader, written
+from tradewind_runtime.sources.messages.json_lines import CHUNK, LEVELS, Lines, most_marks
 from tradewind_runtime.sources.newcolumns import Columns
 
 
@@ -34,9 +35,6 @@ def decoder(source: Source, columns: Columns, access: Access) -> Decoder:
     return Decoder(columns)
 
 
-LEVELS = 200  # of lists and objects in each other
-PART = 256 * 1024  # bytes
-CHUNK = 1024 * 1024  # bytes that a thread parses
 TOO_DEEP = f"nested more than {LEVELS} deep"
 _VALUES = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NESTED = (b"[", b"{")
@@ -49,26 +47,28 @@ class Decoder(base.Decoder):
 
     others: bool = False  # whether lines have been seen with what is not read of them
 
-    def together(self, lines: bytes) -> pa.Table | None:
+    def together(self, block: bytes) -> pa.Table | None:
         """Rows of lines that are an object of the known columns each; None where one may not be, or is not told to be.
 
         All cores parse at once, so one is as good as the others, or all are to be read by themselves.
         """
-        if self.columns.looks or (count := _objects(lines)) is None:
+        if self.columns.looks or (lines := Lines.of(block)) is None:
             return None
         table = None if self.others else self._together(lines, "error")
-        if table is None and self.others and _harmless(lines):
+        if table is None and self.others and lines.harmless:
             table = self._together(lines, "ignore")
-        return table if table is not None and table.num_rows == count else None
+        return table
 
-    def _together(self, lines: bytes, others: str) -> pa.Table | None:
+    def _together(self, lines: Lines, others: str) -> pa.Table | None:
         try:
-            table = _checked(_parsed(lines, _wanted(self.schema), pj.ReadOptions(block_size=CHUNK), others))
+            table = _checked(_parsed(lines.text, _wanted(self.schema), pj.ReadOptions(block_size=CHUNK), others))
         except pa.ArrowInvalid as error:
             self.others = self.others or "unexpected field" in str(error)
             return None
         good = conform(table, self.schema)
-        return None if good.refused or (_has_negative_zero(good.rows) and _ZERO.search(lines)) else good.rows
+        if good.refused or table.num_rows != len(lines):
+            return None
+        return None if any(_ZERO.search(lines[row]) for row in _zeros(good.rows)) else good.rows
 
     def _parts(self, messages: Sequence[bytes | None], refused: dict[int, str]) -> Iterator[base.Part]:
         group = _shallow(_texts(messages, refused), refused)
@@ -113,55 +113,11 @@ class Decoder(base.Decoder):
         return table.column("v").chunk(0)  # of one block; Arrow cannot put lists of nulls together
 
 
-def _objects(lines: bytes) -> int | None:
-    """How many lines there are, if each begins and ends as an object does, and Arrow can take them apart; all UTF-8.
-
-    No string has a line's end in it. So where an object ends one and begins the next, both are of no other one.
-    Arrow takes a carriage return for a line's end too, and dies of what may then follow; of a line that is longer than
-    what a thread parses it is told while other threads are still at work.
-    """
-    if not (lines.startswith(b"{") and lines.endswith(b"}") and b"\r" not in lines and _is_utf8(lines)):
-        return None
-    letters = np.frombuffer(lines, np.uint8)
-    ends = np.flatnonzero(letters == ord("\n"))
-    enclosed = (letters[ends - 1] == ord("}")).all() and (letters[ends + 1] == ord("{")).all()
-    return len(ends) + 1 if enclosed and _longest(lines, ends) < CHUNK else None
-
-
-def _longest(lines: bytes, ends: np.ndarray) -> int:
-    """Of the lines, in bytes."""
-    return int(np.diff(ends, prepend=-1, append=len(lines)).max())
-
-
-def _harmless(lines: bytes) -> bool:
-    """Whether what is not read has nothing that Arrow lets through and others do not: NaN, a list without an end."""
-    return not (_has_word(lines, b"NaN") or _has_word(lines, b"Inf")) and _marks_of_lines(lines) <= LEVELS
-
-
-def _has_word(lines: bytes, word: bytes) -> bool:
-    """Whether a word is where a value may be; within a string it seldom is."""
-    at = lines.find(word)
-    while at >= 0:
-        if lines[at - 1] in b":[,- \t":
-            return True
-        at = lines.find(word, at + 1)
-    return False
-
-
-def _has_negative_zero(table: pa.Table) -> bool:
-    """Which `-0` is to Arrow, and not to others; to all of them `-0.0` is."""
-    floats = (column for column in table.columns if pa.types.is_floating(column.type))
-    return any(pc.min(pc.divide(1.0, column)).as_py() == -math.inf for column in floats)
-
-
-def _is_utf8(text: bytes) -> bool:
-    if text.isascii():
-        return True
-    try:
-        pa.array([text], pa.binary()).cast(pa.string())
-    except pa.ArrowInvalid:
-        return False
-    return True
+def _zeros(table: pa.Table) -> set[int]:
+    """Rows with a negative one: `-0` is one to Arrow, and not to others; to all of them `-0.0` is."""
+    floats = [column for column in table.columns if pa.types.is_floating(column.type)]
+    negative = (pc.equal(pc.divide(1.0, column), -math.inf) for column in floats)
+    return {row for found in negative for row in pc.indices_nonzero(found).to_pylist()}
 
 
 def _alone(texts: Sequence[bytes]) -> None:
@@ -237,21 +193,7 @@ def _shallow(group: Group, refused: dict[int, str]) -> Group:
 
 def _marks_of_texts(texts: pa.BinaryArray) -> int:
     _, offsets, data = texts.buffers()
-    return _marks(np.frombuffer(data or b"", np.uint8), np.frombuffer(offsets, np.int32))
-
-
-def _marks_of_lines(lines: bytes) -> int:
-    letters = np.frombuffer(lines, np.uint8)
-    ends = np.concatenate([[0], np.flatnonzero(letters == ord("\n")), [len(letters)]])
-    return 0 if np.diff(ends).max() <= 2 * LEVELS else _marks(letters, ends)
-
-
-def _marks(letters: np.ndarray, ends: np.ndarray) -> int:
-    """The most brackets and braces that open between two ends."""
-    # As is `{`, but for that bit. A part at a time, which stays in the processor's cache.
-    parts = [np.flatnonzero((letters[at : at + PART] & 0xDF) == ord("[")) + at for at in range(0, len(letters), PART)]
-    opening = np.concatenate(parts) if parts else letters
-    return int(np.diff(np.searchsorted(opening, ends)).max(initial=0))
+    return most_marks(np.frombuffer(data or b"", np.uint8), np.frombuffer(offsets, np.int32))
 
 
 def _depth(text: bytes) -> int:
