@@ -31,7 +31,7 @@ from tradewind_runtime.connections import Connection, arrow_filesystem, delta_op
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.documents import Documents
 from tradewind_runtime.history import MOVES, Advance, Commit
-from tradewind_runtime.positions import committed
+from tradewind_runtime.positions import Positions
 from tradewind_runtime.replacing import Replacing, removals
 from tradewind_runtime.snapshot import Snapshot
 from tradewind_runtime.staging import Staged, cut_of, describe, find_files, write_files
@@ -78,6 +78,14 @@ class Table:
     def filesystem(self) -> pafs.FileSystem:
         """Arrow's view of the store that holds the table."""
         return pafs.LocalFileSystem() if self.local else arrow_filesystem(self.options)
+
+    @property
+    def _positions(self) -> Positions:
+        """As this thread has read them."""
+        if not hasattr(self._known, "positions"):
+            self._known.positions = Positions(self.filesystem, f"{self.uri.removeprefix('s3://')}/_delta_log")
+        found: Positions = self._known.positions
+        return found
 
     def _load(self, version: int | None = None) -> DeltaTable | None:
         """A version, or the newest: of that, only what has come since this thread read it last, for a log is long.
@@ -223,7 +231,7 @@ class Table:
     def positions(self, ids: Iterable[str], version: int | None = None) -> dict[str, int | None]:
         """The same for many, of one version."""
         table, wanted = self._load(version), list(ids)
-        return dict.fromkeys(wanted) if table is None else committed(table, wanted, self.filesystem, self.uri)
+        return dict.fromkeys(wanted) if table is None else self._positions.of(table, wanted)
 
     def snapshot(self, version: int | None = None) -> Snapshot:
         """A version of it, the newest by default.
@@ -326,7 +334,7 @@ class Table:
         moves = {MOVES: {id: (move.before, move.after) for id, move in wanted.items()}} if wanted else {}
         for attempt in range(ATTEMPTS):
             handle = handle if attempt == 0 else self._require()
-            now = committed(handle, wanted, self.filesystem, self.uri)
+            now = self._positions.of(handle, wanted)
             if wanted and all(now[id] == move.after for id, move in wanted.items()):
                 return handle.version()
             if any(now[id] != move.before for id, move in wanted.items()):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
@@ -16,43 +17,57 @@ if TYPE_CHECKING:
 FEW = 16  # so many are asked of delta-rs
 
 
-def committed(handle: DeltaTable, ids: Collection[str], filesystem: pafs.FileSystem, uri: str) -> dict[str, int | None]:
-    """What a version of a table has of each.
+@dataclass
+class Positions:
+    """Those of a table, whose log is read on from where it was read before.
 
     Args:
-        handle: that version.
-        ids: transaction ids.
         filesystem: Arrow's view of the store that holds the table.
-        uri: the table's.
+        log: its log's folder.
     """
-    found = _all(filesystem, f"{uri.removeprefix('s3://')}/_delta_log", handle.version()) if len(ids) > FEW else None
-    if found is None:
-        return {id: handle.transaction_version(id) for id in ids}
-    return {id: found.get(id) for id in ids}
 
+    filesystem: pafs.FileSystem
+    log: str
+    next: int = 0  # the first version that is not read yet
+    found: dict[str, int] = field(default_factory=dict)
 
-def _all(filesystem: pafs.FileSystem, log: str, version: int) -> dict[str, int] | None:
-    """All that a version has; None where its log is not of the plain form."""
-    try:
-        start, found = _checkpoint(filesystem, log)
-        if start > version + 1:  # a rival's, of a later version
+    def of(self, handle: DeltaTable, ids: Collection[str]) -> dict[str, int | None]:
+        """What a version has of each source, by its transaction's id."""
+        found = self.upto(handle.version()) if len(ids) > FEW else None
+        if found is None:
+            return {id: handle.transaction_version(id) for id in ids}
+        return {id: found.get(id) for id in ids}
+
+    def upto(self, version: int) -> Mapping[str, int] | None:
+        """All that a version has; None where its log is not of the plain form."""
+        if version + 1 < self.next:
+            return Positions(self.filesystem, self.log).upto(version)
+        try:
+            if not self.next:
+                self.next, self.found = _checkpoint(self.filesystem, self.log, version)
+            while self.next <= version:
+                for line in _read(self.filesystem, f"{self.log}/{self.next:020}.json").splitlines():
+                    if line.startswith(b'{"txn"'):
+                        action = msgspec.json.decode(line)["txn"]
+                        self.found[action["appId"]] = action["version"]
+                self.next += 1
+        except (FileNotFoundError, KeyError):
             return None
-        for number in range(start, version + 1):
-            for line in _read(filesystem, f"{log}/{number:020}.json").splitlines():
-                if line.startswith(b'{"txn"'):
-                    action = json.loads(line)["txn"]
-                    found[action["appId"]] = action["version"]
-    except (FileNotFoundError, KeyError):
-        return None
-    return found
+        return self.found
 
 
-def _checkpoint(filesystem: pafs.FileSystem, log: str) -> tuple[int, dict[str, int]]:
-    """The newest checkpoint's, and the version after it."""
+def _checkpoint(filesystem: pafs.FileSystem, log: str, version: int) -> tuple[int, dict[str, int]]:
+    """The version after the newest checkpoint, and what that has.
+
+    Raises:
+        FileNotFoundError: where it is a rival's, of a later version.
+    """
     try:
-        last: dict[str, Any] = json.loads(_read(filesystem, f"{log}/_last_checkpoint"))
+        last: dict[str, Any] = msgspec.json.decode(_read(filesystem, f"{log}/_last_checkpoint"))
     except FileNotFoundError:
         return 0, {}
+    if last["version"] > version:
+        raise FileNotFoundError(log)
     path = f"{log}/{last['version']:020}.checkpoint.parquet"
     rows = pq.read_table(path, columns=["txn"], filesystem=filesystem)["txn"].drop_null()
     names, versions = (pc.struct_field(rows, name).to_pylist() for name in ("appId", "version"))

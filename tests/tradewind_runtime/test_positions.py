@@ -9,9 +9,9 @@ import pytest
 from deltalake import DeltaTable
 from tests.tradewind_runtime.tables import SCHEMA, new_lake
 
-from tradewind_runtime import positions
 from tradewind_runtime.history import Advance
 from tradewind_runtime.lake import Table
+from tradewind_runtime.positions import Positions
 
 IDS = [f"object:a {n}.csv" for n in range(60)]
 
@@ -34,13 +34,17 @@ def together(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) ->
     if "not_of_the_plain_form" in request.node.name or "before_the_newest" in request.node.name:
         return
 
-    def read(*given: Any) -> dict[str, int]:
+    def read(*given: Any) -> Any:
         found = whole(*given)
         assert found is not None
         return found
 
-    whole = positions._all
-    monkeypatch.setattr(positions, "_all", read)
+    whole = Positions.upto
+    monkeypatch.setattr(Positions, "upto", read)
+
+
+def positions_of(table: Table, handle: DeltaTable) -> dict[str, int | None]:
+    return Positions(table.filesystem, f"{table.uri}/_delta_log").of(handle, IDS)
 
 
 def one_by_one(table: Table, version: int | None = None) -> dict[str, int | None]:
@@ -65,7 +69,7 @@ def test_of_a_version_before_the_newest_checkpoint(table: Table) -> None:
     handle = DeltaTable(table.uri)
     advanced(table, IDS[:5], 1, 7)
     DeltaTable(table.uri).create_checkpoint()
-    found = positions.committed(handle, IDS, table.filesystem, table.uri)
+    found = positions_of(table, handle)
     assert found == one_by_one(table, handle.version())
     assert set(found.values()) == {None, 1, 2}
 
@@ -73,7 +77,21 @@ def test_of_a_version_before_the_newest_checkpoint(table: Table) -> None:
 def test_of_a_log_that_is_not_of_the_plain_form(table: Table) -> None:
     handle, wanted = DeltaTable(table.uri), one_by_one(table)
     (Path(table.uri) / "_delta_log/_last_checkpoint").write_text('{"version": 1, "size": 2, "parts": 2}')
-    assert positions.committed(handle, IDS, table.filesystem, table.uri) == wanted
+    assert positions_of(table, handle) == wanted
+
+
+def test_what_was_read_is_read_on_from_and_not_again(table: Table) -> None:
+    log = Path(table.uri) / "_delta_log"
+    first = table.version()
+    before = table.positions(IDS)
+    for commit in log.glob("*.json"):
+        commit.rename(commit.with_suffix(".read"))
+    assert table.positions(IDS) == before
+    for commit in log.glob("*.read"):
+        commit.rename(commit.with_suffix(".json"))
+    advanced(table, IDS[:3], 1, 5)
+    assert table.positions(IDS) == one_by_one(table) != before
+    assert table.positions(IDS, first) == before
 
 
 def test_of_no_table() -> None:
