@@ -25,13 +25,16 @@ def bare(broker: str, case: Case, end: End) -> int:
     """Every message's content by the same client with the same settings, and nothing done with it."""
     from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
+    from tradewind_runtime.garbage import seldom_collected
+
     consumer = Consumer({"bootstrap.servers": broker, "group.id": "bare", **CLIENT})
     consumer.assign([TopicPartition(case.name, int(partition), OFFSET_BEGINNING) for partition in end])
     seen = 0
-    while seen < sum(end.values()):
-        for message in consumer.consume(BATCH, timeout=1):
-            if message.error() is None:
-                seen += len(message.value() or b"") > 0
+    with seldom_collected():
+        while seen < sum(end.values()):
+            for message in consumer.consume(BATCH, timeout=1):
+                if message.error() is None:
+                    seen += len(message.value() or b"") > 0
     consumer.close()
     return seen
 

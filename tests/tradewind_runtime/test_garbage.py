@@ -1,0 +1,27 @@
+"""Cycles are looked for seldom while objects are made by the million, and as ever afterwards."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+
+from tradewind_runtime.garbage import OBJECTS, seldom_collected
+
+
+class Held:
+    """Something that the collector counts."""
+
+
+def test_as_many_as_a_batch_has_are_not_looked_through_and_all_is_as_before_in_the_end() -> None:
+    before, runs = gc.get_threshold(), []
+    gc.callbacks.append(lambda phase, _info: runs.append(phase))
+    try:
+        with pytest.raises(OSError, match="broken"), seldom_collected():
+            held = [Held() for _ in range(OBJECTS // 4)]
+            seen = len(runs)
+            raise OSError("broken")
+    finally:
+        gc.callbacks.pop()
+    assert (len(held), seen) == (OBJECTS // 4, 0)
+    assert gc.get_threshold() == before
