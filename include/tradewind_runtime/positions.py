@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
@@ -46,9 +46,9 @@ class Positions:
             if not self.next:
                 self.next, self.found = _checkpoint(self.filesystem, self.log, version)
             while self.next <= version:
-                for line in _read(self.filesystem, f"{self.log}/{self.next:020}.json").splitlines():
-                    if line.startswith(b'{"txn"'):
-                        action = msgspec.json.decode(line)["txn"]
+                for line in _read(self.filesystem, f"{self.log}/{self.next:020}.json").decode().split("\n"):
+                    if line.startswith('{"txn"'):
+                        action = json.loads(line)["txn"]
                         self.found[action["appId"]] = action["version"]
                 self.next += 1
         except (FileNotFoundError, KeyError):
@@ -63,7 +63,7 @@ def _checkpoint(filesystem: pafs.FileSystem, log: str, version: int) -> tuple[in
         FileNotFoundError: where it is a rival's, of a later version.
     """
     try:
-        last: dict[str, Any] = msgspec.json.decode(_read(filesystem, f"{log}/_last_checkpoint"))
+        last: dict[str, Any] = json.loads(_read(filesystem, f"{log}/_last_checkpoint"))
     except FileNotFoundError:
         return 0, {}
     if last["version"] > version:
