@@ -30,7 +30,7 @@ from tradewind_runtime.replacing import Replace
 from tradewind_runtime.sources import Access, BrokenObjectsError, Chunk
 from tradewind_runtime.sources.columns import known
 from tradewind_runtime.sources.files import FORMATS, FileRows, Origin, open_rows
-from tradewind_runtime.sources.files.base import BLOCK, ROWS, Part, ahead, typed
+from tradewind_runtime.sources.files.base import BLOCK, ROWS, Part, Small, ahead, at_once, typed
 from tradewind_runtime.sources.newcolumns import Columns
 from tradewind_runtime.sources.stores import Place
 from tradewind_runtime.sources.stores.pinned import Pinned, fetched
@@ -40,6 +40,7 @@ from tradewind_runtime.widening import together
 DATE = "{window.date}"
 UNREADABLE = "TW527"
 TOGETHER = 1_000  # objects of a commit: each has two positions there, which stay in the table's log
+TOGETHER_BYTES = 2 * 1024 * 1024  # of small ones that are parsed at once
 ROW = 128  # bytes, about: so many of them are a chunk's rows
 
 log = logging.getLogger("tradewind")
@@ -213,11 +214,32 @@ class _Group:
 
     def _each(self) -> Iterator[Part]:
         """Of all; none is done before it was seen that it has not changed under our hands."""
-        for one, file, rows in self.parts:
-            with _told_of(one.key):
-                yield from rows.parts()
-            file.check()
-            file.forget()
+        for few in self._alike():
+            found = at_once([rows for _, _, rows in few])
+            yield from found or ()
+            for one, file, rows in few:
+                with _told_of(one.key):
+                    yield from rows.parts() if found is None else ()
+                file.check()
+                file.forget()
+
+    def _alike(self) -> Iterator[list[tuple[Wanted, Pinned, FileRows]]]:
+        """In their order: small ones of one kind, as many as are parsed at once, and others alone."""
+        few: list[tuple[Wanted, Pinned, FileRows]] = []
+        size = 0
+        for part in self.parts:
+            small = part[2].small
+            if few and (small is None or size + len(small.content) > TOGETHER_BYTES or not _like(few[-1][2], small)):
+                yield few
+                few, size = [], 0
+            few.append(part)
+            size += len(small.content) if small else TOGETHER_BYTES
+        if few:
+            yield few
+
+
+def _like(rows: FileRows, small: Small) -> bool:
+    return rows.small is not None and rows.small.kind == small.kind
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.lake import Lake, Table
 from tradewind_runtime.sources import files
 from tradewind_runtime.sources import objects as reader
+from tradewind_runtime.sources.files.base import at_once
 
 EVERY = objects("in/*.csv", columns={"n": "long"}, max_bad=1_000)
 
@@ -172,17 +173,19 @@ def test_those_before_one_that_changed_are_taken_in(project: Project) -> None:
         project.ingest(EVERY, {"in/c.csv": end["in/c.csv"]})
 
 
-def test_a_file_that_changes_while_it_is_read_gives_no_row(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("together", [True, False])
+def test_a_file_that_changes_while_it_is_read_gives_no_row(
+    project: Project, monkeypatch: pytest.MonkeyPatch, together: bool
+) -> None:
     for name in "ab":
         project.write(f"in/{name}.csv", f"n\n{ord(name)}\n")
-    through = files.FileRows.parts
 
     def changed(these: Any) -> Any:
         project.write("in/b.csv", "n\n1\n2\n3\n")
-        yield from through(these)
+        return at_once(these) if together else None
 
     with monkeypatch.context() as patch:
-        patch.setattr(files.FileRows, "parts", changed)
+        patch.setattr(reader, "at_once", changed)
         with pytest.raises(StepError, match=r"TW526: in/b\.csv changed"):
             project.ingest(EVERY)
     assert rows(project.lake) == [], "nor of what was read with it"

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -20,7 +21,7 @@ import pyarrow as pa
 import pyarrow.csv as pcsv
 
 from tradewind_runtime.sources.columns import TIMESTAMP, ZONED, in_years
-from tradewind_runtime.sources.files.base import BLOCK, SMALL, Blocks, FileRows, column_names, stream, unreadable
+from tradewind_runtime.sources.files.base import BLOCK, SMALL, Blocks, FileRows, Small, column_names, stream, unreadable
 from tradewind_runtime.sources.newcolumns import Columns
 
 CONTENTS = "csv"
@@ -34,7 +35,8 @@ def opened(path: Path, rows: FileRows, nulls: Sequence[str]) -> Blocks:
     with stream(path) as content:
         head = content.read(LONGEST + 1)
     text = head.decode("utf-8-sig", "surrogateescape")
-    header = next(csv.reader(io.StringIO(text, newline="")), [])
+    reader = csv.reader(io.StringIO(text, newline=""))
+    header = next(reader, [])
     if len(head) > LONGEST and not re.search("[\r\n]", text):
         raise unreadable(rows.origin, f"its header is longer than {LONGEST} bytes")
     if any(map(_NO_TEXT.search, header)):
@@ -50,7 +52,36 @@ def opened(path: Path, rows: FileRows, nulls: Sequence[str]) -> Blocks:
     asbytes = dict.fromkeys(names, pa.binary())
     quick = _typed(names, text, rows.columns) or asbytes
     content = head if len(head) <= SMALL else None
+    if content is not None and quick is not asbytes and reader.line_num == 1 and _certain(content):
+        kind = names, quick, nulls
+        rows.small = Small(content, content.index(b"\n") + 1, kind, partial(_at_once, *kind))
     return _either(_Reading(path, content, names, nulls, rows), quick, asbytes)
+
+
+def _certain(content: bytes) -> bool:
+    """Whether there is no end of a row but those of lines, and no line is empty.
+
+    Then as many rows as lines are each one of them: a line's end within quotes would be one fewer.
+    """
+    return b"\r" not in content and b"\n\n" not in content
+
+
+def _at_once(names: list[str], types: Mapping[str, pa.DataType], nulls: Sequence[str], lines: bytes) -> pa.Table | None:
+    """Lines of many files; None where one is no row of these types."""
+    read = pcsv.ReadOptions(use_threads=False, column_names=names, block_size=len(lines))
+    parse = pcsv.ParseOptions(newlines_in_values=True)
+    try:
+        table = pcsv.read_csv(pa.BufferReader(lines), read, parse, _conversion(types, nulls))
+        return table if _sound(table) else None
+    except pa.ArrowInvalid:
+        return None
+
+
+def _conversion(types: Mapping[str, pa.DataType], nulls: Sequence[str]) -> pcsv.ConvertOptions:
+    """To these types, of the columns that have one here."""
+    return pcsv.ConvertOptions(
+        column_types=types, include_columns=[*types], null_values=list(nulls), strings_can_be_null=True
+    )
 
 
 def _typed(names: list[str], text: str, columns: Columns) -> dict[str, pa.DataType]:
@@ -83,12 +114,10 @@ def _inferred(path: Path, names: list[str], nulls: Sequence[str]) -> pa.Schema:
 
 def _either(reading: _Reading, quick: Mapping[str, pa.DataType], asbytes: Mapping[str, pa.DataType]) -> Blocks:
     """Blocks by the quick types, and from where that does not go on as bytes: blocks are the same."""
-    done, times = 0, [name for name, kind in quick.items() if pa.types.is_temporal(kind)]
-    decimals = [name for name, kind in quick.items() if pa.types.is_decimal(kind)]
+    done = 0
     try:
         for table, numbers in reading.blocks(quick):
-            table.select(decimals).validate(full=True)  # Arrow looks at their digits before it adds zeros to them
-            if not all(in_years(table[name]) for name in times):
+            if not _sound(table):
                 break
             yield table, numbers
             done += 1
@@ -98,6 +127,17 @@ def _either(reading: _Reading, quick: Mapping[str, pa.DataType], asbytes: Mappin
         if quick is asbytes:
             raise
     yield from islice(reading.blocks(asbytes), done, None)
+
+
+def _sound(table: pa.Table) -> bool:
+    """Whether its values are of their types also where Arrow does not look.
+
+    Raises:
+        pa.ArrowInvalid: where they are not, too.
+    """
+    decimals = [column.name for column in table.schema if pa.types.is_decimal(column.type)]
+    table.select(decimals).validate(full=True)  # Arrow looks at their digits before it adds zeros to them
+    return all(in_years(table[column.name]) for column in table.schema if pa.types.is_temporal(column.type))
 
 
 @dataclass
@@ -116,9 +156,7 @@ class _Reading:
         start = 0
         for table in self._tables(
             pcsv.ParseOptions(newlines_in_values=True, invalid_row_handler=self._refuse),
-            pcsv.ConvertOptions(
-                column_types=types, include_columns=[*types], null_values=list(self.nulls), strings_can_be_null=True
-            ),
+            _conversion(types, self.nulls),
         ):
             numbers = _numbers(start, table.num_rows, self.broken)
             if table.num_rows:

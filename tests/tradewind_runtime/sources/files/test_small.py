@@ -1,0 +1,134 @@
+"""Small files of one kind are parsed at once where each of their lines is certain to be a row, and give the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tradewind_runtime.contract.sources import Source
+from tradewind_runtime.sources.columns import known
+from tradewind_runtime.sources.files import FileRows, Origin, open_rows
+from tradewind_runtime.sources.files.base import Part, at_once, typed
+from tradewind_runtime.sources.newcolumns import Columns
+
+COLUMNS = {"n": "long", "t": "timestamp", "d": "decimal(4,2)", "s": "string"}
+HEADER = "n,t,d,s\n"
+GOOD = "1,2020-01-01T00:00:00Z,1.25,a\n2,2020-01-02T00:00:00Z,,b\n"
+
+
+def opened(folder: Path, contents: Sequence[str]) -> list[FileRows]:
+    """Files with these contents, each with a list of its own for what is refused."""
+    source = Source.model_validate({"objects": {"uri": f"{folder}/*.csv"}, "columns": COLUMNS})
+    found = []
+    for number, content in enumerate(contents):
+        path = folder / f"{number}.csv"
+        path.write_bytes(content.encode())
+        columns = Columns.of(source, known(source, None))
+        found.append(open_rows(path, "csv", columns, nulls=("",), origin=Origin(path.name, f"id{number}", 1)))
+    return found
+
+
+def rows_of(parts: Sequence[Part]) -> list[dict[str, Any]]:
+    rows = [row for part in parts for row in typed([part]).to_pylist()]
+    return [{name: value for name, value in row.items() if name != "_ingested"} for row in rows]
+
+
+def refused_of(files: Sequence[FileRows]) -> list[tuple[str, int, str, bytes]]:
+    return [(bad.source, bad.position, bad.reason, bad.content) for file in files for bad in file.bad]
+
+
+def one_by_one(files: Sequence[FileRows]) -> list[dict[str, Any]]:
+    return rows_of([part for file in files for part in file.parts()])
+
+
+def test_files_that_are_alike_are_parsed_at_once(tmp_path: Path) -> None:
+    contents = [HEADER + GOOD, HEADER + GOOD * 3, (HEADER + GOOD).removesuffix("\n")]
+    parts = at_once(opened(tmp_path, contents))
+    assert parts is not None
+    assert [part.num_rows for part in parts] == [2, 6, 2]
+    assert rows_of(parts) == one_by_one(opened(tmp_path, contents))
+    assert [row["_position"] for row in rows_of(parts)] == [0, 1, *range(6), 0, 1]
+    assert {row["_source"] for row in rows_of(parts)} == {"0.csv", "1.csv", "2.csv"}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        'x,2020-01-01T00:00:00Z,1.25,a\n',  # of another type
+        '1,2020-01-01T00:00:00Z,1.255,a\n',  # a digit too many
+        '1,2020-01-01T00:00:00Z,123.25,a\n',
+        '1,30000-01-01T00:00:00Z,1.25,a\n',
+        '1,2020-01-01T00:00:00Z,1.25\n',  # too few
+        '1,2020-01-01T00:00:00Z,1.25,a,b\n',
+        '1,2020-01-01T00:00:00Z,1.25,"a\nb"\n',
+        '1,2020-01-01T00:00:00Z,1.25,"a\nb"\r1,2020-01-01T00:00:00Z,1.25,c\n',  # one fewer, one more
+        '1,2020-01-01T00:00:00Z,1.25,"a\n',  # until the next file's end
+        '\n1,2020-01-01T00:00:00Z,1.25,a\n',
+        '1,2020-01-01T00:00:00Z,1.25,a\n\n',
+        '1,2020-01-01T00:00:00Z,1.25,a\r\n',
+        '1,2020-01-01T00:00:00Z,1.25,a\r2,2020-01-01T00:00:00Z,1.25,a\n',
+        '1,2020-01-01T00:00:00Z,1.25,\0\n',
+        '1,2020-01-01 00:00:00,1.25,a\n',  # with no zone, as the first says it of all
+        ' \n',
+        "",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("first", [True, False])
+def test_whatever_is_odd_about_one_all_give_the_same(tmp_path: Path, odd: str, first: bool) -> None:
+    contents = [HEADER + GOOD, HEADER + (odd + GOOD if first else GOOD + odd), HEADER + GOOD]
+    apart, together = opened(tmp_path, contents), opened(tmp_path, contents)
+    parts = at_once(together)
+    found = one_by_one(together) if parts is None else rows_of(parts)
+    assert found == one_by_one(apart)
+    assert refused_of(together) == refused_of(apart)
+
+
+def test_quotes_within_lines_are_no_hindrance(tmp_path: Path) -> None:
+    contents = [HEADER + '1,,,"a ""b"", c"\n', HEADER + '"2",,,""\n']
+    parts = at_once(opened(tmp_path, contents))
+    assert parts is not None
+    assert rows_of(parts) == one_by_one(opened(tmp_path, contents))
+
+
+def test_other_headers_and_types_are_not_of_one_kind(tmp_path: Path) -> None:
+    one, other, none, zoneless = opened(
+        tmp_path,
+        [HEADER + GOOD, "n,t,s,d\n1,2020-01-01T00:00:00Z,a,1\n", "n\n", HEADER + "1,2020-01-01 00:00:00,1,a\n"],
+    )
+    assert one.small is not None
+    assert other.small is not None
+    assert zoneless.small is not None
+    assert none.small is None
+    assert one.small.kind != other.small.kind
+    assert one.small.kind != zoneless.small.kind
+
+
+def test_a_header_of_two_lines_is_none_of_the_rows(tmp_path: Path) -> None:
+    assert [file.small for file in opened(tmp_path, ['n,s,"t\nd"\n1,a,b\n'] * 2)] == [None, None]
+
+
+def test_one_alone_and_one_that_is_not_small_are_read_as_ever(tmp_path: Path) -> None:
+    files = opened(tmp_path, [HEADER + GOOD, HEADER + GOOD * 2_000])
+    assert files[1].small is None
+    assert at_once(files[:1]) is at_once(files[1:]) is at_once(files) is at_once(files[::-1]) is None
+
+
+LETTERS = st.text(st.sampled_from('a1.,"\n\r -é'), max_size=12)
+FIELDS = st.tuples(
+    st.sampled_from(["1", "-7", ""]), st.sampled_from(["2020-01-01T00:00:00Z", ""]), st.just("1.5"), LETTERS
+)
+
+
+@given(st.lists(st.lists(FIELDS, min_size=1, max_size=4), min_size=2, max_size=5))
+def test_any_files_give_the_same(tmp_path_factory: pytest.TempPathFactory, files: list[list[tuple[str, ...]]]) -> None:
+    folder = tmp_path_factory.mktemp("small")
+    contents = [HEADER + "\n".join(map(",".join, rows)) for rows in files]
+    apart, together = opened(folder, contents), opened(folder, contents)
+    parts = at_once(together)
+    assert (one_by_one(together) if parts is None else rows_of(parts)) == one_by_one(apart)
+    assert refused_of(together) == refused_of(apart)
