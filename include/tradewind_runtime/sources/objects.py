@@ -41,7 +41,7 @@ DATE = "{window.date}"
 UNREADABLE = "TW527"
 TOGETHER = 1_000  # objects of a commit: each has two positions there, which stay in the table's log
 TOGETHER_BYTES = 2 * 1024 * 1024  # of small ones that are parsed at once
-ROW = 128  # bytes, about: so many of them are a chunk's rows
+ROW = 256  # bytes, about: so many of them are a chunk's rows
 
 log = logging.getLogger("tradewind")
 
