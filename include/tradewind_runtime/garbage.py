@@ -13,7 +13,7 @@ OBJECTS = 100_000  # that are held and new
 def seldom_collected() -> Iterator[None]:
     """Have it look for cycles after so many new objects, where Python's own 700 cost a quarter of a step's time.
 
-    What is no cycle is freed at once as ever. The count is of this process.
+    What is no cycle is freed at once as ever. It holds for the whole process: one at a time may do this.
     """
     before = gc.get_threshold()
     gc.set_threshold(OBJECTS, *before[1:])

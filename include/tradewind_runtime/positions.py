@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ class Positions:
     log: str
     next: int = 0  # the first version that is not read yet
     found: dict[str, int] = field(default_factory=dict)
+    last: tuple[int | None, int | None] | None = None
 
     def of(self, handle: DeltaTable, ids: Collection[str]) -> dict[str, int | None]:
         """What a version has of each source, by its transaction's id."""
@@ -38,22 +39,33 @@ class Positions:
             return {id: handle.transaction_version(id) for id in ids}
         return {id: found.get(id) for id in ids}
 
-    def upto(self, version: int) -> Mapping[str, int] | None:
+    def upto(self, version: int) -> dict[str, int] | None:
         """All that a version has; None where its log is not of the plain form."""
         if version + 1 < self.next:
             return Positions(self.filesystem, self.log).upto(version)
         try:
-            if not self.next:
+            if not self.next or self.last != self._last():  # nothing is read yet, or the table was made again
                 self.next, self.found = _checkpoint(self.filesystem, self.log, version)
             while self.next <= version:
-                for line in _read(self.filesystem, f"{self.log}/{self.next:020}.json").decode().split("\n"):
-                    if line.startswith('{"txn"'):
-                        action = json.loads(line)["txn"]
-                        self.found[action["appId"]] = action["version"]
+                self.found |= _commit(self.filesystem, self.log, self.next)
                 self.next += 1
+            self.last = self._last()
         except (FileNotFoundError, KeyError):
+            self.next = 0
             return None
         return self.found
+
+    def _last(self) -> tuple[int | None, int | None]:
+        """What tells the newest commit that was read from another of its number."""
+        info = self.filesystem.get_file_info(_path(self.log, self.next - 1))
+        return info.size, info.mtime_ns
+
+
+def _commit(filesystem: pafs.FileSystem, log: str, version: int) -> dict[str, int]:
+    """What one version has moved."""
+    lines = _read(filesystem, _path(log, version)).decode().split("\n")
+    moved = [json.loads(line)["txn"] for line in lines if line.startswith('{"txn"')]
+    return {action["appId"]: action["version"] for action in moved}
 
 
 def _checkpoint(filesystem: pafs.FileSystem, log: str, version: int) -> tuple[int, dict[str, int]]:
@@ -72,6 +84,10 @@ def _checkpoint(filesystem: pafs.FileSystem, log: str, version: int) -> tuple[in
     rows = pq.read_table(path, columns=["txn"], filesystem=filesystem)["txn"].drop_null()
     names, versions = (pc.struct_field(rows, name).to_pylist() for name in ("appId", "version"))
     return last["version"] + 1, {name: at for name, at in zip(names, versions, strict=True) if name is not None}
+
+
+def _path(log: str, version: int) -> str:
+    return f"{log}/{version:020}.json"
 
 
 def _read(filesystem: pafs.FileSystem, path: str) -> bytes:

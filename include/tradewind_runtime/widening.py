@@ -110,7 +110,7 @@ def together(tables: Sequence[pa.Table], schema: pa.Schema, name: str) -> pa.Tab
         typed = [_widened(table, schema) for table in tables]
     except pa.ArrowInvalid as error:
         raise narrowed(name, str(error)) from error
-    if not typed or typed[0].schema != schema:  # of all others the first has the columns, in their order
+    if not typed or typed[0].schema != schema:  # whose columns lead, so they are to be all
         typed = [schema.empty_table(), *typed]
     return pa.concat_tables(typed, promote_options="default").combine_chunks()
 

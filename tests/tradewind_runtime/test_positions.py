@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 from deltalake import DeltaTable
 from tests.tradewind_runtime.tables import SCHEMA, new_lake
 
+from tradewind_runtime import positions
 from tradewind_runtime.history import Advance
-from tradewind_runtime.lake import Table
+from tradewind_runtime.lake import Lake, Table
 from tradewind_runtime.positions import Positions
 
 IDS = [f"object:a {n}.csv" for n in range(60)]
@@ -80,18 +82,48 @@ def test_of_a_log_that_is_not_of_the_plain_form(table: Table) -> None:
     assert positions_of(table, handle) == wanted
 
 
-def test_what_was_read_is_read_on_from_and_not_again(table: Table) -> None:
-    log = Path(table.uri) / "_delta_log"
-    first = table.version()
-    before = table.positions(IDS)
-    for commit in log.glob("*.json"):
-        commit.rename(commit.with_suffix(".read"))
-    assert table.positions(IDS) == before
-    for commit in log.glob("*.read"):
-        commit.rename(commit.with_suffix(".json"))
+def test_what_was_read_is_read_on_from_and_not_again(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    commit = positions._commit
+
+    def counted(filesystem: Any, log: str, version: int) -> dict[str, int]:
+        asked.append(version)
+        return commit(filesystem, log, version)
+
+    monkeypatch.setattr(positions, "_commit", counted)
+    first, before = table.version(), table.positions(IDS)
     advanced(table, IDS[:3], 1, 5)
     assert table.positions(IDS) == one_by_one(table) != before
     assert table.positions(IDS, first) == before
+    newest = table.version() or 0
+    once, older = asked[:-newest], asked[-newest:]
+    assert once == sorted({*once})
+    assert (once[-1], older) == (newest, [*range(newest)]), "an older version is read by itself"
+
+
+def test_of_a_table_that_was_deleted_and_made_again(table: Table) -> None:
+    assert set(table.positions(IDS[:40]).values()) == {1, 2}
+    newest = table.version() or 0
+    shutil.rmtree(table.uri)
+    again = Lake("file://" + table.uri.removesuffix("/tables/demo/t")).table("demo/t")
+    for at in range(1, newest + 2):
+        advanced(again, IDS[30:], at - 1 or None, at)
+    assert again.uri == table.uri
+    assert table.positions(IDS) == one_by_one(again)
+    assert table.positions(IDS)[IDS[0]] is None
+
+
+def test_what_was_gone_of_a_log_is_asked_for_again(table: Table) -> None:
+    before, newest = table.positions(IDS), table.version() or 0
+    log = Path(table.uri) / "_delta_log"
+    last = log / f"{newest:020}.json"
+    found = Positions(table.filesystem, str(log))
+    found.upto(newest - 1)
+    last.rename(log / "away")
+    with pytest.raises(AssertionError):
+        found.upto(newest)
+    (log / "away").rename(last)
+    assert {id: (found.upto(newest) or {}).get(id) for id in IDS} == before
 
 
 def test_of_no_table() -> None:

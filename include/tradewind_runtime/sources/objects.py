@@ -41,7 +41,8 @@ DATE = "{window.date}"
 UNREADABLE = "TW527"
 TOGETHER = 1_000  # objects of a commit: each has two positions there, which stay in the table's log
 TOGETHER_BYTES = 2 * 1024 * 1024  # of small ones that are parsed at once
-ROW = 256  # bytes, about: so many of them are a chunk's rows
+ROW = 256  # bytes of files that count as one of a chunk's rows
+AHEAD = 3  # batches that wait for the writer, which takes now longer and now less than the reader
 
 log = logging.getLogger("tradewind")
 
@@ -196,7 +197,7 @@ class _Group:
         log.info("reading %s", first.key if first is last else f"{len(self.parts)} objects, {first.key} to {last.key}")
         schema = self.parts[-1][2].schema
         positions = {id: move for one, _, _ in self.parts for id, move in one.positions.items()}
-        with closing(ahead(self._rows(schema))) as rows:  # nothing is read once the next attempt begins
+        with closing(ahead(self._rows(schema), AHEAD)) as rows:  # nothing is read once the next attempt begins
             yield Chunk(
                 schema=schema,
                 rows=rows,
@@ -214,14 +215,19 @@ class _Group:
 
     def _each(self) -> Iterator[Part]:
         """Of all; none is done before it was seen that it has not changed under our hands."""
-        for few in self._alike():
-            found = at_once([rows for _, _, rows in few])
-            yield from found or ()
-            for one, file, rows in few:
-                with _told_of(one.key):
-                    yield from rows.parts() if found is None else ()
-                file.check()
-                file.forget()
+        try:
+            for few in self._alike():
+                found = at_once([rows for _, _, rows in few])
+                yield from found or ()
+                for one, file, rows in few:
+                    if found is None:
+                        with _told_of(one.key):
+                            yield from rows.parts()
+                    file.check()
+                    file.forget()
+        finally:  # what an error is told of is kept with it
+            for _, _, rows in self.parts:
+                rows.forget()
 
     def _alike(self) -> Iterator[list[tuple[Wanted, Pinned, FileRows]]]:
         """In their order: small ones of one kind, as many as are parsed at once, and others alone."""

@@ -28,7 +28,6 @@ Blocks = Iterator[tuple[pa.Table, np.ndarray]]
 BLOCK = 8 * 1024 * 1024
 SMALL = 64 * 1024  # bytes of a file that may wait in memory, as a thousand others, rather than be opened again
 ROWS = 65_536
-AHEAD = 3  # batches that wait for a writer, which takes now longer and now less than a reader
 MOST = 10_000  # columns of a file: with more, a table's log and each of its files would be all names
 #: What readers say of a file that is broken.
 BROKEN = (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, csv.Error)
@@ -50,12 +49,7 @@ class Small:
     content: bytes
     start: int  # of the first row
     kind: object  # equal to that of others like it
-    parsed: Callable[[bytes], pa.Table | None]  # None where one of the lines may not be as it should
-
-    @property
-    def lines(self) -> bytes:
-        """Its rows, each with its end."""
-        return self.content[self.start :].removesuffix(b"\n") + b"\n"
+    parsed: Callable[[bytes], pa.Table | None]  # of a header and lines; None where one may not be as it should
 
 
 @dataclass
@@ -85,6 +79,10 @@ class FileRows:
             table, numbers = self._known(*found)
             # Ten times as quick as its `nbytes`, and many parts are small.
             yield Part(self, table, numbers, table.get_total_buffer_size())
+
+    def forget(self) -> None:
+        """Let go of the file's content, once it was read."""
+        self.raw, self.small = iter(()), None
 
     def decoded(self, texts: Iterable[tuple[list[bytes], int]], decoder: Decoder) -> Blocks:
         """Texts of a row each as columns; those that cannot be read are refused.
@@ -151,20 +149,20 @@ class Part:
 
 def at_once(files: Sequence[FileRows]) -> list[Part] | None:
     """Of small files of one kind, a part each; None where they are to be read one by one."""
-    first = files[0].small
-    lines = [file.small.lines for file in files if file.small]
-    if first is None or not 1 < len(lines) == len(files):
+    few = [file.small for file in files if file.small]
+    if not 1 < len(few) == len(files):
         return None
-    counts = [one.count(b"\n") for one in lines]
-    table = first.parsed(b"".join(lines))
+    texts = [one.content[one.start :].removesuffix(b"\n") for one in few]
+    counts = [text.count(b"\n") + 1 for text in texts]
+    # The first header and the last end as they are: to a parser both matter.
+    head, end = few[0].content[: few[0].start], b"\n" if few[-1].content.endswith(b"\n") else b""
+    table = few[0].parsed(head + b"\n".join(texts) + end)
     if table is None or table.num_rows != sum(counts):
         return None
-    for file in files:
-        file.raw = iter(())  # which would hold the file's content, and the file
     starts = np.cumsum([0, *counts]).tolist()
     return [
-        Part(file, table.slice(start, count), np.arange(count), len(own))
-        for file, own, start, count in zip(files, lines, starts[:-1], counts, strict=True)
+        Part(file, table.slice(start, count), np.arange(count), len(text))
+        for file, text, start, count in zip(files, texts, starts[:-1], counts, strict=True)
     ]
 
 
@@ -185,15 +183,19 @@ def typed(parts: Sequence[Part]) -> pa.Table:
     return pa.Table.from_arrays([*good.rows.columns, *added], schema=parts[0].file.schema)
 
 
-def ahead(batches: Iterable[pa.RecordBatch]) -> Generator[pa.RecordBatch, None, None]:
+def ahead(batches: Iterable[pa.RecordBatch], waiting: int = 1) -> Generator[pa.RecordBatch, None, None]:
     """The same, made on another thread while those before are used: Arrow reads and writes without the GIL.
 
     To close it, or to stop otherwise, waits for the one that is being made.
+
+    Args:
+        batches: each made when it is asked for.
+        waiting: as many as may be made and not used yet.
     """
     made = iter(batches)
     pool = ThreadPoolExecutor(1, "reading")
     try:
-        coming = deque(pool.submit(next, made, None) for _ in range(AHEAD))
+        coming = deque(pool.submit(next, made, None) for _ in range(waiting))
         while (batch := coming.popleft().result()) is not None:
             coming.append(pool.submit(next, made, None))
             yield batch

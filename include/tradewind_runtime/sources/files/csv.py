@@ -50,28 +50,29 @@ def opened(path: Path, rows: FileRows, nulls: Sequence[str]) -> Blocks:
     if empty:
         return iter(())
     asbytes = dict.fromkeys(names, pa.binary())
-    quick = _typed(names, text, rows.columns) or asbytes
+    lines = reader.line_num
+    quick = _typed(names, reader, rows.columns) or asbytes
     content = head if len(head) <= SMALL else None
-    if content is not None and quick is not asbytes and reader.line_num == 1 and _certain(content):
+    if content is not None and quick is not asbytes and lines == 1 and _certain(content):
         kind = names, quick, nulls
-        rows.small = Small(content, content.index(b"\n") + 1, kind, partial(_at_once, *kind))
+        rows.small = Small(content, content.index(b"\n") + 1, kind, partial(_together, *kind))
     return _either(_Reading(path, content, names, nulls, rows), quick, asbytes)
 
 
 def _certain(content: bytes) -> bool:
     """Whether there is no end of a row but those of lines, and no line is empty.
 
-    Then as many rows as lines are each one of them: a line's end within quotes would be one fewer.
+    Then as many rows as lines are each one of them: a line's end within quotes, but for the last, is one fewer.
     """
     return b"\r" not in content and b"\n\n" not in content
 
 
-def _at_once(names: list[str], types: Mapping[str, pa.DataType], nulls: Sequence[str], lines: bytes) -> pa.Table | None:
-    """Lines of many files; None where one is no row of these types."""
-    read = pcsv.ReadOptions(use_threads=False, column_names=names, block_size=len(lines))
+def _together(names: list[str], types: Mapping[str, pa.DataType], nulls: Sequence[str], text: bytes) -> pa.Table | None:
+    """A header and lines of many files; None where one is no row of these types."""
+    read = pcsv.ReadOptions(use_threads=False, column_names=names, skip_rows=1, block_size=len(text))
     parse = pcsv.ParseOptions(newlines_in_values=True)
     try:
-        table = pcsv.read_csv(pa.BufferReader(lines), read, parse, _conversion(types, nulls))
+        table = pcsv.read_csv(pa.BufferReader(text), read, parse, _conversion(types, nulls))
         return table if _sound(table) else None
     except pa.ArrowInvalid:
         return None
@@ -84,13 +85,13 @@ def _conversion(types: Mapping[str, pa.DataType], nulls: Sequence[str]) -> pcsv.
     )
 
 
-def _typed(names: list[str], text: str, columns: Columns) -> dict[str, pa.DataType]:
+def _typed(names: list[str], rows: Iterator[list[str]], columns: Columns) -> dict[str, pa.DataType]:
     """Types of the columns that are wanted; none where others matter too."""
     if columns.looks and not {*names} <= {*columns.schema.names}:
         return {}
     first: dict[str, str] = {}
     with suppress(csv.Error):  # of a very long field
-        first = dict(zip(names, next(islice(csv.reader(io.StringIO(text, newline="")), 1, None), []), strict=False))
+        first = dict(zip(names, next(rows, []), strict=False))
     return {
         column.name: _LOCAL
         if column.type == TIMESTAMP and not ZONED.search(first.get(column.name, ""))

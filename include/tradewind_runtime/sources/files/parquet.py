@@ -18,7 +18,9 @@ COLUMN = 1_024  # bytes, about, that a column takes whatever it holds
 def opened(path: Path, rows: FileRows, nulls: Sequence[str]) -> Blocks:
     """A file's rows, by its own schema."""
     del nulls
-    with pq.ParquetFile(path) as file:
+    # A third quicker than by the path, by which each column is a read of its own.
+    content = pa.BufferReader(path.read_bytes()) if path.stat().st_size <= SMALL else path
+    with pq.ParquetFile(content) as file:
         schema = file.schema_arrow
         small = _small(file)
     names = column_names(schema.names, rows.origin)

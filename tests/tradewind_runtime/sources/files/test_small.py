@@ -95,6 +95,24 @@ def test_quotes_within_lines_are_no_hindrance(tmp_path: Path) -> None:
     assert rows_of(parts) == one_by_one(opened(tmp_path, contents))
 
 
+def test_a_mark_of_byte_order_is_of_the_header_alone(tmp_path: Path) -> None:
+    contents = ["\ufeff" + HEADER + "1,,,\ufeffa\n", HEADER + "\ufeff2,,,b\n"]
+    for these in (contents, contents[::-1]):
+        apart, together = opened(tmp_path, these), opened(tmp_path, these)
+        parts = at_once(together)
+        assert (one_by_one(together) if parts is None else rows_of(parts)) == one_by_one(apart)
+        assert refused_of(together) == refused_of(apart) != []
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_the_last_one_may_be_cut_off_within_quotes(tmp_path: Path, end: str) -> None:
+    contents = [HEADER + GOOD, HEADER + '1,,,"cut off' + end]
+    parts = at_once(opened(tmp_path, contents))
+    assert parts is not None
+    assert rows_of(parts) == one_by_one(opened(tmp_path, contents))
+    assert rows_of(parts)[-1]["s"] == "cut off" + end
+
+
 def test_other_headers_and_types_are_not_of_one_kind(tmp_path: Path) -> None:
     one, other, none, zoneless = opened(
         tmp_path,
@@ -118,9 +136,9 @@ def test_one_alone_and_one_that_is_not_small_are_read_as_ever(tmp_path: Path) ->
     assert at_once(files[:1]) is at_once(files[1:]) is at_once(files) is at_once(files[::-1]) is None
 
 
-LETTERS = st.text(st.sampled_from('a1.,"\n\r -é'), max_size=12)
+LETTERS = st.text(st.sampled_from('a1.,"\n\r -é\ufeff'), max_size=12)
 FIELDS = st.tuples(
-    st.sampled_from(["1", "-7", ""]), st.sampled_from(["2020-01-01T00:00:00Z", ""]), st.just("1.5"), LETTERS
+    st.sampled_from(["1", "-7", "", "\ufeff1"]), st.sampled_from(["2020-01-01T00:00:00Z", ""]), st.just("1.5"), LETTERS
 )
 
 
