@@ -193,6 +193,21 @@ def test_a_file_that_changes_while_it_is_read_gives_no_row(
     assert project.column() == [1, 2, 3, ord("a")]
 
 
+def test_files_of_several_headers_take_turns(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(6):
+        project.write(f"in/{number}.csv", f"n,m\n{number},9\n" if number % 3 else f"m,n\n9,{number}\n")
+    seen: list[files.FileRows] = []
+
+    def noted(these: Any) -> Any:
+        seen.extend(these)
+        return at_once(these)
+
+    monkeypatch.setattr(reader, "at_once", noted)
+    project.ingest(EVERY)
+    assert project.column() == [0, 1, 2, 3, 4, 5]
+    assert (len(seen), {file.small for file in seen}) == (6, {None}), "contents are let go"
+
+
 def test_late_and_out_of_order_objects_come_all_the_same(project: Project) -> None:
     for day in ("2013-01-02", "2013-01-04", "2013-01-01", "2013-01-03"):
         project.write(f"in/{day}.csv", f"n\n{day[-1]}\n")

@@ -60,11 +60,12 @@ def opened(path: Path, rows: FileRows, nulls: Sequence[str]) -> Blocks:
 
 
 def _certain(content: bytes) -> bool:
-    """Whether there is no end of a row but those of lines, and no line is empty.
+    """Whether there is no end of a row but those of lines.
 
-    Then as many rows as lines are each one of them: a line's end within quotes, but for the last, is one fewer.
+    Then, of as many rows as lines, each is one: an empty line is none, and a line's end within quotes is of none, but
+    for the last.
     """
-    return b"\r" not in content and b"\n\n" not in content
+    return content.count(b"\r") == content.count(b"\r\n")
 
 
 def _together(names: list[str], types: Mapping[str, pa.DataType], nulls: Sequence[str], text: bytes) -> pa.Table | None:

@@ -62,6 +62,8 @@ def test_files_that_are_alike_are_parsed_at_once(tmp_path: Path) -> None:
         'x,2020-01-01T00:00:00Z,1.25,a\n',  # of another type
         '1,2020-01-01T00:00:00Z,1.255,a\n',  # a digit too many
         '1,2020-01-01T00:00:00Z,123.25,a\n',
+        '1,2020-01-01T00:00:00Z,100,a\n',  # which Arrow takes for less
+        '1,0000-01-01T00:00:00Z,1,a\n',
         '1,30000-01-01T00:00:00Z,1.25,a\n',
         '1,2020-01-01T00:00:00Z,1.25\n',  # too few
         '1,2020-01-01T00:00:00Z,1.25,a,b\n',
@@ -90,6 +92,20 @@ def test_whatever_is_odd_about_one_all_give_the_same(tmp_path: Path, odd: str, f
 
 def test_quotes_within_lines_are_no_hindrance(tmp_path: Path) -> None:
     contents = [HEADER + '1,,,"a ""b"", c"\n', HEADER + '"2",,,""\n']
+    parts = at_once(opened(tmp_path, contents))
+    assert parts is not None
+    assert rows_of(parts) == one_by_one(opened(tmp_path, contents))
+
+
+def test_one_row_fewer_and_one_more_are_not_taken_for_each_other(tmp_path: Path) -> None:
+    contents = [HEADER + '1,,,"a\nb"\n', HEADER + "2,,,c\r3,,,d\n", HEADER + "4,,,e\n"]
+    apart, together = opened(tmp_path, contents), opened(tmp_path, contents)
+    parts = at_once(together)
+    assert (one_by_one(together) if parts is None else rows_of(parts)) == one_by_one(apart)
+
+
+def test_lines_may_end_in_two_bytes(tmp_path: Path) -> None:
+    contents = [(HEADER + GOOD).replace("\n", "\r\n"), HEADER + GOOD, (HEADER + GOOD).replace("\n", "\r\n")]
     parts = at_once(opened(tmp_path, contents))
     assert parts is not None
     assert rows_of(parts) == one_by_one(opened(tmp_path, contents))
