@@ -14,6 +14,7 @@ from tradewind_runtime.replacing import Replace
 SCHEMA = pa.schema([("time", pa.timestamp("us", "UTC")), ("n", pa.int64())])
 ORIGIN = pa.schema([("_source", pa.string()), ("_position", pa.int64())])
 START = datetime(2013, 1, 1, tzinfo=UTC)
+_LAKES = tempfile.TemporaryDirectory(prefix="tradewind-test-")  # gone with the process
 
 
 def batches(*hours_and_numbers):
@@ -29,7 +30,7 @@ def numbers(table, version=None):
 
 
 def new_lake():
-    return Lake("file://" + tempfile.mkdtemp(prefix="tradewind-test-"))
+    return Lake("file://" + tempfile.mkdtemp(dir=_LAKES.name))
 
 
 def span(first, last):
