@@ -1,9 +1,9 @@
 """Objects to table, beside bare pyarrow that reads and writes the same files, in one run.
 
 `python -m bench.objects [--rows 1000000] [--repeat 3] [--only csv-small-s3,…] [--large 4] [--small 10000]`. Parquet,
-CSV and JSON lines, as many small files and, with five times the rows, as a few large ones, in a folder and on an S3
-server; the table is in the same store. Both list the files first. Each figure is of a process of its own; results go
-to bench/results/objects.json.
+CSV and JSON lines, as many small files and, with five times the rows and files, as a few large ones, in a folder and on
+an S3 server; the table is in the same store. Both list the files first. Each figure is of a process of its own; results
+go to bench/results/objects.json.
 `--growth` reads ever more rows of large files, for bench/results/objects_growth.json and a chart.
 """
 
@@ -29,7 +29,7 @@ from bench.results import write
 from bench.rows import COLUMNS, SCHEMA, batches
 
 GOAL = 0.8  # of bare pyarrow's speed
-TIMES = {"large": 5, "small": 1}  # the rows: a million of large files take a second, of which a step's start is half
+TIMES = {"large": 5, "small": 1}  # the rows and files: a third of a million rows' second is a step's start
 PEERS = ("ours", "bare")
 CASES = tuple("-".join(words) for words in product(("parquet", "csv", "json"), ("large", "small"), ("folder", "s3")))
 GROWING = ("parquet-large-folder", "csv-large-folder")

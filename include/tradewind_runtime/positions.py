@@ -51,7 +51,6 @@ class Positions:
                 self.next += 1
             self.last = self._last()
         except (FileNotFoundError, KeyError):
-            self.next = 0
             return None
         return self.found
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import gc
+from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.tradewind_runtime.sources.project import Project, objects
 
 from tradewind_runtime.garbage import OBJECTS, seldom_collected
+from tradewind_runtime.sources.files import FileRows
 
 
 class Held:
@@ -31,3 +35,17 @@ def test_an_error_leaves_nothing_behind() -> None:
     with pytest.raises(OSError, match="broken"), seldom_collected():
         raise OSError("broken")
     assert gc.get_threshold() == before
+
+
+def test_a_source_is_read_so(tmp_path: Path, lake_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, parts = [], FileRows.parts
+
+    def noted(these: FileRows) -> Any:
+        seen.append(gc.get_threshold()[0])
+        return parts(these)
+
+    monkeypatch.setattr(FileRows, "parts", noted)
+    project = Project(tmp_path / "project", lake_uri)
+    project.write("in/a.csv", "n\n1\n")
+    project.ingest(objects("in/*.csv", columns={"n": "long"}))
+    assert (seen, project.column()) == ([OBJECTS], [1])

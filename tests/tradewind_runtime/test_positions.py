@@ -126,5 +126,15 @@ def test_what_was_gone_of_a_log_is_asked_for_again(table: Table) -> None:
     assert {id: (found.upto(newest) or {}).get(id) for id in IDS} == before
 
 
+def test_a_log_that_was_cleaned_is_read_from_its_checkpoint(table: Table) -> None:
+    before, newest = table.positions(IDS), table.version() or 0
+    found = Positions(table.filesystem, f"{table.uri}/_delta_log")
+    found.upto(newest - 1)
+    DeltaTable(table.uri).create_checkpoint()
+    for commit in Path(found.log).glob("*.json"):
+        commit.unlink()
+    assert {id: (found.upto(newest) or {}).get(id) for id in IDS} == before
+
+
 def test_of_no_table() -> None:
     assert new_lake().table("demo/none").positions(IDS) == dict.fromkeys(IDS)

@@ -239,7 +239,7 @@ class _Group:
                 yield few
                 few, size = [], 0
             few.append(part)
-            size += len(small.content) if small else TOGETHER_BYTES
+            size += len(small.content) if small else 0
         if few:
             yield few
 

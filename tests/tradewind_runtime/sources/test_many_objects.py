@@ -193,19 +193,25 @@ def test_a_file_that_changes_while_it_is_read_gives_no_row(
     assert project.column() == [1, 2, 3, ord("a")]
 
 
-def test_files_of_several_headers_take_turns(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("most", "groups"), [(2**20, [1, 2, 1, 2]), (12, [1, 1, 1, 1, 1, 1])])
+def test_files_of_several_headers_take_turns(
+    project: Project, monkeypatch: pytest.MonkeyPatch, most: int, groups: list[int]
+) -> None:
+    """Those of one are parsed at once, as many as have so many bytes."""
     for number in range(6):
         project.write(f"in/{number}.csv", f"n,m\n{number},9\n" if number % 3 else f"m,n\n9,{number}\n")
-    seen: list[files.FileRows] = []
+    seen: list[list[files.FileRows]] = []
 
     def noted(these: Any) -> Any:
-        seen.extend(these)
+        seen.append(these)
         return at_once(these)
 
     monkeypatch.setattr(reader, "at_once", noted)
+    monkeypatch.setattr(reader, "TOGETHER_BYTES", most)
     project.ingest(EVERY)
     assert project.column() == [0, 1, 2, 3, 4, 5]
-    assert (len(seen), {file.small for file in seen}) == (6, {None}), "contents are let go"
+    assert [*map(len, seen)] == groups
+    assert {file.small for these in seen for file in these} == {None}, "contents are let go"
 
 
 def test_late_and_out_of_order_objects_come_all_the_same(project: Project) -> None:
