@@ -36,6 +36,7 @@ from tests.restricted import assert_restricted
 from tradewind.dev import ports
 from tradewind.profile import Profile
 from tradewind_runtime.launchers.pod import USER
+from tradewind_runtime.serving.__main__ import FIRST_LOOK
 
 INFO = 1
 BUNDLES = "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"
@@ -307,6 +308,13 @@ def test_the_server_understands_its_arguments():
     known = set(re.findall(r'add_argument\("(--[a-z-]+)"', text))
     (container,) = of_kind(usual("small"), "Deployment")["ml-serving"]["spec"]["template"]["spec"]["containers"]
     assert {argument.partition("=")[0] for argument in container["args"]} <= known
+
+
+def test_the_server_may_take_its_time_to_load_its_models():
+    """Until then it answers nothing, so nobody is told that a model is not ready yet; and nobody ends it for that."""
+    (container,) = of_kind(usual("small"), "Deployment")["ml-serving"]["spec"]["template"]["spec"]["containers"]
+    probe = container["startupProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] >= FIRST_LOOK + 30  # of which it is imported
 
 
 def test_secrets_come_from_vault():

@@ -22,8 +22,9 @@ from tradewind_runtime.contract.deploy import SERVING_TOKEN
 
 #: Bytes of a request's body.
 LIMIT = 16 * 2**20
-#: Seconds that requests may wait for the first look at the lake.
-FIRST_LOOK = 10.0
+#: Seconds that requests may wait for the first look at the lake: a busy machine takes long to load a model, and to be
+#: told that there is none yet is an error to most who ask. Startup probes wait longer.
+FIRST_LOOK = 60.0
 
 
 def main() -> int:
@@ -100,7 +101,9 @@ async def _serve(options: argparse.Namespace, sock: socket.socket) -> None:
     )
     # The socket listens already: who asks a server that was started again waits for its models, and is not refused.
     upkeep.start()
-    await asyncio.to_thread(upkeep.await_first_look, FIRST_LOOK)
+    until = time.monotonic() + FIRST_LOOK
+    while not upkeep.looked and time.monotonic() < until:  # not on a thread, which would have to end before we may
+        await asyncio.sleep(0.02)
     grpc_server, grpc_port = None, None
     if options.grpc_port is not None:
         grpc_server, grpc_port = await rpc.start_grpc(

@@ -63,9 +63,10 @@ class Upkeep:
         for thread in self._threads:
             thread.start()
 
-    def await_first_look(self, seconds: float) -> None:
-        """Until what the lake names is loaded, or cannot be, or that takes too long."""
-        self._looked.wait(seconds)
+    @property
+    def looked(self) -> bool:
+        """Whether what the lake names is loaded, or cannot be."""
+        return self._looked.is_set()
 
     def stop(self) -> None:
         """Close the open segments and write a last status."""

@@ -14,6 +14,7 @@ from tests.servers.model_server import PYTHON as SERVING
 from tradewind.servers import KINDS, OwnServer, Wanted
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.launchers.pod import PodSettings
+from tradewind_runtime.serving.__main__ import FIRST_LOOK
 
 IMAGE = "registry.example.com/tradewind/serving@sha256:" + "0" * 64
 SETTINGS = PodSettings(namespace="ml", secrets={"s3_lake": "connections/s3_lake"})
@@ -45,6 +46,12 @@ def test_a_deployment_is_what_kubernetes_knows_and_the_restricted_standard_allow
     scaling = found["HorizontalPodAutoscaler"]["spec"]
     assert (scaling["minReplicas"], scaling["maxReplicas"]) == (2, 5)
     assert "replicas" not in found["Deployment"]["spec"], "the autoscaler's to say"
+
+
+def test_it_may_take_its_time_to_load_its_models() -> None:
+    (container,) = made(wanted())["Deployment"]["spec"]["template"]["spec"]["containers"]
+    probe = container["startupProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] >= FIRST_LOOK + 30  # of which it is imported
 
 
 def test_kserve_knows_all_of_an_inference_service() -> None:

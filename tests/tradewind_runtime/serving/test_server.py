@@ -1,9 +1,11 @@
+import os
 import re
 import subprocess
 import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import httpx
@@ -216,6 +218,32 @@ def test_who_asks_while_it_starts_waits_for_the_models(models, tmp_path):
             answer = asked.result(30)
     assert answer.status_code == 200, answer.text
     assert np.abs(np.array(answer.json()["outputs"][0]["data"]) - own(x)).max() <= 1e-12
+
+
+def test_it_ends_when_it_is_told_to_also_while_its_models_load(models, tmp_path):
+    digest, _ = models.train(1)
+    moves.promote(models.documents, NAME, digest, expected=0, **WHO)
+    file = next(path for path in models.folder.rglob("*.ubj"))
+    file.unlink()
+    os.mkfifo(file)  # which gives nothing
+    words = ["-m", "tradewind_runtime.serving", "--lake", models.folder.as_uri(), "--port", "0"]
+    with subprocess.Popen([str(PYTHON), *words]) as process:
+        writing = None
+
+        def loads():
+            """Nobody may write before somebody reads."""
+            nonlocal writing
+            with suppress(OSError):
+                writing = os.open(file, os.O_WRONLY | os.O_NONBLOCK)
+            return writing is not None
+
+        try:
+            wait(loads, "loading", seconds=60)
+            process.terminate()
+            assert process.wait(15) == 0
+        finally:
+            process.kill()
+    os.close(writing)
 
 
 def test_a_rollout_by_canary_and_back_under_load(models, tmp_path):
