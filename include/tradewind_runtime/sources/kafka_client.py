@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from tradewind_runtime.connections import Connection
 from tradewind_runtime.contract.errors import StepError
@@ -19,6 +20,7 @@ TIMEOUT = 30.0  # seconds for one answer of the broker
 
 #: librdkafka tells these to a callback alone; to a call it says no more than that no broker answers.
 _REFUSED = (KafkaError._AUTHENTICATION, KafkaError._SSL)  # noqa: SLF001
+_MOVING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 
 log = logging.getLogger("tradewind")
 
@@ -120,6 +122,12 @@ def partitions(consumer: Consumer, kafka: KafkaSource) -> list[int]:
     return sorted(topic.partitions)
 
 
+def _moving(error: BaseException) -> bool:
+    """Whether a partition's leader is only just being chosen: of a new topic, or where a broker went."""
+    return isinstance(error, KafkaException) and error.args[0].code() in _MOVING
+
+
+@retry(retry=retry_if_exception(_moving), stop=stop_after_delay(TIMEOUT), wait=wait_fixed(0.2), reraise=True)
 def watermarks(consumer: Consumer, kafka: KafkaSource, partition: int) -> tuple[int, int]:
     """The first offset that is kept, and the end: the last stable one where only what is committed is read."""
     low, high = consumer.get_watermark_offsets(TopicPartition(kafka.topic, partition), timeout=TIMEOUT, cached=False)
