@@ -231,10 +231,10 @@ def _never(array: pa.Array) -> pa.Array:
 
 def _timestamps(array: pa.Array) -> pa.Array:
     """ISO 8601 in UTC; a time without a zone is taken as UTC, and digits below a microsecond are cut."""
-    array = pc.utf8_trim_whitespace(pc.cast(array, pa.string()))
-    if pc.all(pc.and_(pc.ends_with(array, "Z"), pc.match_substring(array, ":"))).as_py():  # nearly always, and quicker
-        with suppress(pa.ArrowInvalid):
-            return pc.cast(array, TIMESTAMP)
+    array = pc.cast(array, pa.string())
+    with suppress(pa.ArrowInvalid):  # where all name their zone, and nothing is around them, this is all
+        return pc.cast(array, TIMESTAMP)
+    array = pc.utf8_trim_whitespace(array)
     zoned = pc.match_substring_regex(array, ZONED.pattern)
     none = pa.scalar(None, pa.string())
     with_zone, without = pc.if_else(zoned, array, none), pc.if_else(zoned, none, array)

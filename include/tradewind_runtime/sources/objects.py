@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import logging
 import re
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter
 from pathlib import PurePosixPath
+from threading import Event
 from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
@@ -40,7 +40,6 @@ from tradewind_runtime.widening import together
 DATE = "{window.date}"
 UNREADABLE = "TW527"
 TOGETHER = 1_000  # objects of a commit: each has two positions there, which stay in the table's log
-TOGETHER_BYTES = 2 * 1024 * 1024  # of small ones that are parsed at once
 ROW = 256  # bytes of files that count as one of a chunk's rows
 AHEAD = 3  # batches that wait for the writer, which takes now longer and now less than the reader
 
@@ -64,25 +63,43 @@ def read(source: Source, access: Access, end: Mapping[str, str], table: Table) -
     Raises:
         BrokenObjectsError: for those that are broken, once the others are given.
     """
-    yield from chunks(source, access, wanted(source, access, end, table), table.schema)
+    yield from chunks(source, access, wanted(source, access, end, table), table.schema())
 
 
 def chunks(
-    source: Source, access: Access, objects: Sequence[Wanted], columns: Callable[[], pa.Schema | None]
-) -> Iterator[Chunk]:
-    """The rows of some objects, in their order; `columns` are those of their table, by now.
+    source: Source, access: Access, objects: Sequence[Wanted], columns: pa.Schema | None
+) -> Generator[Chunk, None, None]:
+    """The rows of some objects, in their order; those of the next chunk are opened while one is used.
 
     Where one has broken already, each is read through before it is taken: so many broken ones cost no more than a few.
+
+    Args:
+        source: which.
+        access: to it.
+        objects: of it.
+        columns: of their table, where there is one.
     """
-    broken: dict[str, StepError] = {}
-    files = fetched(
-        Place.of(objects_of(source).uri, access), ((one.key, one.version) for one in objects), access.scratch
-    )
-    group = _Group(source, columns, careful=bool(access.left_out))
-    try:
-        for one, file in zip(objects, files, strict=True):
-            if group.parts and not one.new:
+    ended = Event()
+    pins = ((one.key, one.version) for one in objects)
+    first = _Group(source, known(source, columns), ended, careful=bool(access.left_out))
+    with (
+        closing(fetched(Place.of(objects_of(source).uri, access), pins, access.scratch, ended)) as files,
+        closing(ahead(_groups(first, zip(objects, files, strict=False), access.chunk_rows * ROW))) as groups,
+    ):
+        try:
+            for group in groups:
                 yield from group.chunk()
+        finally:
+            ended.set()  # nobody waits for what is not wanted any more
+
+
+def _groups(group: _Group, files: Iterable[tuple[Wanted, Pinned]], most: int) -> Iterator[_Group]:
+    """What is committed together, of about so many bytes; none is empty."""
+    broken: dict[str, StepError] = {}
+    try:
+        for one, file in files:
+            if group.parts and not one.new:
+                yield group
                 group = group.next()
             try:
                 group.add(one, file)
@@ -90,13 +107,15 @@ def chunks(
                 broken |= found.errors
                 file.forget()
                 continue
-            if not one.new or group.size >= access.chunk_rows * ROW or len(group.parts) == TOGETHER:
-                yield from group.chunk()
+            if not one.new or group.size >= most or len(group.parts) == TOGETHER:
+                yield group
                 group = group.next()
     except StepError:
-        yield from group.chunk()
+        if group.parts:
+            yield group
         raise
-    yield from group.chunk()
+    if group.parts:
+        yield group
     if broken:
         raise BrokenObjectsError(broken)
 
@@ -151,16 +170,16 @@ class _Group:
     """Objects of one chunk. Each has the columns of those before it, and may add to them."""
 
     source: Source
-    columns: Callable[[], pa.Schema | None]
+    columns: pa.Schema  # of the table and the objects before
+    ended: Event  # set once nobody wants it
     careful: bool
     parts: list[tuple[Wanted, Pinned, FileRows]] = field(default_factory=list)
     bad: list[Bad] = field(default_factory=list)
-    size: int = 0
-    known: tuple[pa.Schema | None, pa.Schema] | None = None  # of the table and the objects before, and of that
+    size: int = 0  # bytes, of files or of what waits for its turn
 
     def next(self) -> _Group:
         """That of the objects after these."""
-        return _Group(self.source, self.columns, self.careful)
+        return _Group(self.source, self.columns, self.ended, self.careful)
 
     def add(self, one: Wanted, file: Pinned) -> None:
         """One more, opened; not yet read, or where the group is careful, once before.
@@ -168,31 +187,25 @@ class _Group:
         Raises:
             BrokenObjectsError: where it is broken; the group is then as it was.
         """
-        with _told_of(one.key):
+        with _told_of(file):
             if self.careful:
-                deque(self._opened(one, file, []).parts(), maxlen=0)
+                for _ in self._opened(one, file, []).parts():
+                    if self.ended.is_set():
+                        return
             rows = self._opened(one, file, self.bad)
         self.parts.append((one, file, rows))
-        self.size += file.size
+        self.size += max(file.size, rows.small.held if rows.small else 0)
+        self.columns = rows.columns.schema
 
     def _opened(self, one: Wanted, file: Pinned, bad: list[Bad]) -> FileRows:
         objects = objects_of(self.source)
         return open_rows(
-            file.path, format_of(objects, one.key), Columns.of(self.source, self._known()), nulls=objects.nulls,
+            file.path, format_of(objects, one.key), Columns.of(self.source, self.columns), nulls=objects.nulls,
             origin=Origin(one.key, one.mark, one.marked or 0), bad=bad,
         )  # fmt: skip
 
-    def _known(self) -> pa.Schema:
-        """Found anew only where an object has added to the columns: most are small, and are like those before."""
-        have = self.parts[-1][2].schema if self.parts else self.columns()
-        if self.known is None or have is not self.known[0]:
-            self.known = have, known(self.source, have)
-        return self.known[1]
-
     def chunk(self) -> Iterator[Chunk]:
-        """All of it, to be committed at once; none where there is nothing."""
-        if not self.parts:
-            return
+        """All of it, to be committed at once."""
         first, last = self.parts[0][0], self.parts[-1][0]
         log.info("reading %s", first.key if first is last else f"{len(self.parts)} objects, {first.key} to {last.key}")
         schema = self.parts[-1][2].schema
@@ -219,9 +232,9 @@ class _Group:
             for few in self._alike():
                 found = at_once([rows for _, _, rows in few])
                 yield from found or ()
-                for one, file, rows in few:
+                for _, file, rows in few:
                     if found is None:
-                        with _told_of(one.key):
+                        with _told_of(file):
                             yield from rows.parts()
                     file.check()
                     file.forget()
@@ -232,14 +245,14 @@ class _Group:
     def _alike(self) -> Iterator[list[tuple[Wanted, Pinned, FileRows]]]:
         """In their order: small ones of one kind, as many as are parsed at once, and others alone."""
         few: list[tuple[Wanted, Pinned, FileRows]] = []
-        size = 0
+        share = 0.0
         for part in self.parts:
             small = part[2].small
-            if few and (small is None or size + len(small.content) > TOGETHER_BYTES or not _like(few[-1][2], small)):
+            if few and (small is None or share + small.share > 1 or not _like(few[-1][2], small)):
                 yield few
-                few, size = [], 0
+                few, share = [], 0.0
             few.append(part)
-            size += len(small.content) if small else 0
+            share += small.share if small else 0
         if few:
             yield few
 
@@ -249,14 +262,20 @@ def _like(rows: FileRows, small: Small) -> bool:
 
 
 @contextmanager
-def _told_of(key: str) -> Iterator[None]:
-    """What is wrong with an object as a whole is its own: others are read all the same."""
+def _told_of(file: Pinned) -> Iterator[None]:
+    """What is wrong with an object as a whole is its own: others are read all the same.
+
+    Raises:
+        BrokenObjectsError: with what is wrong.
+        StepError: TW526 where it is another by now.
+    """
     try:
         yield
     except StepError as error:
         if error.problems[0].code != UNREADABLE:
             raise
-        raise BrokenObjectsError({key: error}) from error
+        file.check()
+        raise BrokenObjectsError({file.key: error}) from error
 
 
 def replaced(objects: ObjectsSource, one: Wanted) -> Replace | str | None:

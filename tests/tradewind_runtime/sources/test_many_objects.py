@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import gzip
+import threading
 import time
 import tracemalloc
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from tests.tradewind_runtime.sources.project import Project, objects
-from tests.tradewind_runtime.steprun import rows
+from tests.tradewind_runtime.steprun import rows, wait_for
 
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.lake import Lake, Table
-from tradewind_runtime.sources import files
+from tradewind_runtime.sources import Access, Chunk, files
 from tradewind_runtime.sources import objects as reader
+from tradewind_runtime.sources.files import csv
 from tradewind_runtime.sources.files.base import at_once
 
 EVERY = objects("in/*.csv", columns={"n": "long"}, max_bad=1_000)
@@ -173,6 +177,61 @@ def test_those_before_one_that_changed_are_taken_in(project: Project) -> None:
         project.ingest(EVERY, {"in/c.csv": end["in/c.csv"]})
 
 
+@pytest.fixture
+def taken(project: Project) -> Callable[..., Generator[Chunk, None, None]]:
+    """Chunks of files of a folder, one each."""
+
+    def chunks_of(*names: str, **more: Any) -> Generator[Chunk, None, None]:
+        access = Access(lake=Lake(project.lake), project=project.path, chunk_rows=0, **more)
+        end = project.end(EVERY)
+        wanted = [reader.Wanted(name, end[name], name, f"{name}@", None, None) for name in names]
+        return reader.chunks(EVERY, access, wanted, None)
+
+    return chunks_of
+
+
+@pytest.mark.parametrize(("how", "content"), [("vanished", None), ("changed", b"\xff\xfe\0junk"), ("changed", b"n\n")])
+def test_one_that_is_another_since_it_was_opened_is_not_taken_for_a_broken_one(
+    project: Project, taken: Callable[..., Iterator[Chunk]], how: str, content: bytes | None
+) -> None:
+    """It was opened while the one before was in hand."""
+    for name in "ab":
+        project.write(f"in/{name}.csv", "n\n" + "1\n" * 100_000)
+    coming = taken("in/a.csv", "in/b.csv")
+    first = next(coming)
+    wait_for(lambda: any("reading" in thread.name for thread in threading.enumerate()), 30)
+    time.sleep(0.2)
+    (project.path / "in/b.csv").unlink()
+    if content is not None:
+        project.write("in/b.csv", content)
+    assert sum(batch.num_rows for batch in first.rows) == 100_000
+    with pytest.raises(StepError, match=rf"TW526: in/b\.csv {how}"):
+        deque(batch for chunk in coming for batch in chunk.rows)
+
+
+def test_to_stop_waits_for_no_file_that_is_read_through_before_its_turn(
+    project: Project, taken: Callable[..., Generator[Chunk, None, None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "ab":
+        project.write(f"in/{name}.csv", f"n\n{ord(name)}\n")
+    parts, seen, going = files.FileRows.parts, [], threading.Event()
+
+    def endless(self: files.FileRows) -> Iterator[Any]:
+        (part,) = parts(self)
+        while self.origin.key == "in/b.csv" and len(seen) < 3_000:
+            seen.append(part)
+            going.set()
+            time.sleep(0.01)
+            yield part
+
+    monkeypatch.setattr(files.FileRows, "parts", endless)
+    coming = taken("in/a.csv", "in/b.csv", left_out=["in/c.csv"])
+    next(coming)
+    assert going.wait(30)
+    coming.close()
+    assert len(seen) < 3_000
+
+
 @pytest.mark.parametrize("together", [True, False])
 def test_a_file_that_changes_while_it_is_read_gives_no_row(
     project: Project, monkeypatch: pytest.MonkeyPatch, together: bool
@@ -207,7 +266,7 @@ def test_files_of_several_headers_take_turns(
         return at_once(these)
 
     monkeypatch.setattr(reader, "at_once", noted)
-    monkeypatch.setattr(reader, "TOGETHER_BYTES", most)
+    monkeypatch.setattr(csv, "TOGETHER", most)
     project.ingest(EVERY)
     assert project.column() == [0, 1, 2, 3, 4, 5]
     assert [*map(len, seen)] == groups

@@ -106,6 +106,30 @@ def test_files_are_under_the_same_policy(kind: str, tmp_path: Path, lake_uri: st
     assert taken_in("add") == ({"n", "gate"}, 4)
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet", "json"])
+@pytest.mark.parametrize("policy", ["strict", "quarantine", "ignore", "add"])
+def test_and_so_are_several_small_ones_that_are_read_at_once(
+    kind: str, policy: str, tmp_path: Path, lake_uri: str
+) -> None:
+    folder = tmp_path / "landing"
+    source = Source.model_validate(
+        {"objects": {"uri": f"{folder.as_uri()}/*.{kind}"}, "columns": {"n": "long"}, "new_columns": policy,
+         "max_bad": 9}
+    )  # fmt: skip
+    for number in (1, 2):
+        landed(folder, f"{number}.{kind}", pa.table({"n": [number], "gate": ["A"]}))
+    if policy == "strict":
+        with pytest.raises(StepError, match="TW529"):
+            ingest(lake_uri, source, end_of(lake_uri, source))
+        return
+    ingest(lake_uri, source, end_of(lake_uri, source))
+    gates = {"quarantine": [], "ignore": [None, None], "add": ["A", "A"]}
+    assert [row.get("gate") for row in rows(lake_uri)] == gates[policy]
+    refused = [row["reason"] for row in rows(lake_uri, "flights_quarantine")] if policy == "quarantine" else []
+    assert refused == ["the column gate is new"] * len(refused)
+    assert len(refused) == 2 - len(gates[policy])
+
+
 @pytest.mark.parametrize("policy", ["add", "quarantine", "strict"])
 def test_a_column_that_the_table_has_gained_is_no_new_one(policy: str) -> None:
     named = Source.model_validate({"kafka": {"topic": "t"}, "columns": {"n": "long"}, "new_columns": policy})

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +26,7 @@ from tradewind_runtime.sources.newcolumns import Columns, NewColumnError
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 #: Columns as a file has them, and the numbers of these rows in it.
 Blocks = Iterator[tuple[pa.Table, np.ndarray]]
+Made = TypeVar("Made")
 BLOCK = 8 * 1024 * 1024
 SMALL = 64 * 1024  # bytes of a file that may wait in memory, as a thousand others, rather than be opened again
 ROWS = 65_536
@@ -44,12 +46,14 @@ class Origin:
 
 @dataclass(frozen=True)
 class Small:
-    """All of a file that is little, whose lines are a row each: those of one kind may be parsed at once."""
+    """All of a file that is little, and how many rows it has if all is well: those of one kind are parsed at once."""
 
-    content: bytes
-    start: int  # of the first row
+    content: Any
+    rows: int
+    held: int  # bytes, about, while it waits
+    share: float  # of what may be parsed at once; one that has more is parsed alone
     kind: object  # equal to that of others like it
-    parsed: Callable[[bytes], pa.Table | None]  # of a header and lines; None where one may not be as it should
+    parsed: Callable[[Sequence[Any]], pa.Table | None]  # of contents; None where one is not as it should be
 
 
 @dataclass
@@ -75,10 +79,13 @@ class FileRows:
 
     def parts(self) -> Iterator[Part]:
         """The same, not typed yet."""
-        for found in self.raw:
-            table, numbers = self._known(*found)
+        for table, numbers in self.raw:
             # Ten times as quick as its `nbytes`, and many parts are small.
-            yield Part(self, table, numbers, table.get_total_buffer_size())
+            yield self.part(table, numbers, table.get_total_buffer_size())
+
+    def part(self, table: pa.Table, numbers: np.ndarray, nbytes: int) -> Part:
+        """Rows as the file has them, without those that have columns which they must not."""
+        return Part(self, *self._known(table, numbers), nbytes)
 
     def forget(self) -> None:
         """Let go of the file's content, once it was read."""
@@ -152,17 +159,15 @@ def at_once(files: Sequence[FileRows]) -> list[Part] | None:
     few = [file.small for file in files if file.small]
     if not 1 < len(few) == len(files):
         return None
-    texts = [one.content[one.start :].removesuffix(b"\n") for one in few]
-    counts = [text.count(b"\n") + 1 for text in texts]
-    # The first header and the last end as they are: to a parser both matter.
-    head, end = few[0].content[: few[0].start], b"\n" if few[-1].content.endswith(b"\n") else b""
-    table = few[0].parsed(head + b"\n".join(texts) + end)
+    table = few[0].parsed([one.content for one in few])
+    counts = [one.rows for one in few]
     if table is None or table.num_rows != sum(counts):
         return None
+    size = table.get_total_buffer_size() / max(1, table.num_rows)
     starts = np.cumsum([0, *counts]).tolist()
     return [
-        Part(file, table.slice(start, count), np.arange(count), len(text))
-        for file, text, start, count in zip(files, texts, starts[:-1], counts, strict=True)
+        file.part(table.slice(start, count), np.arange(count), round(size * count))
+        for file, start, count in zip(files, starts[:-1], counts, strict=True)
     ]
 
 
@@ -183,22 +188,22 @@ def typed(parts: Sequence[Part]) -> pa.Table:
     return pa.Table.from_arrays([*good.rows.columns, *added], schema=parts[0].file.schema)
 
 
-def ahead(batches: Iterable[pa.RecordBatch], waiting: int = 1) -> Generator[pa.RecordBatch, None, None]:
+def ahead(things: Iterable[Made], waiting: int = 1) -> Generator[Made, None, None]:
     """The same, made on another thread while those before are used: Arrow reads and writes without the GIL.
 
     To close it, or to stop otherwise, waits for the one that is being made.
 
     Args:
-        batches: each made when it is asked for.
+        things: each made when it is asked for; none is None.
         waiting: as many as may be made and not used yet.
     """
-    made = iter(batches)
+    made = iter(things)
     pool = ThreadPoolExecutor(1, "reading")
     try:
         coming = deque(pool.submit(next, made, None) for _ in range(waiting))
-        while (batch := coming.popleft().result()) is not None:
+        while (thing := coming.popleft().result()) is not None:
             coming.append(pool.submit(next, made, None))
-            yield batch
+            yield thing
     finally:
         pool.shutdown(cancel_futures=True)
 

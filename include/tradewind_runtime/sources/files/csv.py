@@ -26,6 +26,7 @@ from tradewind_runtime.sources.newcolumns import Columns
 
 CONTENTS = "csv"
 LONGEST = 1024 * 1024  # bytes of a header
+TOGETHER = 2 * 1024 * 1024  # bytes of small files that are parsed at once
 _LOCAL = pa.timestamp("us")  # in UTC, as are all that name no zone
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
@@ -54,8 +55,11 @@ def opened(path: Path, rows: FileRows, nulls: Sequence[str]) -> Blocks:
     quick = _typed(names, reader, rows.columns) or asbytes
     content = head if len(head) <= SMALL else None
     if content is not None and quick is not asbytes and lines == 1 and _certain(content):
-        kind = names, quick, nulls
-        rows.small = Small(content, content.index(b"\n") + 1, kind, partial(_together, *kind))
+        kind, start = (names, quick, nulls), content.index(b"\n") + 1
+        count = content.count(b"\n", start) + (not content.endswith(b"\n"))
+        rows.small = Small(
+            (content, start), count, len(content), len(content) / TOGETHER, kind, partial(_together, *kind)
+        )
     return _either(_Reading(path, content, names, nulls, rows), quick, asbytes)
 
 
@@ -68,8 +72,14 @@ def _certain(content: bytes) -> bool:
     return content.count(b"\r") == content.count(b"\r\n")
 
 
-def _together(names: list[str], types: Mapping[str, pa.DataType], nulls: Sequence[str], text: bytes) -> pa.Table | None:
-    """A header and lines of many files; None where one is no row of these types."""
+def _together(
+    names: list[str], types: Mapping[str, pa.DataType], nulls: Sequence[str], contents: Sequence[tuple[bytes, int]]
+) -> pa.Table | None:
+    """The rows of files, each with where its first one begins; None where a line is no row of these types."""
+    # The first header and the last end as they are: to a parser both matter.
+    (first, start), (last, _) = contents[0], contents[-1]
+    text = first[:start] + b"\n".join(content[start:].removesuffix(b"\n") for content, start in contents)
+    text += b"\n" if last.endswith(b"\n") else b""
     read = pcsv.ReadOptions(use_threads=False, column_names=names, skip_rows=1, block_size=len(text))
     parse = pcsv.ParseOptions(newlines_in_values=True)
     try:

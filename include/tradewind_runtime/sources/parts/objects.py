@@ -37,11 +37,4 @@ def _share(source: Source, group: Sequence[Wanted], pieces: int) -> Share:
 
 def read(source: Source, access: Access, part: Sequence[Wanted], have: pa.Schema | None) -> Iterator[Chunk]:
     """Their rows, in this order."""
-    schema = have
-
-    def known() -> pa.Schema | None:
-        return schema
-
-    for chunk in chunks(source, access, part, known):
-        yield chunk
-        schema = chunk.schema
+    return chunks(source, access, part, have)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from threading import Event
 from typing import Any
@@ -100,51 +101,47 @@ class Pinned:
         )
 
 
-def fetched(place: Place, pins: Iterable[tuple[str, str]], folder: Path | None) -> Iterator[Pinned]:
-    """Objects in their order, the next small ones, or one large one, being on their way already.
+def fetched(
+    place: Place, pins: Iterable[tuple[str, str]], folder: Path | None, ended: Event | None = None
+) -> Generator[Pinned, None, None]:
+    """Objects in their order, the next small ones being on their way already.
 
     Args:
         place: where they are.
         pins: their keys and versions.
         folder: where they are brought; files are read where they lie.
+        ended: once it is set, nothing more is given, and what is on its way is not waited for.
 
     Raises:
         StepError: as `Pinned.fetch`, once all before it have been given.
     """
+    ended = ended or Event()
     if place.root is not None:
         for key, version in pins:
+            if ended.is_set():
+                return
             one = Pinned(place, key, version, place.root / key)
             yield replace(one, size=one.check() or 0)
         return
     assert folder is not None, "an object of a store is read from a scratch folder"
     coming: deque[tuple[Pinned, Future[int | None]]] = deque()
-    ended, pool = Event(), ThreadPoolExecutor(AHEAD, "fetching")
-
-    def next_one() -> Pinned:
-        one, size = coming.popleft()
-        found = _whole(one, size, ended)
-        if coming:
-            following, size = coming[0]
-            coming[0] = following, pool.submit(_whole, following, size, ended)
-        return replace(one, size=found or 0)
-
+    pool, numbered = ThreadPoolExecutor(AHEAD, "fetching"), enumerate(pins)
     try:
-        for number, (key, version) in enumerate(pins):
-            one = Pinned(place, key, version, folder / f"{number}{_ending(key)}")
-            coming.append((one, pool.submit(one.fetch, SMALL, ended)))
-            if len(coming) == AHEAD:
-                yield next_one()
-        while coming:
-            yield next_one()
+        while not ended.is_set():
+            for number, (key, version) in islice(numbered, AHEAD - len(coming)):
+                one = Pinned(place, key, version, folder / f"{number}{_ending(key)}")
+                coming.append((one, pool.submit(one.fetch, SMALL, ended)))
+            if not coming:
+                return
+            one, small = coming.popleft()
+            size = small.result()
+            if size is None:
+                size = one.fetch(None, ended)
+            if size is not None:
+                yield replace(one, size=size)
     finally:  # nobody waits for what is not wanted any more
         ended.set()
         pool.shutdown(cancel_futures=True)
-
-
-def _whole(one: Pinned, size: Future[int | None], unless: Event) -> int | None:
-    """An object's size once it is here, also where it is a large one."""
-    found = size.result()
-    return one.fetch(None, unless) if found is None else found
 
 
 def _ending(key: str) -> str:

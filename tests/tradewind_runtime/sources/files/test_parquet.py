@@ -11,8 +11,6 @@ import pytest
 from tests.tradewind_runtime.sources.project import Project, objects
 from tests.tradewind_runtime.steprun import rows
 
-from tradewind_runtime.sources.files import parquet
-
 EVERY = objects("in/*.parquet", columns={"s": "string"}, max_bad=0)
 
 
@@ -62,21 +60,3 @@ def test_what_is_refused_is_told_of_its_own_file(project: Project) -> None:
     assert sorted((row["source"], row["position"], row["content"]) for row in refused) == [
         ("in/a.parquet", 1, b'{"n": "x"}'), ("in/b.parquet", 0, b'{"n": "y"}'), ("in/c.parquet", 2, b'{"n": "z"}'),
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("table", "small"),
-    [
-        (pa.table({"n": [1, 2]}), True),
-        (pa.table({"n": []}), True),
-        (pa.table({"n": range(100_000)}), False),
-        (pa.table({"s": ["x" * 100_000]}), False),
-        (pa.table({"s": pa.array(["x" * 1_000] * 1_000)}), False),  # a few bytes of a file
-        (pa.table({f"c{n}": [1] for n in range(400)}), False),  # each column takes some
-    ],
-    ids=["few", "none", "many", "large", "hidden", "wide"],
-)
-def test_what_waits_in_memory_is_small(tmp_path: Path, table: pa.Table, small: bool) -> None:
-    pq.write_table(table, tmp_path / "a.parquet")
-    with pq.ParquetFile(tmp_path / "a.parquet") as file:
-        assert (parquet._small(file) is not None) == small

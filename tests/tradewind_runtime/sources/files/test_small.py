@@ -2,48 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.tradewind_runtime.sources.files import small
+from tests.tradewind_runtime.sources.files.small import as_a_step, one_by_one, refused_of, rows_of
 
-from tradewind_runtime.contract.sources import Source
-from tradewind_runtime.sources.columns import known
-from tradewind_runtime.sources.files import FileRows, Origin, open_rows
-from tradewind_runtime.sources.files.base import Part, at_once, typed
-from tradewind_runtime.sources.newcolumns import Columns
+from tradewind_runtime.sources.files.base import at_once
 
 COLUMNS = {"n": "long", "t": "timestamp", "d": "decimal(4,2)", "s": "string"}
 HEADER = "n,t,d,s\n"
 GOOD = "1,2020-01-01T00:00:00Z,1.25,a\n2,2020-01-02T00:00:00Z,,b\n"
 
 
-def opened(folder: Path, contents: Sequence[str]) -> list[FileRows]:
-    """Files with these contents, each with a list of its own for what is refused."""
-    source = Source.model_validate({"objects": {"uri": f"{folder}/*.csv"}, "columns": COLUMNS})
-    found = []
-    for number, content in enumerate(contents):
-        path = folder / f"{number}.csv"
-        path.write_bytes(content.encode())
-        columns = Columns.of(source, known(source, None))
-        found.append(open_rows(path, "csv", columns, nulls=("",), origin=Origin(path.name, f"id{number}", 1)))
-    return found
-
-
-def rows_of(parts: Sequence[Part]) -> list[dict[str, Any]]:
-    rows = [row for part in parts for row in typed([part]).to_pylist()]
-    return [{name: value for name, value in row.items() if name != "_ingested"} for row in rows]
-
-
-def refused_of(files: Sequence[FileRows]) -> list[tuple[str, int, str, bytes]]:
-    return [(bad.source, bad.position, bad.reason, bad.content) for file in files for bad in file.bad]
-
-
-def one_by_one(files: Sequence[FileRows]) -> list[dict[str, Any]]:
-    return rows_of([part for file in files for part in file.parts()])
+opened = partial(small.opened, columns=COLUMNS, kind="csv")
 
 
 def test_files_that_are_alike_are_parsed_at_once(tmp_path: Path) -> None:
@@ -84,9 +59,7 @@ def test_files_that_are_alike_are_parsed_at_once(tmp_path: Path) -> None:
 def test_whatever_is_odd_about_one_all_give_the_same(tmp_path: Path, odd: str, first: bool) -> None:
     contents = [HEADER + GOOD, HEADER + (odd + GOOD if first else GOOD + odd), HEADER + GOOD]
     apart, together = opened(tmp_path, contents), opened(tmp_path, contents)
-    parts = at_once(together)
-    found = one_by_one(together) if parts is None else rows_of(parts)
-    assert found == one_by_one(apart)
+    assert as_a_step(together) == one_by_one(apart)
     assert refused_of(together) == refused_of(apart)
 
 
@@ -100,8 +73,7 @@ def test_quotes_within_lines_are_no_hindrance(tmp_path: Path) -> None:
 def test_one_row_fewer_and_one_more_are_not_taken_for_each_other(tmp_path: Path) -> None:
     contents = [HEADER + '1,,,"a\nb"\n', HEADER + "2,,,c\r3,,,d\n", HEADER + "4,,,e\n"]
     apart, together = opened(tmp_path, contents), opened(tmp_path, contents)
-    parts = at_once(together)
-    assert (one_by_one(together) if parts is None else rows_of(parts)) == one_by_one(apart)
+    assert as_a_step(together) == one_by_one(apart)
 
 
 def test_lines_may_end_in_two_bytes(tmp_path: Path) -> None:
@@ -115,8 +87,7 @@ def test_a_mark_of_byte_order_is_of_the_header_alone(tmp_path: Path) -> None:
     contents = ["\ufeff" + HEADER + "1,,,\ufeffa\n", HEADER + "\ufeff2,,,b\n"]
     for these in (contents, contents[::-1]):
         apart, together = opened(tmp_path, these), opened(tmp_path, these)
-        parts = at_once(together)
-        assert (one_by_one(together) if parts is None else rows_of(parts)) == one_by_one(apart)
+        assert as_a_step(together) == one_by_one(apart)
         assert refused_of(together) == refused_of(apart) != []
 
 
@@ -163,6 +134,5 @@ def test_any_files_give_the_same(tmp_path_factory: pytest.TempPathFactory, files
     folder = tmp_path_factory.mktemp("small")
     contents = [HEADER + "\n".join(map(",".join, rows)) for rows in files]
     apart, together = opened(folder, contents), opened(folder, contents)
-    parts = at_once(together)
-    assert (one_by_one(together) if parts is None else rows_of(parts)) == one_by_one(apart)
+    assert as_a_step(together) == one_by_one(apart)
     assert refused_of(together) == refused_of(apart)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import socket
 import ssl
+import time
 from base64 import b64encode
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
+from itertools import chain
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -23,7 +26,8 @@ from tradewind_runtime.connections import Connection
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import Source
 from tradewind_runtime.lake import Lake
-from tradewind_runtime.sources import Access
+from tradewind_runtime.sources import Access, Chunk
+from tradewind_runtime.sources.objects import Wanted, _Group, chunks
 from tradewind_runtime.sources.stores import Place, pinned
 from tradewind_runtime.sources.stores.http import File, Site, private
 from tradewind_runtime.sources.stores.pinned import Pinned, fetched
@@ -215,20 +219,62 @@ def test_the_size_of_what_has_no_length_is_counted(site: _Site, tmp_path: Path) 
     assert file.fetch(3) is None
 
 
-def test_a_large_one_is_on_its_way_while_another_is_read(
-    site: _Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One, for there may be room for few."""
+@pytest.fixture
+def three(site: _Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Chunk, None, None]:
+    """Chunks of three large files, one each."""
     monkeypatch.setattr(pinned, "SMALL", 1)
     for name in "abc":
         site.files[f"/{name}.csv"] = (f"n\n{name}\n".encode(), {"ETag": '"one"'})
-    place = Place.of(f"{site.address}/a.csv", Access(lake=Lake(site.lake)))
-    coming = fetched(place, [(f"{name}.csv", "one") for name in "abc"], tmp_path)
-    first = next(coming)
+    access = Access(lake=Lake(site.lake), scratch=tmp_path, chunk_rows=0)
+    wanted = [Wanted(f"{name}.csv", "one", name, f"{name}@one", None, None) for name in "abc"]
+    return chunks(objects(f"{site.address}/a.csv"), access, wanted, None)
+
+
+def test_a_large_one_is_brought_while_another_is_read(three: Generator[Chunk, None, None], tmp_path: Path) -> None:
+    """One, for there may be room for few."""
+    first = next(three)
     wait_for(lambda: (tmp_path / "1").exists() and (tmp_path / "1").read_text() == "n\nb\n", 30)
-    assert first.path.read_text() == "n\na\n"
     assert not (tmp_path / "2").exists()
-    assert [one.path.read_text() for one in coming] == ["n\nb\n", "n\nc\n"]
+    for chunk, name in zip(chain([first], three), "abc", strict=True):
+        assert [row["n"] for batch in chunk.rows for row in batch.to_pylist()] == [name]
+
+
+def test_what_is_on_its_way_is_not_waited_for_once_all_ends(
+    three: Generator[Chunk, None, None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch, told, going = Pinned.fetch, [], Event()
+
+    def slow(self: Pinned, most: int | None = None, unless: Event | None = None) -> int | None:
+        if self.key == "b.csv" and most is None and unless is not None:
+            going.set()
+            told.append(unless.wait(30))
+        return fetch(self, most, unless)
+
+    monkeypatch.setattr(Pinned, "fetch", slow)
+    with closing(three):
+        next(three)
+        assert going.wait(30)
+    assert told == [True]
+
+
+def test_nor_is_any_that_is_to_come_looked_at(site: _Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(300):
+        site.files[f"/{number}.csv"] = (b"n\n1\n", {"ETag": '"one"'})
+    wanted = [Wanted(f"{number}.csv", "one", f"{number}", f"{number}@one", None, None) for number in range(300)]
+    wanted[0] = replace(wanted[0], counted=0)  # so it is a chunk, and all others one
+    add, added = _Group.add, []
+
+    def slowly(self: _Group, one: Wanted, file: Pinned) -> None:
+        added.append(one.key)
+        time.sleep(0.01)
+        add(self, one, file)
+
+    monkeypatch.setattr(_Group, "add", slowly)
+    coming = chunks(objects(f"{site.address}/0.csv"), Access(lake=Lake(site.lake), scratch=tmp_path), wanted, None)
+    next(coming)
+    wait_for(lambda: len(added) > 5, 30)
+    coming.close()
+    assert len(added) < 200
 
 
 def test_what_is_not_wanted_any_more_is_not_waited_for(site: _Site, tmp_path: Path) -> None:
