@@ -16,12 +16,13 @@ from typing import Any
 from obstore.exceptions import BaseError, NotFoundError
 
 from tradewind_runtime.contract.errors import StepError
-from tradewind_runtime.sources.files.base import BLOCK, COMPRESSED
+from tradewind_runtime.sources.files.base import COMPRESSED
 from tradewind_runtime.sources.stores import Place
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 AHEAD = 8  # objects that are on their way while one is read
-SMALL = 4 * 1024 * 1024  # bytes of one that is brought before its turn
+SMALL = 32 * 1024 * 1024  # bytes of one that is brought before its turn: a connection alone is slow
+PIECE = 1024 * 1024  # bytes of each that are in memory at once
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Pinned:
                     raise self._changed("changed")
                 if most is not None and int(found.meta["size"]) > most:
                     return None
-                size = self._written(found.stream(min_chunk_size=BLOCK), most, unless)
+                size = self._written(found.stream(min_chunk_size=PIECE), most, unless)
                 if size is not None and found.meta["size"] not in (0, size):  # it need not be told
                     msg = f"{size} of {found.meta['size']} bytes came"
                     raise OSError(msg)

@@ -285,6 +285,19 @@ def test_what_is_not_wanted_any_more_is_not_waited_for(site: _Site, tmp_path: Pa
     assert Pinned(place, "a.csv", "one", tmp_path / "a").fetch(unless=ended) is None
 
 
+def test_no_further_one_is_asked_for(site: _Site, tmp_path: Path) -> None:
+    for number in range(100):
+        site.files[f"/{number}.csv"] = (b"n\n1\n", {"ETag": '"one"'})
+    place = Place.of(f"{site.address}/0.csv", Access(lake=Lake(site.lake)))
+    ended, asked = Event(), []
+    pins = ((asked.append(number) or f"{number}.csv", "one") for number in range(100))
+    files = fetched(place, pins, tmp_path, ended)
+    next(files)
+    ended.set()
+    assert list(files) == []
+    assert len(asked) == pinned.AHEAD
+
+
 def test_what_is_read_is_closed(site: _Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where it is too large to be read to its end."""
     site.files["/a.csv"] = (b"n\n1\n", {"ETag": '"one"'})
