@@ -20,10 +20,10 @@ from tradewind_runtime.reconcile import NONE, Asked, Positions
 from tradewind_runtime.reconcile.retained import Retained, messages_before
 from tradewind_runtime.sources import Access
 from tradewind_runtime.sources.kafka import kafka_of
-from tradewind_runtime.sources.kafka_client import TIMEOUT, consumer_of, partitions, settings_of, watermarks
+from tradewind_runtime.sources.kafka_client import TIMEOUT, consumer_of, partitions, settings_of, topic_id, watermarks
 from tradewind_runtime.sources.kafka_progress import Progress, batches
 from tradewind_runtime.sources.kafka_rows import Messages, Rows
-from tradewind_runtime.sources.partitions import partition_of, place, transaction
+from tradewind_runtime.sources.partitions import origin, partition_of, place, transaction
 
 
 def asked(source: Source, access: Access, table: Table, version: int | None) -> Iterator[Asked]:
@@ -32,6 +32,7 @@ def asked(source: Source, access: Access, table: Table, version: int | None) -> 
     with consumer_of(kafka, access.connection) as consumer:
         there = partitions(consumer, kafka)
         ids = {p: transaction(kafka.topic, p) for p in there}
+        others = _others(kafka, access, table, version, there)
         now = _positions(table, ids.values(), version)
         bounds = {p: watermarks(consumer, kafka, p) for p in there}
         begun = _begun(kafka, table, version)
@@ -45,11 +46,21 @@ def asked(source: Source, access: Access, table: Table, version: int | None) -> 
             read, last = now[id] or 0, bounds[p][1]
             unread = max(last - max(since[p], read), 0)
             # Compaction takes nothing from the end: a topic that is shorter than it was is another one.
+            if p in others:
+                yield Asked(place(kafka.topic, p), NONE, unread=last)
+                continue
             yield Asked(
                 place(kafka.topic, p), given.get(p, NONE), since[p], read, unread, lasting=lasting or last < read,
                 old=ages.of_partition(p), span=spans[id],
             )  # fmt: skip
     yield from _gone(kafka.topic, max(there) + 1, table, version)
+
+
+def _others(kafka: KafkaSource, access: Access, table: Table, version: int | None, there: Iterable[int]) -> set[int]:
+    """Partitions of a topic that is another one than the table has read, of the same name."""
+    ids, now = {p: origin(kafka.topic, p) for p in there}, topic_id(kafka, access.connection)
+    known = _positions(table, ids.values(), version)
+    return {p for p, id in ids.items() if known[id] not in (None, now)} if now is not None else set()
 
 
 def _positions(table: Table, ids: Iterable[str], version: int | None) -> dict[str, int | None]:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 
 import pyarrow as pa
 from confluent_kafka import Consumer, TopicPartition
 
+from tradewind_runtime.connections import Connection
+from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import KafkaSource, Source
+from tradewind_runtime.history import Advance
 from tradewind_runtime.lake import Table
 from tradewind_runtime.quarantine import Bad
 from tradewind_runtime.sources import Access, Chunk
-from tradewind_runtime.sources.kafka_client import consumer_of, partitions, watermarks
+from tradewind_runtime.sources.kafka_client import consumer_of, partitions, topic_id, watermarks
 from tradewind_runtime.sources.kafka_progress import Progress, batches
 from tradewind_runtime.sources.kafka_rows import Messages, Rows
-from tradewind_runtime.sources.partitions import place, transaction
+from tradewind_runtime.sources.partitions import origin, place, transaction
 from tradewind_runtime.staging import ROW_GROUP, grouped
 from tradewind_runtime.widening import together
 
@@ -51,9 +54,30 @@ def begun(consumer: Consumer, source: Source, access: Access, end: Mapping[str, 
     names = {int(partition): transaction(kafka.topic, int(partition)) for partition in end}
     before = table.positions(names.values())
     progress = Progress(kafka, names, access.chunk_rows, before={p: before[name] for p, name in names.items()})
+    progress.origins = _origins(kafka, access.connection, table, names)
     for partition, last in sorted((int(p), int(last)) for p, last in end.items()):
         progress.begin(partition, last, watermarks(consumer, kafka, partition))
     return progress
+
+
+def _origins(
+    kafka: KafkaSource, connection: Connection | None, table: Table, names: Iterable[int]
+) -> dict[str, Advance]:
+    """What the table does not say yet of the topic that its positions are of.
+
+    Raises:
+        StepError: TW524 where they are of another: it may have as many messages, and others.
+    """
+    now = topic_id(kafka, connection)
+    if now is None:
+        return {}
+    known = table.positions([origin(kafka.topic, p) for p in names])
+    if not {None, now} >= set(known.values()):
+        raise StepError(
+            "TW524", f"topic {kafka.topic!r} was made again since the table was last brought up to date",
+            retryable=False, fix="read the new one as a source of another name",
+        )  # fmt: skip
+    return {id: Advance(None, now) for id, at in known.items() if at is None}
 
 
 def chunks(consumer: Consumer, progress: Progress, rows: Rows) -> Iterator[Chunk]:
@@ -113,7 +137,7 @@ class _Chunks:
         for group in grouped(self._own(begun, rest, chunk), ROW_GROUP, GROUP_BYTES):
             yield from together(group, chunk.schema, self.rows.topic).to_batches()
         chunk.positions.update(self.progress.moves(self.reached))
-        chunk.marks.update({id: move.after for id, move in chunk.positions.items()})
+        chunk.marks.update(self.progress.marks(chunk.positions))
 
     def _own(self, begun: list[_Decoded], rest: Iterator[_Decoded], chunk: Chunk) -> Iterator[pa.Table]:
         """Rows of the chunk's columns; how far they reach is noted."""

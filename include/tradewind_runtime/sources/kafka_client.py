@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from tradewind_runtime.connections import Connection
@@ -20,6 +21,7 @@ TIMEOUT = 30.0  # seconds for one answer of the broker
 
 #: librdkafka tells these to a callback alone; to a call it says no more than that no broker answers.
 _REFUSED = (KafkaError._AUTHENTICATION, KafkaError._SSL)  # noqa: SLF001
+_UNHEARD_OF = (KafkaError._UNSUPPORTED_FEATURE, KafkaError.UNSUPPORTED_VERSION)  # noqa: SLF001
 _MOVING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 
 log = logging.getLogger("tradewind")
@@ -120,6 +122,19 @@ def partitions(consumer: Consumer, kafka: KafkaSource) -> list[int]:
             fix="create the topic, or mend its name",
         )
     return sorted(topic.partitions)
+
+
+def topic_id(kafka: KafkaSource, connection: Connection | None) -> int | None:
+    """What tells the topic from another of its name, of 53 bits; None where its broker (before Kafka 2.8) does not."""
+    admin = AdminClient(settings_of(kafka, connection))
+    answers = admin.describe_topics(TopicCollection([kafka.topic]), request_timeout=TIMEOUT)
+    try:
+        found = answers[kafka.topic].result().topic_id
+    except KafkaException as error:
+        if error.args[0].code() in _UNHEARD_OF:
+            return None
+        raise
+    return (found.get_most_significant_bits() ^ found.get_least_significant_bits()) & (2**53 - 1) or None
 
 
 def _moving(error: BaseException) -> bool:

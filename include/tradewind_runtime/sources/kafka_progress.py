@@ -13,8 +13,10 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import KafkaSource
 from tradewind_runtime.history import Advance
+from tradewind_runtime.sources.kafka_client import watermarks
 from tradewind_runtime.sources.kafka_rows import Messages
 from tradewind_runtime.sources.kept import headers_as_json
+from tradewind_runtime.sources.partitions import origin
 
 CHUNK_BYTES = 256 * 1024 * 1024  # of messages; they are not held, but staged as they come
 #: Messages that are decoded at once, or bytes, about: what is in Python's hands is held twice for a moment.
@@ -41,6 +43,7 @@ class Progress:
     next: dict[int, int] = field(default_factory=dict)
     end: dict[int, int] = field(default_factory=dict)
     open: set[int] = field(default_factory=set)
+    origins: dict[str, Advance] = field(default_factory=dict)  # which topic it is, where the table does not say it yet
 
     def begin(self, partition: int, end: int, watermarks: tuple[int, int]) -> None:
         """Where a partition's reading starts.
@@ -52,8 +55,8 @@ class Progress:
         before = self.before[partition]
         first_run = all(position is None for position in self.before.values())
         start = before
-        if start is None:  # a partition that was added later has nothing that was not asked for
-            start = end if first_run and self.kafka.start == "latest" else min(low, end)
+        if start is None:  # of a partition that was added later everything was asked for
+            start = 0 if not first_run else end if self.kafka.start == "latest" else min(low, end)
         if max(start, end) > high:
             raise StepError(
                 "TW524",
@@ -97,11 +100,18 @@ class Progress:
         """
         upto = self.next if reached is None else reached
         moved = {p for p, position in self.before.items() if position is None or upto[p] > position}
-        return {self.names[p]: Advance(self.before[p], upto[p]) for p in sorted(moved | self.open)}
+        there = sorted(moved | self.open)
+        return {self.names[p]: Advance(self.before[p], upto[p]) for p in there} | {
+            id: self.origins[id] for p in there if (id := origin(self.kafka.topic, p)) in self.origins
+        }
+
+    def marks(self, moves: Mapping[str, Advance]) -> dict[str, int]:
+        """How far the quarantine has been told once it is told of what was refused till then."""
+        return {id: move.after for id, move in moves.items() if id not in self.origins}
 
     def committed(self, reached: Mapping[int, int]) -> None:
         """A chunk is in the table, up to there."""
-        self.before = dict(reached)
+        self.before, self.origins = dict(reached), {}
 
 
 def batches(consumer: Consumer, progress: Progress) -> Iterator[Messages]:
@@ -114,7 +124,7 @@ def batches(consumer: Consumer, progress: Progress) -> Iterator[Messages]:
         try:
             wanted = min(count, progress.left)  # the client waits for as many
             found = consumer.consume(wanted, timeout=0.5) if count else _first(consumer, most, progress.left)
-            batch = _sorted(found, progress)
+            batch = _sorted(consumer, found, progress)
             for position in consumer.position([TopicPartition(progress.kafka.topic, p) for p in progress.open]):
                 progress.seen(position.partition, position.offset)  # below 0 before the first delivery: no progress
             finished -= progress.open
@@ -152,7 +162,7 @@ def _fitting(messages: int, taken: int, most: int) -> int:
     return min(most, max(1, BATCH_BYTES * messages // max(1, taken)))
 
 
-def _sorted(found: list[Message], progress: Progress) -> Messages:
+def _sorted(consumer: Consumer, found: list[Message], progress: Progress) -> Messages:
     """The messages that belong to the run; how far each partition has come is noted.
 
     One column after the other, without a call of ours for each message: that is what costs.
@@ -161,7 +171,7 @@ def _sorted(found: list[Message], progress: Progress) -> Messages:
     if any(map(Message.error, found)):
         for message in found:
             if message.error() is not None:
-                _event(message, progress)
+                _event(consumer, message, progress)
         messages = [message for message in found if message.error() is None]
     partitions, offsets = _places(messages)
     reached = dict(zip(partitions, offsets, strict=True))  # the last of each counts
@@ -191,7 +201,7 @@ def _places(messages: list[Message]) -> tuple[list[int], list[int]]:
     return cast("list[int]", partitions), cast("list[int]", offsets)
 
 
-def _event(message: Message, progress: Progress) -> None:
+def _event(consumer: Consumer, message: Message, progress: Progress) -> None:
     """What came in a message's place.
 
     Raises:
@@ -202,12 +212,15 @@ def _event(message: Message, progress: Progress) -> None:
     if error.code() == _END and partition is not None:
         progress.seen(partition, message.offset() or 0)
         return
-    if error.code() == _GONE:
+    if error.code() == _GONE and partition is not None:
+        low, _ = watermarks(consumer, progress.kafka, partition)
+        wanted = progress.next[partition]
         raise StepError(
             "TW524",
-            f"an offset of partition {partition} of {progress.kafka.topic!r} was deleted while it was read",
-            got=error.str(),
-            expected=f"offset {progress.next.get(-1 if partition is None else partition)}",
+            f"{max(low - wanted, 0)} offsets of partition {partition} of {progress.kafka.topic!r} "
+            "were deleted while it was read",
+            got=f"first offset kept: {low}",
+            expected=f"offset {wanted}",
             fix="keep messages longer (retention.ms)",
         )
     if error.retriable() or error.code() in _AWAY:

@@ -17,3 +17,8 @@ def partition_of(place: str) -> tuple[str, int]:
 def transaction(topic: str, partition: int) -> str:
     """The id of its position in a table."""
     return f"kafka:{topic}:{partition}"
+
+
+def origin(topic: str, partition: int) -> str:
+    """The id of what says, beside its position, which topic of that name it is of."""
+    return f"{transaction(topic, partition)}@topic"

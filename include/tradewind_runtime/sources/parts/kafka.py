@@ -35,7 +35,7 @@ def shares(source: Source, access: Access, end: Mapping[str, int], table: Table,
             progress.seen(partition, upto)
         moves = progress.moves()
         known = None if ranges else Rows.of(source, access, table.schema()).schema
-        yield Share(cut(ranges, pieces), moves, {id: move.after for id, move in moves.items()}, schema=known)
+        yield Share(cut(ranges, pieces), moves, progress.marks(moves), schema=known)
         progress.committed(progress.next)
 
 
