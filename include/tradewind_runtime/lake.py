@@ -121,6 +121,7 @@ class Table:
                     },
                     name=self.name.replace("/", "."),
                     storage_options=dict(self.options) or None,
+                    commit_properties=properties({}),  # a rival's first version is never followed by a second one
                 )
 
     def add_columns(self, fields: Sequence[pa.Field]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,15 +98,3 @@ def test_rows_that_were_put_together_with_new_ones_are_not_taken_for_old(table: 
     compact(table, table.snapshot().version)
     now = table.snapshot()
     assert {cut_of(path) for path in set(now.files) - unchanged(table, seen, now)} == {"2013-01-01"}
-
-
-def test_rows_that_come_meanwhile_are_there(table: Table) -> None:
-    def append(n: int) -> None:
-        table.commit(table.stage(batches((0, n)), SCHEMA, cut_by="time"), schema=SCHEMA)
-
-    with ThreadPoolExecutor(6) as pool:
-        done = [pool.submit(append, n) for n in range(20, 28)]
-        done.append(pool.submit(compact, table, table.snapshot().version))
-        for one in done:
-            one.result()
-    assert numbers(table) == list(range(28))

@@ -1,7 +1,4 @@
-"""The one committer: each row once, whoever else commits."""
-
-import threading
-from concurrent.futures import ThreadPoolExecutor
+"""The one committer: each row once, whoever else commits; those who do so at the same moment are in `test_rivals`."""
 
 import pyarrow as pa
 import pytest
@@ -57,50 +54,6 @@ def test_any_interleaving_of_writers_gives_each_row_once(steps):
             known[writer] = table.position("log")
     if table.exists():
         assert numbers(table) == list(range(table.position("log") or 0))
-
-
-def test_rivals_on_threads_give_each_row_once(lake):
-    table, errors = lake.table("p/t"), []
-
-    def copy():
-        try:
-            while (at := table.position("log") or 0) < 12:
-                try:
-                    files = table.stage(batches((at, at)), SCHEMA)
-                    table.commit(files, schema=SCHEMA, positions={"log": Advance(at or None, at + 1)})
-                except PositionsMovedError:
-                    continue
-        except Exception as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=copy) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
-    assert numbers(table) == list(range(12))
-
-
-def test_appends_without_positions_do_not_lose_each_other(lake):
-    for name in range(8):  # their first commits race too
-        table = lake.table(f"p/{name}")
-
-        def append(n, table=table):
-            table.commit(table.stage(batches((n, n)), SCHEMA), schema=SCHEMA)
-
-        with ThreadPoolExecutor(6) as pool:
-            list(pool.map(append, range(6)))
-        assert numbers(table) == list(range(6))
-
-
-def test_columns_added_at_once_are_all_there(lake):
-    for name in range(8):
-        table = lake.table(f"p/{name}")
-        table.create(SCHEMA)
-        with ThreadPoolExecutor(6) as pool:
-            list(pool.map(lambda n, table=table: table.add_columns([pa.field(f"c{n}", pa.int64())]), range(6)))
-        assert set(table.snapshot().schema.names) == {*SCHEMA.names, *(f"c{n}" for n in range(6))}
 
 
 def test_new_columns_are_null_in_older_rows(lake):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta
 
 import pyarrow as pa
@@ -12,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.tradewind_runtime.tables import SCHEMA, START, batches, new_lake, numbers
 
-from tradewind_runtime.compaction import between, compact, still_there
+from tradewind_runtime.compaction import between, still_there
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.history import Advance
 from tradewind_runtime.lake import Lake, Table
@@ -131,19 +130,6 @@ def test_a_column_that_is_none_of_times(table: Table, column: str, near: str | N
     assert caught.value.problems[0].suggestion == near
     assert not caught.value.retryable
     assert table.version() == version
-
-
-def test_rows_that_come_meanwhile_are_there(table: Table) -> None:
-    def append(n: int) -> None:
-        table.commit(table.stage(batches((5, n)), SCHEMA), schema=SCHEMA)
-
-    with ThreadPoolExecutor(4) as pool:
-        done = [pool.submit(append, n) for n in range(50, 56)]
-        done += [pool.submit(expire, table, "time", at(2)), pool.submit(compact, table, table.snapshot().version)]
-        for one in done:
-            one.result()
-    expire(table, "time", at(2))
-    assert numbers(table) == [11, 20, 21, 30, *range(50, 56)]
 
 
 def test_what_was_seen_before_is_still_told_from_what_is_new(table: Table) -> None:

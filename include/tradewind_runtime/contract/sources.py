@@ -135,7 +135,7 @@ class ObjectsSource(Frozen):
     uri: str = Field(
         description="s3://bucket/path, gs://bucket/path, az://container/path, https://host/file, file:///path or a "
         "path in the project; may hold a glob (*, not of https) and {window.date}, which stands for every date of the "
-        "window."
+        "window, as 2013-01-31 or by a format, as {window.date:%Y/%m/%d}."
     )
     connection: ConnectionId | None = Field(None, description="The store's connection; none for files.")
     format: Literal["csv", "parquet", "json", "avro"] | None = Field(None, description="By the name, if not given.")

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pyarrow as pa
 
+from tradewind_runtime.contract import dates
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import STORES, Source
 from tradewind_runtime.lake import Table
@@ -17,19 +18,18 @@ from tradewind_runtime.sources import Access
 from tradewind_runtime.sources.columns import known
 from tradewind_runtime.sources.files import Origin, open_rows
 from tradewind_runtime.sources.newcolumns import Columns
-from tradewind_runtime.sources.objects import DATE, end_position, format_of, ids_of, in_place, objects_of
+from tradewind_runtime.sources.objects import end_position, format_of, ids_of, in_place, objects_of
 from tradewind_runtime.sources.stores import Place
 from tradewind_runtime.sources.stores.pinned import Pinned, fetched
 
 CHANGED = "TW526"  # written again or gone since it was listed: its next version is to come
-ANY_DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
 
 
 def asked(source: Source, access: Access, table: Table, version: int | None) -> Iterator[Asked]:
     """Each object that is there, of whatever date."""
     named = objects_of(source)
-    objects = named.model_copy(update={"uri": named.uri.replace(DATE, ANY_DATE)})
-    if DATE in named.uri and STORES.get(urlsplit(named.uri).scheme) == "http":
+    objects = named.model_copy(update={"uri": dates.of_any_day(named.uri)})
+    if dates.dated(named.uri) and STORES.get(urlsplit(named.uri).scheme) == "http":
         return  # a web server lists nothing, and dates of what is not known to be there are not guessed
     source = source.model_copy(update={"objects": objects})
     end = end_position(source, access)

@@ -21,6 +21,7 @@ from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 
+from tradewind_runtime.contract import dates
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import STORES, ObjectsSource, Source
 from tradewind_runtime.history import Advance
@@ -37,7 +38,6 @@ from tradewind_runtime.sources.stores.pinned import Pinned, fetched
 from tradewind_runtime.staging import grouped
 from tradewind_runtime.widening import together
 
-DATE = "{window.date}"
 UNREADABLE = "TW527"
 TOGETHER = 1_000  # objects of a commit: each has two positions there, which stay in the table's log
 ROW = 256  # bytes of files that count as one of a chunk's rows
@@ -292,21 +292,21 @@ def objects_of(source: Source) -> ObjectsSource:
 
 
 def _patterns(objects: ObjectsSource, access: Access) -> list[str]:
-    """Keys or globs below the store's root, one for each date of the window where the URI wants one.
+    """Keys or globs below the store's root, one for each date of the window where the URI wants dates.
 
     Raises:
         StepError: TW514 where it wants dates and the run has no window.
     """
     parts = urlsplit(objects.uri)
     path = objects.uri if not parts.scheme else objects.uri.partition("://")[2].removeprefix(parts.netloc)
-    if parts.scheme == "file" or STORES.get(parts.scheme) == "http":
-        path = unquote(path)
     path = re.sub(r"^(\./|/)+", "", path)
-    if DATE not in path:
-        return [path]
-    if access.window is None:
-        raise StepError("TW514", f"{objects.uri} wants dates, and the run has no window", retryable=False)
-    return [path.replace(DATE, day.isoformat()) for day in access.window.dates()]
+    paths = [path]
+    if dates.dated(path):
+        if access.window is None:
+            raise StepError("TW514", f"{objects.uri} wants dates, and the run has no window", retryable=False)
+        paths = dates.of_days(path, access.window.dates())
+    encoded = parts.scheme == "file" or STORES.get(parts.scheme) == "http"
+    return [unquote(one) for one in paths] if encoded else paths
 
 
 def format_of(objects: ObjectsSource, key: str) -> str:

@@ -13,7 +13,7 @@ _WORD = re.compile(r"\{(params|window)\.([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def fill(value: Any, params: Mapping[str, Any], window: Window | None) -> Any:
-    """A configuration with its words filled in. `{window.date}` stays: it stands for many.
+    """A configuration with its words filled in. `{window.date}` stays, with or without a format: it stands for many.
 
     A text that is one word only becomes the value itself, with its type.
 

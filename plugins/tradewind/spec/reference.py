@@ -40,7 +40,8 @@ in the first line, and editors complete and check as you type:
 - A duration is `30s`, `10m`, `1h30m`, `60d`, or a number of seconds. Plain `yes`, `no`, `on` and dates are texts, as in
   YAML 1.2; anchors and `<<` may be used.
 - `{params.NAME}`, `{window.start}` and `{window.end}` may stand in texts of sources, checks, transform, tune, train,
-  evaluate and score; `{window.date}`, in the `uri` of objects, stands for every date of the run's window.
+  evaluate and score; `{window.date}`, in the `uri` of objects, stands for every date of the run's window,
+  as 2013-01-31, or by a format of strftime's `%Y`, `%m`, `%d`, `%j`, `%-m` and `%-d`: `{window.date:%Y/%m/%d}`.
 - **Shared defaults.** `defaults.yaml` in a folder, with the same blocks but `version` and `pipeline`, is merged under
   every YAML of that folder and below it. The YAML wins, and lists are replaced. A default never adds a step, a source
   or a check: it fills in blocks that the YAML has. Where one of several keys is chosen (`kafka` or `objects`,

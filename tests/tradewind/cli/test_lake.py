@@ -117,7 +117,24 @@ def test_commits_are_listed_newest_first_with_their_run(ran: Path, typed: Typed)
         (0, "", ""),
     ]
     assert all(datetime.fromisoformat(commit["time"]).tzinfo for commit in body["commits"])
-    assert "first" in typed(ran, "lake", "history", RAW).stdout
+    assert [commit["positions"] for commit in body["commits"]] == [
+        {"sample:breast_cancer": {"from": None, "to": 1}},
+        {},
+    ]
+    text = typed(ran, "lake", "history", RAW).stdout
+    assert "first" in text
+    assert "sample:breast_cancer new→1" in text
+
+
+def test_commits_say_how_far_they_moved_their_sources(project: Path, typed: Typed) -> None:
+    ingest(project, range(3), 3)
+    ingest(project, range(3, 5), 7)
+    body = json.loads(typed(project, "lake", "history", "letters/words_raw", "--format", "json").stdout)
+    moved = [commit["positions"].get("kafka:words:0") for commit in body["commits"]]
+    assert moved == [{"from": 3, "to": 7}, {"from": None, "to": 3}, None]
+    text = typed(project, "lake", "history", "letters/words_raw").stdout
+    assert "kafka:words:0 3→7" in text
+    assert "kafka:words:0 new→3" in text
 
 
 def test_what_adds_up_is_verified(ran: Path, typed: Typed) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import yaml
 from tests.tradewind.plan.small import BODY, ids, plan
 
@@ -83,6 +84,12 @@ def test_a_check_of_age_or_volume_is_anew_for_each_run_and_others_are_as_they_we
         names = [one["name"] for one in step.config["expectations"]]
         assert names == [next(iter(one)) for one in checks]
         assert step.config.keys() == {"source", "expectations"}
+
+
+@pytest.mark.parametrize(("name", "windowed"), [("a", False), ("{window.date}", True), ("{window.date:%Y/%m}", True)])
+def test_dates_of_the_window_in_an_address_are_told_to_its_step(name: str, windowed: bool) -> None:
+    sources = {"rows": {"objects": {"uri": f"in/{name}/*.csv"}}}
+    assert plan(sources=sources).dag("train").step("ingest_rows").windowed == windowed
 
 
 def test_drift_wakes_the_training_and_a_version_its_rollout() -> None:

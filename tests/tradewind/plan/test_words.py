@@ -20,8 +20,9 @@ def test_a_word_in_a_text_becomes_text() -> None:
 
 
 def test_the_window_is_filled_in_but_its_dates_stay() -> None:
-    text = "{window.start} {window.date}.csv"
-    assert fill(text, {}, WINDOW) == "2013-01-01T00:00:00+00:00 {window.date}.csv"
+    text = "{window.start} {window.date:%Y/%m}/{window.date}.csv"
+    assert fill(text, {}, WINDOW) == "2013-01-01T00:00:00+00:00 {window.date:%Y/%m}/{window.date}.csv"
+    assert fill("{window.date:%j}", {}, WINDOW) == "{window.date:%j}"
 
 
 @pytest.mark.parametrize("text", ["{params.x}", "{window.start}", "{window.middle}"])

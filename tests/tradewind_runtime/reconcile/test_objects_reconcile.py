@@ -88,6 +88,20 @@ def test_a_strict_policy_for_new_columns_is_for_runs_and_stops_no_verification(f
     ]
 
 
+def test_objects_whose_dates_have_a_format(tmp_path: Path, lake_uri: str) -> None:
+    (tmp_path / "a project").mkdir()
+    found = Folder(tmp_path / "a project", lake_uri)
+    found.source = Source.model_validate(
+        {"objects": {"uri": "{window.date:%Y-%m}-{window.date:%d}.csv"}, "columns": {"n": "long"}}
+    )
+    found.write(1, 1, 2)
+    found.ingest()
+    found.write(7, 1)
+    table = found.lake.table(RAW)
+    table.commit([], schema=table.snapshot().schema, replace=Replace("n", 2, 3))
+    assert {day: (one.lost, one.unread) for day, one in found.verified().items()} == {"01": (1, 0), "07": (0, 1)}
+
+
 def test_an_object_that_is_gone_is_not_asked(folder: Folder) -> None:
     (folder.path / "2013-01-02.csv").unlink()
     assert (folder.verified()["02"].lost, folder.verified()["02"].ok) == (None, True)

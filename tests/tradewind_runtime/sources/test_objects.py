@@ -1,5 +1,6 @@
 """Files and objects: each version once, bad rows out, nothing that is not what was pinned."""
 
+import bz2
 import gzip
 import json
 import os
@@ -95,6 +96,33 @@ def test_gz_parquet_and_json_lines(folder):
     assert [row["position"] for row in rows(folder.lake, "flights_quarantine")] == [1]
 
 
+PACKED = {
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".zst": lambda content: pa.compress(content, "zstd", asbytes=True),
+}
+
+
+@pytest.mark.parametrize("suffix", PACKED)
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.csv", "n,name\n{}\nx,a\n"), ("a.jsonl", '{}\n{{"n": "x", "name": "a"}}\n')],
+    ids=["csv", "json"],
+)
+@pytest.mark.parametrize("count", [3, 40_000], ids=["small", "large"])
+def test_every_compression(folder, suffix, name, content, count):
+    """Small ones are parsed together, large ones as a stream; one that is cut off is told by its name."""
+    lines = (f"{n},Ätna" if name == "a.csv" else json.dumps({"n": n, "name": "Ätna"}) for n in range(count))
+    packed = PACKED[suffix](content.format("\n".join(lines)).encode())
+    folder.write(f"in/{name}{suffix}", packed)
+    folder.write(f"in/cut-{name}{suffix}", packed[: len(packed) // 2])
+    with pytest.raises(StepError, match=f"TW527.*cut-{name}{suffix}"):
+        folder.ingest(source("in/*", max_bad=1))
+    found = sorted((row["_position"], row["n"], row["name"]) for row in rows(folder.lake))
+    assert found == [(n, n, "Ätna") for n in range(count)]
+    assert [row["position"] for row in rows(folder.lake, "flights_quarantine")] == [count]
+
+
 def test_parquet_of_other_types_is_refused_row_by_row(folder):
     table = pa.table(
         {"n": pa.array([1.0, 2.5, None]), "time": pa.array([None, None, 5], pa.int64()), "name": [b"a", b"b", b"c"]}
@@ -137,6 +165,40 @@ def test_each_object_is_read_once_and_dates_stand_for_the_window(folder):
     assert folder.ingest(daily, window=JANUARY).metrics["rows"] == 2
     assert folder.ingest(daily, window=JANUARY).metrics["rows"] == 0
     assert folder.column() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("uri", "keys"),
+    [
+        ("in/{window.date:%Y/%m/%d}/*.csv", ["in/2013/01/31/a.csv", "in/2013/02/01/a.csv"]),
+        (
+            "in/year={window.date:%Y}/month={window.date:%-m}/*.csv",
+            ["in/year=2013/month=1/a.csv", "in/year=2013/month=2/a.csv"],
+        ),
+        ("in/{window.date:%d}0.csv", ["in/010.csv", "in/310.csv"]),
+        ("file://FOLDER/in/%7Edir/{window.date:%Y%j}/{window.date}.csv", ["in/~dir/2013031/2013-01-31.csv"]),
+    ],
+)
+def test_dates_are_written_as_their_format_says(folder, uri, keys):
+    window = Window(start=datetime(2013, 1, 30, tzinfo=UTC), end=datetime(2013, 2, 2, tzinfo=UTC))
+    others = ["in/2013/01/29/a.csv", "in/2013/01/a.csv", "in/year=2013/month=01/a.csv", "in/year=2013/month=3/a.csv"]
+    for key in [*keys, *others]:
+        folder.write(key, "n\n1\n")
+    of = source(uri.replace("FOLDER", quote(str(folder.path))))
+    found = folder.end(of, window)
+    assert [key[key.index("in/") :] for key in found] == keys
+    assert folder.ingest(of, found, window).metrics["rows"] == len(keys)
+
+
+def test_a_prefix_of_several_days_is_listed_once(folder, monkeypatch):
+    folder.write("in/2013/01/a.csv", "n\n1\n")
+    listed, matching = [], stores.Place.matching
+    monkeypatch.setattr(
+        stores.Place, "matching", lambda self, pattern: listed.append(pattern) or matching(self, pattern)
+    )
+    year = Window(start=datetime(2013, 1, 1, tzinfo=UTC), end=datetime(2013, 3, 1, tzinfo=UTC))
+    assert folder.ingest(source("in/{window.date:%Y/%m}/*.csv"), window=year).metrics["rows"] == 1
+    assert listed == ["in/2013/01/*.csv", "in/2013/02/*.csv"]
 
 
 def test_an_object_that_was_written_again_gives_its_rows_anew(folder):

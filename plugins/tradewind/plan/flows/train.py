@@ -9,6 +9,7 @@ from tradewind.plan.model import PlanStep, model_asset, table_asset
 from tradewind.plan.steps import StepBuilder
 from tradewind.spec.pipeline import Pipeline
 from tradewind_runtime.contract.checks import CheckConfig
+from tradewind_runtime.contract.dates import dated
 from tradewind_runtime.contract.pins import IngestConfig, PinConfig
 from tradewind_runtime.contract.promote import EvaluateConfig, Promote, RegisterConfig
 from tradewind_runtime.contract.sources import Source
@@ -45,7 +46,7 @@ def _pin(builder: StepBuilder) -> PlanStep:
 def _table(builder: StepBuilder, name: str, source: Source) -> Iterator[PlanStep]:
     spec = builder.pipeline
     # A run's window decides what is read, or what counts as late.
-    windowed = source.time is not None or (source.objects is not None and "{window.date}" in source.objects.uri)
+    windowed = source.time is not None or (source.objects is not None and dated(source.objects.uri))
     yield builder.step(
         "ingest",
         IngestConfig(name=name, source=source),

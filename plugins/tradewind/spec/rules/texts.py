@@ -11,9 +11,10 @@ from tradewind.spec.places import Place
 from tradewind.spec.rules.view import View, rule
 from tradewind.spec.schedule import checked_cron
 from tradewind.spec.usercode import function_problem, job_problem, schema_problem
+from tradewind_runtime.contract import dates
 
-#: What stands in braces in a text, such as {params.max_rounds}.
-_WORD = re.compile(r"\{([A-Za-z_]+)\.([A-Za-z0-9_.-]+)\}")
+#: What stands in braces in a text, such as {params.max_rounds} or {window.date:%Y/%m/%d}.
+_WORD = re.compile(r"\{([A-Za-z_]+)\.([A-Za-z0-9_.-]+)(?::([^{}]*))?\}")
 _WINDOW = ("start", "end", "date")
 #: Blocks in which words are filled in when a step is asked for.
 _FILLED = ("sources", "checks", "transform", "tune", "train", "evaluate", "score")
@@ -32,7 +33,7 @@ def words(view: View) -> Iterator[Problem]:
 
 
 def _word(place: Place, match: re.Match[str], params: list[str]) -> Iterator[Problem]:
-    kind, name = match.groups()
+    kind, name, format = match.groups()
     path = place.path
     if kind == "params" and name not in params:
         yield place.problem(
@@ -70,6 +71,22 @@ def _word(place: Place, match: re.Match[str], params: list[str]) -> Iterator[Pro
             got=match[0],
             expected="{window.start} or {window.end}",
         )
+    elif format is not None:
+        yield from _format(place, match)
+
+
+def _format(place: Place, match: re.Match[str]) -> Iterator[Problem]:
+    kind, name, format = match.groups()
+    if (kind, name) != ("window", "date"):
+        yield place.problem(
+            "TW131", f"{{{kind}.{name}}} is filled in as it is, without a format", got=match[0],
+            expected=f"{{{kind}.{name}}}",
+        )  # fmt: skip
+    elif (wrong := dates.unknown(format)) or "%" not in format:
+        yield place.problem(
+            "TW131", f"no date has a {wrong[0]}" if wrong else "there is no part of a date in the format",
+            got=match[0], expected=", ".join(dates.PARTS), fix="such as {window.date:%Y/%m/%d}",
+        )  # fmt: skip
 
 
 @rule
