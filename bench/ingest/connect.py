@@ -13,6 +13,7 @@ from tradewind_runtime import caches, ivy, java
 KAFKA, ICEBERG, HADOOP = "4.1.0", "1.10.1", "3.4.2"
 TABLE = "bench.messages"
 LIMIT = 300  # seconds
+_JAVA = ("-Xmx2g", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
 _JARS = f"""\
 <ivy-module version="2.0">
   <info organisation="bench" module="connect"/>
@@ -74,12 +75,13 @@ def written(broker: str, topic: str, count: int, folder: Path) -> int:
     log, until = folder / "connect.log", time.monotonic() + LIMIT
     with log.open("wb") as out:
         worker = subprocess.Popen(
-            [str(java.find().executable), "-Xmx2g", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{_jars()}/*", *map(str, words)],
+            [str(java.find().executable), *_JAVA, "-cp", f"{_jars()}/*", *map(str, words)],
             stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         try:
             while (rows := _rows(folder)) < count:
-                assert worker.poll() is None and time.monotonic() < until, log.read_text()[-3000:]
+                assert worker.poll() is None, log.read_text()[-3000:]
+                assert time.monotonic() < until, log.read_text()[-3000:]
                 time.sleep(0.05)
         finally:
             worker.kill()

@@ -35,6 +35,7 @@ from tradewind_runtime.positions import Positions
 from tradewind_runtime.replacing import Replacing, removals
 from tradewind_runtime.snapshot import Snapshot
 from tradewind_runtime.staging import Staged, cut_of, describe, find_files, write_files
+from tradewind_runtime.storable import held, stored_schema
 
 ATTEMPTS = 20
 YOUNGEST = 2.0  # days; a step with files that are not committed yet never runs so long
@@ -109,6 +110,7 @@ class Table:
 
     def create(self, schema: pa.Schema) -> None:
         """Make it, empty, unless it is there. First commits race, so this comes before any."""
+        schema = stored_schema(schema, self.name)
         for attempt in _against_rivals():
             with attempt:
                 DeltaTable.create(
@@ -297,8 +299,13 @@ class Table:
             schema: theirs.
             cut_by: a timestamp column: a file holds the rows of one UTC date only.
             folder: from `staging`; a new one by default.
+
+        Raises:
+            StepError: TW519 where no table holds such a type, or such a value.
         """
-        paths = write_files(self.filesystem, folder or self.staging(), batches, schema, cut_by)
+        schema = stored_schema(schema, self.name)
+        rows = (held(batch, schema, self.name) for batch in batches)
+        paths = write_files(self.filesystem, folder or self.staging(), rows, schema, cut_by)
         return [describe(self.filesystem, self.uri, path) for path in paths]
 
     def staged(self, folder: str) -> list[Staged]:
@@ -328,8 +335,10 @@ class Table:
 
         Raises:
             PositionsMovedError: where a position is neither as expected before nor as wanted after.
-            StepError: TW521 where the table has other types than the files, or a rival is always first.
+            StepError: TW521 where the table has other types than the files, or a rival is always first; TW519 where no
+                table holds such a type.
         """
+        schema = stored_schema(schema, self.name)
         handle = self.prepare(schema)
         wanted = dict(positions or {})
         moves = {MOVES: {id: (move.before, move.after) for id, move in wanted.items()}} if wanted else {}

@@ -11,19 +11,9 @@ from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import Window
 from tradewind_runtime.contract.sources import PROVENANCE
 from tradewind_runtime.engines import Job, Output
+from tradewind_runtime.storable import stored
 
 MOMENT = pa.timestamp("us", "UTC")
-_WIDER = {
-    pa.uint8(): pa.int16(),
-    pa.uint16(): pa.int32(),
-    pa.uint32(): pa.int64(),
-    pa.uint64(): pa.int64(),
-    pa.float16(): pa.float32(),
-    pa.large_string(): pa.string(),
-    pa.string_view(): pa.string(),
-    pa.large_binary(): pa.binary(),
-    pa.binary_view(): pa.binary(),
-}
 
 
 def refused(message: str, fix: str, **details: object) -> StepError:
@@ -61,19 +51,16 @@ def shape(schema: pa.Schema, job: Job) -> pa.Schema:
 
 
 def _storable(field: pa.Field) -> pa.DataType:
-    kind = field.type
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    if pa.types.is_timestamp(kind):
-        return pa.timestamp("us", "UTC" if kind.tz else None)
+    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
     if pa.types.is_decimal(kind):
         return pa.float64()  # such as a SUM of integers in SQL: models learn from numbers
-    if pa.types.is_null(kind) or pa.types.is_time(kind) or pa.types.is_duration(kind) or pa.types.is_interval(kind):
+    found = None if pa.types.is_null(kind) else stored(kind)
+    if found is None:
         raise refused(
             f"has the column {field.name!r} of type {kind}, which a table cannot hold",
             "cast it to a number, a text or a timestamp",
         )
-    return _WIDER.get(kind, kind)
+    return found
 
 
 def _as_before(schema: pa.Schema, before: pa.Schema, table: str) -> pa.Schema:
@@ -107,13 +94,27 @@ def stage(batches: pa.RecordBatchReader, job: Job) -> Output:
 def shaped(
     batches: Iterable[pa.RecordBatch], schema: pa.Schema, time: str | None, span: Window | None
 ) -> Iterator[pa.RecordBatch]:
-    """Rows with the schema of `shape`, without those that are not of the span; batches that are left empty are not."""
+    """Rows with the schema of `shape`, without those that are not of the span; batches that are left empty are not.
+
+    Raises:
+        StepError: TW547 where one has a value that its type does not hold.
+    """
     for batch in batches:
-        columns = [_cast(column, field.type) for column, field in zip(batch.columns, schema, strict=True)]
+        columns = [_held(column, field) for column, field in zip(batch.columns, schema, strict=True)]
         cast = pa.RecordBatch.from_arrays(columns, schema=schema)
         kept = cast.filter(_within(cast.column(time), span)) if time else cast
         if kept.num_rows:
             yield kept
+
+
+def _held(column: pa.Array, field: pa.Field) -> pa.Array:
+    try:
+        return _cast(column, field.type)
+    except pa.ArrowInvalid as error:
+        raise refused(
+            f"has a value in {field.name!r} that {field.type} does not hold: {error}",
+            "cast the column to a type that holds it, or round it",
+        ) from error
 
 
 def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import cast
@@ -22,7 +21,8 @@ CHUNK_BYTES = 256 * 1024 * 1024  # of messages; they are not held, but staged as
 #: Messages that are decoded at once, or bytes, about: what is in Python's hands is held twice for a moment.
 BATCH, BATCH_BYTES = 4_000, 2 * 1024 * 1024
 FIRST = 500  # messages, whose size says how many more are read at once
-PATIENCE = 120.0  # seconds without any message before the end is reached
+WAIT = 0.5  # seconds, for messages that are not there yet
+PATIENCE = 120.0  # seconds of such waits, one after the other, before the end is reached
 _NO_TIMESTAMP = 0  # confluent_kafka.TIMESTAMP_NOT_AVAILABLE
 
 # librdkafka's own names for what is not a failure, or mends itself.
@@ -118,12 +118,12 @@ def batches(consumer: Consumer, progress: Progress) -> Iterator[Messages]:
     """Messages below the end, as many as a chunk holds."""
     rows = size = 0
     most, count = min(BATCH, progress.chunk_rows), 0
-    patience = time.monotonic() + PATIENCE
+    waited = 0.0  # not by the clock: a step that was paused for minutes has not waited for the broker
     while progress.open and rows < progress.chunk_rows and size < CHUNK_BYTES:
         finished = set(progress.open)
         try:
             wanted = min(count, progress.left)  # the client waits for as many
-            found = consumer.consume(wanted, timeout=0.5) if count else _first(consumer, most, progress.left)
+            found = consumer.consume(wanted, timeout=WAIT) if count else _first(consumer, most, progress.left)
             batch = _sorted(consumer, found, progress)
             for position in consumer.position([TopicPartition(progress.kafka.topic, p) for p in progress.open]):
                 progress.seen(position.partition, position.offset)  # below 0 before the first delivery: no progress
@@ -132,9 +132,8 @@ def batches(consumer: Consumer, progress: Progress) -> Iterator[Messages]:
                 consumer.incremental_unassign([TopicPartition(progress.kafka.topic, p) for p in finished])
         except KafkaException as error:  # rows are asked for by who stages them, so nobody else would tell it
             raise StepError("TW525", f"Kafka: {error.args[0].str()}", fix="is the broker up?") from error
-        if found:
-            patience = time.monotonic() + PATIENCE
-        elif time.monotonic() > patience:
+        waited = 0.0 if found else waited + WAIT
+        if waited > PATIENCE:
             raise StepError(
                 "TW525",
                 f"Kafka sent nothing of {progress.kafka.topic!r} for {PATIENCE:.0f} s",
@@ -147,14 +146,13 @@ def batches(consumer: Consumer, progress: Progress) -> Iterator[Messages]:
             rows, size = rows + len(batch.values), size + taken
             count = _fitting(len(batch.values), taken, most)
             yield batch
-            patience = time.monotonic() + PATIENCE  # staging took its time
 
 
 def _first(consumer: Consumer, most: int, left: int) -> list[Message]:
     """As many as fit, of messages whose size is not known yet: a few say how many more."""
-    found = consumer.consume(min(FIRST, most, left), timeout=0.5)
+    found = consumer.consume(min(FIRST, most, left), timeout=WAIT)
     more = min(_fitting(len(found), sum(map(len, found)), most), left) - len(found)
-    return found + consumer.consume(more, timeout=0.5) if found and more > 0 else found
+    return found + consumer.consume(more, timeout=WAIT) if found and more > 0 else found
 
 
 def _fitting(messages: int, taken: int, most: int) -> int:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -24,6 +26,7 @@ from tradewind_runtime.contract.sources import Source
 from tradewind_runtime.execute import execute
 from tradewind_runtime.lake import Lake
 from tradewind_runtime.sources import Access, sql
+from tradewind_runtime.sources.databases import Database
 
 pytestmark = pytest.mark.server
 NOON = datetime(2013, 1, 1, 12, tzinfo=UTC)
@@ -246,7 +249,7 @@ def test_an_overlap_that_the_table_cannot_tell_is_refused_from_the_first_run_on(
     assert caught.value.problems[0].code == "TW527"
 
 
-def test_a_query_is_read_in_parts_of_one_moment(server: PostgreSQL, name: str, lake_uri: str) -> None:
+def test_a_query_is_read_in_parts(server: PostgreSQL, name: str, lake_uri: str) -> None:
     server.run(
         f"CREATE TABLE {name} (id integer, n integer)",
         f"INSERT INTO {name} SELECT n, abs(n) % 7 FROM generate_series(-500, 99999) n",
@@ -259,6 +262,89 @@ def test_a_query_is_read_in_parts_of_one_moment(server: PostgreSQL, name: str, l
     assert sum(row["id"] is None for row in found) == 1
     places = [(row["_source"], row["_position"]) for row in found]
     assert len(set(places)) == len(places)
+
+
+#: Whoever reads a row waits while the gate is shut. It is stable, so that the lowest and highest are found without it.
+GATE = """
+CREATE FUNCTION {name}_gate() RETURNS integer STABLE LANGUAGE plpgsql AS
+'BEGIN PERFORM pg_advisory_xact_lock_shared(4711); RETURN pg_backend_pid(); END'
+"""
+SHUT = "SELECT pg_advisory_xact_lock(4711)"
+AT_THE_GATE = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+
+
+def opened_for(parts: int, gate: Any) -> set[int]:
+    """Who stands at the gate once so many do, or after a minute; then it opens."""
+    until = time.monotonic() + 60
+    with gate.cursor() as cursor:
+        while True:
+            cursor.execute(AT_THE_GATE)
+            found = {pid for (pid,) in cursor.fetchall()}
+            if len(found) == parts or time.monotonic() > until:
+                gate.rollback()
+                return found
+            time.sleep(0.02)
+
+
+def test_parts_are_read_at_once_and_of_one_moment(
+    server: PostgreSQL, name: str, lake_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rival changes rows of each part once the moment has its name, and before any part is read."""
+    server.run(
+        f"CREATE TABLE {name} (id integer, n integer)",
+        f"INSERT INTO {name} SELECT id, 0 FROM generate_series(1, 400) id",
+        GATE.format(name=name),
+    )
+    exported = Database.moment
+
+    with server.session() as gate, ThreadPoolExecutor(1) as pool:
+        opening: list[Future[set[int]]] = []
+
+        def then_a_rival(self: Database) -> str:
+            moment = exported(self)
+            server.run(
+                f"INSERT INTO {name} SELECT id, 1 FROM generate_series(1, 400) id",
+                f"UPDATE {name} SET n = 2 WHERE id % 3 = 0",
+                f"DELETE FROM {name} WHERE id % 5 = 0",
+            )
+            with gate.cursor() as cursor:
+                cursor.execute(SHUT)
+            opening.append(pool.submit(opened_for, 4, gate))
+            return moment
+
+        monkeypatch.setattr(Database, "moment", then_a_rival)
+        query = f"SELECT id, n, {name}_gate() AS backend FROM {name}"
+        found = taken_in(server, lake_uri, source(name, query=query, split_by="id", parts=4))
+        together = opening[0].result()
+    assert sorted((row["id"], row["n"]) for row in found) == [(id, 0) for id in range(1, 401)]
+    assert len(together) == 4
+    assert {row["backend"] for row in found} == together
+
+
+@pytest.mark.parametrize("overlap", [0, 10])
+def test_by_a_cursor_parts_have_what_is_new(server: PostgreSQL, name: str, lake_uri: str, overlap: int) -> None:
+    of = source(name, cursor="n", split_by="part", parts=3, **({"overlap": overlap} if overlap else {}))
+
+    def insert(first: int, last: int) -> None:
+        server.run(
+            f"INSERT INTO {name} SELECT n, nullif(n % 11, 0), 'as it was' FROM generate_series({first}, {last}) n"
+        )
+
+    def run(pinned: dict[str, int]) -> float:
+        return ingest(lake_uri, of, pinned, connection="postgres_default", run=f"r{next(RUNS)}").metrics["rows"]
+
+    server.run(f"CREATE TABLE {name} (n bigint, part integer, note text)")
+    insert(1, 300)
+    pinned = end(server, of)
+    insert(301, 350)
+    assert run(pinned) == 300, "up to what was pinned"
+    server.run(f"UPDATE {name} SET note = 'changed'")
+    assert run(end(server, of)) == 50 + overlap
+    assert run(end(server, of)) == 0
+    found = rows(lake_uri)
+    assert sorted(row["n"] for row in found) == list(range(1, 351))
+    assert {row["n"] for row in found if row["note"] == "changed"} == set(range(301 - overlap, 351))
+    assert len({(row["_source"], row["_position"]) for row in found}) == 350
 
 
 @pytest.mark.parametrize("more", [{"parts": 4, "split_by": "id"}, {}], ids=["parts", "one"])

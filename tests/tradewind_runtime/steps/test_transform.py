@@ -149,6 +149,55 @@ def listed(tables, context):
 """
 
 
+NESTED = """
+import pyarrow as pa
+
+AT = pa.timestamp("ns", "Europe/Zurich")
+
+def make(tables, context):
+    moments = tables["rows"]["t"].to_pylist()
+    seen = pa.array([[{"at": one, "n": 200}] for one in moments], pa.list_(pa.struct([("at", AT), ("n", pa.uint8())])))
+    return pa.table({"t": tables["rows"]["t"].cast(AT), "seen": seen})
+
+def fine(tables, context):
+    t = tables["rows"]["t"]
+    return pa.table({"t": t, "seen": pa.array([[1]] * len(t), pa.list_(AT))})
+
+def large(tables, context):
+    t = tables["rows"]["t"]
+    return pa.table({"t": t, "n": pa.array([2**63] * len(t), pa.uint64())})
+
+def gaps(tables, context):
+    t = tables["rows"]["t"]
+    return pa.table({"t": t, "seen": pa.array([[1]] * len(t), pa.list_(pa.duration("us")))})
+"""
+
+
+def test_types_within_others_are_those_of_a_table_too(house):
+    """Not by Delta's preview of nanoseconds, which Spark does not read; the same function then adds to the table."""
+    code = house.code(m_nested=NESTED)
+    house.run(python("m_nested:make"), code=code, day=10)
+    rows = house.rows(house.run(python("m_nested:make"), code=code, day=12))
+    held = pa.struct([("at", pa.timestamp("us", "UTC")), ("n", pa.int16())])
+    assert rows.schema.types == [pa.timestamp("us", "UTC"), pa.list_(held)]
+    assert all(row["seen"] == [{"at": row["t"], "n": 200}] for row in rows.to_pylist())
+
+
+@pytest.mark.parametrize(
+    ("function", "says"),
+    [
+        ("fine", "has a value in 'seen' that list.* does not hold: .* lose data"),
+        ("large", "has a value in 'n' that int64 does not hold: .* not in range"),
+        ("gaps", "has the column 'seen' of type list.*, which a table cannot hold"),
+    ],
+)
+def test_what_no_table_holds_is_refused_wherever_it_is(house, function, says):
+    with pytest.raises(StepError, match=says) as caught:
+        house.run(python(f"m_nested:{function}"), code=house.code(m_nested=NESTED))
+    assert caught.value.problems[0].code == "TW547"
+    assert not caught.value.retryable
+
+
 def test_a_function_of_include_models_transforms(house):
     code = house.code(m_days=MODEL)
     rows = house.rows(house.run(python("m_days:make", times=3), code=code))
