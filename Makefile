@@ -6,8 +6,8 @@
 WORKERS = -n 2 --dist loadscope --no-loadscope-reorder
 # Tiers of their own: what starts Spark, and what takes minutes because much is killed, started and measured in it.
 SPARK = tests/spark_jobs $(addprefix tests/tradewind_runtime/,engines/test_spark_standalone.py engines/test_spark_connect.py \
-  engines/test_spark_checks.py engines/test_spark_reading.py engines/test_spark_application.py engines/test_spark_progress.py \
-  engines/test_spark_s3.py launchers/test_spark_companions.py)
+  engines/test_spark_checks.py engines/test_spark_reading.py engines/test_spark_objects.py engines/test_spark_application.py \
+  engines/test_spark_progress.py engines/test_spark_s3.py launchers/test_spark_companions.py)
 LONG = tests/e2e/test_kills.py tests/test_soak.py tests/test_bench_data.py \
   $(addprefix tests/tradewind_runtime/,steps/test_tune.py distributed/test_xgboost.py)
 # Steps of every kind, and what starts, keeps and serves what they make. The rest knows nothing of Airflow, so that once is

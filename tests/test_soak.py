@@ -30,5 +30,6 @@ def test_what_was_committed_is_there_once(tmp_path: Path) -> None:
     assert found["kills"] >= 10
     assert found["messages"]["good"] > 100
     assert found["messages"]["aborted"] > 0
+    assert found["lake"]["verify_exit_code"] == 0
     assert found["lake"]["gaps_of_transactions"] > 0
     assert found["objects"]["versions"] > 5

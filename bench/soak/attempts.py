@@ -29,12 +29,12 @@ from tradewind_runtime.sources import Access, reader
 
 T = TypeVar("T")
 COLUMNS = {"id": "long", "note": "string"}
-SOURCES = {
-    "orders": Source.model_validate({"kafka": {"topic": TOPIC}, "columns": COLUMNS, "max_bad": 0.5}),
-    "lists": Source.model_validate(
-        {"objects": {"uri": f"s3://{LANDING}/in/*.csv", "connection": "s3_default"}, "columns": COLUMNS}
-    ),
+#: As a pipeline's YAML has them.
+BLOCKS: dict[str, dict[str, Any]] = {
+    "orders": {"kafka": {"topic": TOPIC}, "columns": COLUMNS, "max_bad": 0.5},
+    "lists": {"objects": {"uri": f"s3://{LANDING}/in/*.csv", "connection": "s3_default"}, "columns": COLUMNS},
 }
+SOURCES = {name: Source.model_validate(block) for name, block in BLOCKS.items()}
 KILLS_A_RUN = 4
 CHUNK = 700  # rows, so that a run has several
 FAILURES = 20  # of one run, while a server is away
@@ -107,7 +107,7 @@ class Attempts:
         program = ["bench.soak.points", how, str(nth)] if how in POINTS else ["tradewind_runtime"]
         process = subprocess.Popen(
             [sys.executable, "-m", *program, *words],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=self._environment(),
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=self.environment(),
         )  # fmt: skip
         try:
             if how == "any moment":
@@ -132,10 +132,9 @@ class Attempts:
         )  # fmt: skip
 
     def _end(self, source: Source) -> dict[str, Any]:
-        return _patiently(partial(reader(source.kind).end_position, source, self.access(source)))
+        return _patiently(partial(reader(source.kind).end_position, source, self._access(source)))
 
-    def access(self, source: Source) -> Access:
-        """What a source may use."""
+    def _access(self, source: Source) -> Access:
         id = source.connections["source"]
         given = Connection.parse(id, self.connections[id])
         return Access(Lake(self.lake, self._connection()), connection=given)
@@ -143,7 +142,8 @@ class Attempts:
     def _connection(self) -> Connection:
         return Connection.parse("s3_default", self.connections["s3_default"])
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """With the connections, as a step's process gets them."""
         return os.environ | {f"AIRFLOW_CONN_{id.upper()}": text for id, text in self.connections.items()}
 
 

@@ -1,27 +1,29 @@
-"""What the soak must find at its end: by `verify` against broker and store, and by what the rows say."""
+"""What the soak must find at its end: by `tradewind lake verify --against`, and by what the rows say."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import tempfile
 from collections import Counter
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.soak.attempts import SOURCES, Attempts
+from bench.soak.attempts import BLOCKS, Attempts
 from bench.soak.producers import Ledger
 from tradewind_runtime.lake import Lake
-from tradewind_runtime.reconcile import ask
-from tradewind_runtime.verify import Verified, verify_table
+from tradewind_runtime.verify import Verified
 
 
 def judged(attempts: Attempts, ledger: Ledger, lake: Lake) -> tuple[list[str], dict[str, Any]]:
     """What is amiss, and the figures."""
-    lines = [line for name in SOURCES for line in _verified(attempts, lake, name)]
-    amiss = [f"verify: {line}" for line in lines if not line.ok or line.unread or line.lost is None]
+    code, lines = _verified(attempts)
+    amiss = [f"verify: exit code {code}"] if code else []
+    amiss += [f"verify: {line}" for line in lines if not line.ok or line.unread or line.lost is None]
     amiss += _messages(ledger, lake) + _objects(ledger, lake)
     figures = {
+        "verify_exit_code": code,
         "partitions_and_objects": len(lines),
         "rows": sum(line.rows for line in lines),
         "quarantined": sum(line.quarantined for line in lines),
@@ -33,11 +35,28 @@ def judged(attempts: Attempts, ledger: Ledger, lake: Lake) -> tuple[list[str], d
     return amiss, figures
 
 
-def _verified(attempts: Attempts, lake: Lake, name: str) -> list[Verified]:
-    source, table = SOURCES[name], f"soak/{name}_raw"
-    with tempfile.TemporaryDirectory(prefix="soak-") as scratch:
-        access = replace(attempts.access(source), scratch=Path(scratch))
-        return verify_table(lake, table, partial(ask, source, access))
+def _verified(attempts: Attempts) -> tuple[int, list[Verified]]:
+    """The command's exit code and lines, in a project that has nothing but the pipeline."""
+    with tempfile.TemporaryDirectory(prefix="soak-") as folder:
+        project = Path(folder)
+        lake = {"uri": attempts.lake, "connection": "s3_default"}
+        _write(project / "profiles/local.yaml", {"profile": "local", "lake": lake})
+        pipeline = project / "dags/pipelines/soak.yaml"
+        _write(pipeline, {"version": 1, "pipeline": "soak", "sources": BLOCKS})
+        words = ["lake", "verify", "--against", str(pipeline), "--profile", "local", "--format", "json"]
+        done = subprocess.run(
+            [sys.executable, "-m", "tradewind.cli", *words], capture_output=True, text=True, check=False,
+            env=attempts.environment() | {"TRADEWIND_PROJECT": folder, "TRADEWIND_HOME": str(project / "home")},
+        )  # fmt: skip
+    said = json.loads(done.stdout or "{}")
+    if "sources" not in said:
+        raise RuntimeError(done.stdout + done.stderr)
+    return done.returncode, [Verified.model_validate(line) for line in said["sources"]]
+
+
+def _write(path: Path, body: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(body))  # which YAML can read
 
 
 def _messages(ledger: Ledger, lake: Lake) -> list[str]:

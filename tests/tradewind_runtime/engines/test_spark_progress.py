@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from pyspark import SparkContext
@@ -18,6 +22,30 @@ from tradewind_runtime.engines.spark.watching import watched
 
 LINE = re.compile(r"Spark: stage \d+, (\d+) of (\d+) tasks, (\d+) running")
 EVERY = 2.0
+PROJECT = {
+    "profiles/local.yaml": f"""\
+profile: local
+environments: {{steps: {{python: {sys.executable}}}}}
+settings: {{spark: {{master: "local[2]", driver_memory: 512m}}}}
+""",
+    "dags/pipelines/slow.yaml": """\
+version: 1
+pipeline: slow
+sources: {flowers: {sample: {name: iris}}}
+transform: {spark: {job: spark_jobs/slow.py}}
+""",
+    "spark_jobs/slow.py": """\
+import time
+
+def transform(spark, tables, context):
+    def slowly(batches):
+        time.sleep(2)
+        yield from batches
+
+    rows = tables["flowers"].select("target").repartition(12)
+    return rows.mapInArrow(slowly, rows.schema)
+""",
+}
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +130,16 @@ def test_many_stages_are_one_line() -> None:
     )
     assert progress.line([stage(id) for id in range(5)]).endswith("; 2 more stages")
     assert progress.line([stage(id) for id in range(3)]).count("stage ") == 3
+
+
+def test_whoever_runs_a_pipeline_by_the_command_line_sees_it(tmp_path: Path) -> None:
+    for name, text in PROJECT.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TRADEWIND")}
+    command = [sys.executable, "-m", "tradewind.cli", "run", "dags/pipelines/slow.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, env=kept, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    _, _, said = done.stdout.partition("\ntransform\n")
+    told = [one for line in said.splitlines() if (one := LINE.fullmatch(line.strip()))]
+    assert "12" in {one[2] for one in told}, done.stdout

@@ -1,8 +1,7 @@
-"""Ingestion by Spark: the same rows as in one process, from one engine to the other, and what is told."""
+"""Ingestion of Kafka by Spark: the same rows as in one process, from one engine to the other, and what is told."""
 
 from __future__ import annotations
 
-import gzip
 import json
 import random
 import time
@@ -21,7 +20,7 @@ from tradewind.plan.code import UserCode
 from tradewind_runtime.connections import Connection
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.request import CodeRef, StepRequest, StepResult
-from tradewind_runtime.contract.sources import KafkaSource, ObjectsSource, Source
+from tradewind_runtime.contract.sources import KafkaSource, Source
 from tradewind_runtime.documents import Documents
 from tradewind_runtime.engines.spark.session import session
 from tradewind_runtime.execute import execute
@@ -209,53 +208,6 @@ def test_kill_9_anywhere_and_a_retry_give_each_row_once(topic: Topic, lake_uri: 
     refused = [(row["source"], row["position"]) for row in rows(lake_uri, "flights_quarantine")]
     assert sorted(found + refused) == sorted((f"{topic.name}-{p}", n) for p in range(3) for n in range(8_000))
     assert len(refused) == 480
-
-
-class Folder:
-    """Files as a source."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.lake = path, (path / "lake").as_uri()
-        (path / "files").mkdir()
-        self.source = Source(objects=ObjectsSource(uri=f"{(path / 'files').as_uri()}/*.csv*"))
-
-    def write(self, name: str, text: str) -> None:
-        (self.path / "files" / name).write_text(text)
-
-    def read(self, engine: str, run: str) -> StepResult:
-        request = ingest_request(self.lake, self.source, end_of(self.lake, self.source), run=run)
-        return execute(request.model_copy(update={"engine": engine, "settings": {"spark": SETTINGS}}))
-
-
-def test_objects_many_new_one_again_one_broken(tmp_path: Path, spark: SparkSession) -> None:
-    folder = Folder(tmp_path)
-    for n in range(40):
-        folder.write(f"{n:02d}.csv", f"n,text\n{n},a\n{n + 100},b\n")
-    folder.read("spark", "r1")
-    assert sorted(row["n"] for row in rows(folder.lake)) == sorted([*range(40), *range(100, 140)])
-    folder.write("07.csv", "n,text\n1007,c\n")
-    folder.write("40.csv", "n,text\n40,a\n")
-    folder.write("41.csv", "n,n\n1,2\n")
-    folder.write("42.csv", "n,text,more\n42,a,1.5\n")
-    with pytest.raises(StepError, match=r"41\.csv"):
-        folder.read("spark", "r2")
-    found = {row["n"]: row for row in rows(folder.lake)}
-    assert {7, 107} & set(found) == set()
-    assert {1007, 40, 42} <= set(found)
-    assert found[42]["more"] == 1.5
-    (tmp_path / "files/41.csv").unlink()
-    assert folder.read("python", "r3").metrics["rows"] == 0, "what the other engine has taken in is in place"
-
-
-def test_however_many_objects_break_in_their_midst_all_others_are_taken_in(tmp_path: Path, spark: SparkSession) -> None:
-    folder = Folder(tmp_path)
-    lines = "".join(f"{number},a\n" for number in range(20_000)).encode()
-    for n in range(60):
-        content = gzip.compress(b"n,text\n" + (lines if n % 2 else b"%d,a\n" % n))
-        (tmp_path / f"files/{n:02d}.csv.gz").write_bytes(content[:-1000] if n % 2 else content)
-    with pytest.raises(StepError, match=r"01\.csv\.gz cannot be read"):
-        folder.read("spark", "r1")
-    assert sorted(row["n"] for row in rows(folder.lake)) == list(range(0, 60, 2))
 
 
 def test_a_spark_elsewhere_goes_on_where_this_process_ended(
