@@ -16,8 +16,9 @@ from tradewind_runtime.reconcile.retained import END, Retained
 from tradewind_runtime.sources import Access
 from tradewind_runtime.sources.columns import known
 from tradewind_runtime.sources.files import Origin, open_rows
+from tradewind_runtime.sources.listing import DATE
 from tradewind_runtime.sources.newcolumns import Columns
-from tradewind_runtime.sources.objects import DATE, end_position, format_of, ids_of, in_place, objects_of
+from tradewind_runtime.sources.objects import end_position, format_of, ids_of, in_place, objects_of
 from tradewind_runtime.sources.stores import Place
 from tradewind_runtime.sources.stores.pinned import Pinned, fetched
 
