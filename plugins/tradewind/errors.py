@@ -46,7 +46,7 @@ CODES: dict[str, str] = {
     "TW148": "A pipeline that waits for itself.",
     "TW149": "A pipeline that waits for what none makes.",
     "TW150": "A secret in the text.",
-    "TW151": "A pipeline that starts by what arrives in a source that is no topic.",
+    "TW151": "A pipeline that starts by what arrives, where it cannot be watched.",
     "TW160": "An environment that the profile does not have.",
     "TW161": "A budget in money, and no price.",
     "TW162": "Resources that the profile does not have: a kind of GPU, MIG, spot nodes.",

@@ -21,8 +21,9 @@ from tradewind_runtime import leases
 from tradewind_runtime.connections import variable
 from tradewind_runtime.contract.errors import Problem, TradewindError
 from tradewind_runtime.contract.refs import Window
-from tradewind_runtime.contract.request import StepResult
+from tradewind_runtime.contract.request import StepRequest, StepResult
 from tradewind_runtime.launchers.process import Launch, environment_digest
+from tradewind_runtime.sources.listing import POLL, Waiting
 
 State = Literal["done", "adopted", "skipped"]
 
@@ -95,11 +96,27 @@ class LocalRun:
         kept = {use: id for use, id in request.connections.items() if use != "registry" or id in known}
         request = request.model_copy(update={"connections": kept})
         given = {id: known[id] for id in kept.values() if id in known}
+        if step.kind == "pin":
+            self._wait(request, given)
         result = Launch(
             request, self.run.documents, python, given, on_line=lambda line: self.on_line(step.id, line)
         ).run()
         self.run.record(request)
         return result
+
+    def _wait(self, request: StepRequest, given: Mapping[str, str]) -> None:
+        """Until what is waited for is there: here nobody else wants the process."""
+        waiting = Waiting.of(request, datetime.now(UTC))
+        if not waiting.connections <= set(given):
+            return  # the step says so
+        ways = waiting.ways(request, given)
+        told = False
+        while missing := waiting.missing(ways, datetime.now(UTC)):
+            if not told:
+                uris = ", ".join(one.uri for one in missing.values())
+                self.on_line(request.id, f"nothing is there yet; waiting for {uris}")
+            told = True
+            time.sleep(POLL)
 
     def _window(self) -> Window:
         if self.window is not None:

@@ -37,6 +37,15 @@ def parse_duration(value: Any) -> Any:
     return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
 
 
+def duration_text(value: timedelta) -> str:
+    """A duration as a YAML has it, in one unit."""
+    seconds = value.total_seconds()
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds % size == 0:
+            return f"{seconds / size:g}{unit}"
+    return f"{seconds:g}s"
+
+
 #: A duration: `30s`, `10m`, `1h30m`, `60d`; seconds in JSON.
 Duration = Annotated[
     timedelta,

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic import Field, PlainValidator, WithJsonSchema, field_validator, model_validator
 from pydantic_core import PydanticKnownError
 
 from tradewind_runtime.contract.base import ConnectionId, Duration, Frozen, Name
@@ -143,6 +143,19 @@ class ObjectsSource(Frozen):
     mode: Literal["append", "replace"] = Field(
         "append", description="replace: a newer object's rows take the place of all that were read before."
     )
+    wait: Duration | None = Field(
+        None,
+        description="How long a run waits, holding no worker, until an object matches; then it fails. By default it "
+        "reads what there is.",
+    )
+
+    @field_validator("wait")
+    @classmethod
+    def _not_at_once(cls, value: timedelta | None) -> timedelta | None:
+        if value is not None and value < timedelta(seconds=1):
+            msg = "at least 1s; leave it out to read what there is"
+            raise ValueError(msg)
+        return value
 
     @model_validator(mode="after")
     def _of_a_store(self) -> ObjectsSource:

@@ -9,7 +9,6 @@ and its rows take the place of the older ones. With `mode: replace` one object, 
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -17,13 +16,11 @@ from itertools import groupby
 from operator import attrgetter
 from pathlib import PurePosixPath
 from threading import Event
-from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 
-from tradewind_runtime.contract import dates
 from tradewind_runtime.contract.errors import StepError
-from tradewind_runtime.contract.sources import STORES, ObjectsSource, Source
+from tradewind_runtime.contract.sources import ObjectsSource, Source
 from tradewind_runtime.history import Advance
 from tradewind_runtime.lake import Table
 from tradewind_runtime.quarantine import Bad
@@ -32,6 +29,7 @@ from tradewind_runtime.sources import Access, BrokenObjectsError, Chunk
 from tradewind_runtime.sources.columns import known
 from tradewind_runtime.sources.files import FORMATS, FileRows, Origin, open_rows
 from tradewind_runtime.sources.files.base import BLOCK, ROWS, Part, Small, ahead, at_once, typed
+from tradewind_runtime.sources.listing import matching
 from tradewind_runtime.sources.newcolumns import Columns
 from tradewind_runtime.sources.stores import Place
 from tradewind_runtime.sources.stores.pinned import Pinned, fetched
@@ -48,13 +46,7 @@ log = logging.getLogger("tradewind")
 
 def end_position(source: Source, access: Access) -> dict[str, str]:
     """The objects that match now, and their versions; with `mode: replace` the newest alone."""
-    objects = objects_of(source)
-    place = Place.of(objects.uri, access)
-    found = (one for pattern in _patterns(objects, access) for one in place.matching(pattern))
-    if objects.mode == "replace":
-        newest = max(found, key=lambda one: (one[1]["last_modified"], one[0]), default=None)
-        return {newest[0]: place.version(newest[1])} if newest else {}
-    return dict(sorted((key, place.version(meta)) for key, meta in found))
+    return matching(objects_of(source), access)
 
 
 def read(source: Source, access: Access, end: Mapping[str, str], table: Table) -> Iterator[Chunk]:
@@ -289,24 +281,6 @@ def objects_of(source: Source) -> ObjectsSource:
     """A source of this kind."""
     assert source.objects is not None
     return source.objects
-
-
-def _patterns(objects: ObjectsSource, access: Access) -> list[str]:
-    """Keys or globs below the store's root, one for each date of the window where the URI wants dates.
-
-    Raises:
-        StepError: TW514 where it wants dates and the run has no window.
-    """
-    parts = urlsplit(objects.uri)
-    path = objects.uri if not parts.scheme else objects.uri.partition("://")[2].removeprefix(parts.netloc)
-    path = re.sub(r"^(\./|/)+", "", path)
-    paths = [path]
-    if dates.dated(path):
-        if access.window is None:
-            raise StepError("TW514", f"{objects.uri} wants dates, and the run has no window", retryable=False)
-        paths = dates.of_days(path, access.window.dates())
-    encoded = parts.scheme == "file" or STORES.get(parts.scheme) == "http"
-    return [unquote(one) for one in paths] if encoded else paths
 
 
 def format_of(objects: ObjectsSource, key: str) -> str:

@@ -1,27 +1,27 @@
-"""What waits in a topic, watched by the triggerer: it starts runs and holds no worker."""
+"""What waits in a topic or a store, watched by the triggerer: it starts runs and holds no worker."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-from tradewind.operators.triggers import connection_of, documents_of
+from tradewind.operators.triggers import ask, connection_of, documents_of
 from tradewind.plan.model import Arrival
 from tradewind_runtime import leases
 from tradewind_runtime.connections import Connection
 from tradewind_runtime.contract.pins import Ends
-from tradewind_runtime.contract.sources import KafkaSource
+from tradewind_runtime.contract.sources import KafkaSource, ObjectsSource
 from tradewind_runtime.documents import Documents
+from tradewind_runtime.sources import listing
 
 AGAIN = timedelta(minutes=10)  # a run that was asked for and has pinned nothing by then is asked for once more
 AGAIN_HELD = timedelta(hours=6)  # the same, while another run has the lease that it waits for
-_ASKING = ThreadPoolExecutor(4, "tradewind-arrival")  # a broker that does not answer takes none of the loop's own
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Look:
 class Watch:
     """When it is time for a run."""
 
-    messages: int
+    enough: int
     wait: timedelta
     since: datetime | None = None  # something waits
     asked: tuple[datetime, str] | None = None  # a run, and who had pinned last by then
@@ -48,7 +48,7 @@ class Watch:
             self.since = None
             return None
         self.since = since = self.since or now
-        if look.unread < self.messages and now - since < self.wait:
+        if look.unread < self.enough and now - since < self.wait:
             return None
         again = AGAIN_HELD if look.held else AGAIN
         if self.asked is not None and self.asked[1] == look.pinned and now - self.asked[0] < again:
@@ -58,7 +58,7 @@ class Watch:
 
 
 class ArrivalTrigger(BaseEventTrigger):
-    """Updates an asset when enough of a topic is unread, or something has been for long enough.
+    """Updates an asset when enough of a topic or a store is unread, or something has been for long enough.
 
     What a run has pinned counts as read, so none is asked for twice while it is under way.
     """
@@ -83,9 +83,9 @@ class ArrivalTrigger(BaseEventTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Ask the broker from time to time; whatever does not answer is asked again."""
+        """Ask the broker or the store from time to time; whatever does not answer is asked again."""
         arrival = Arrival.model_validate(self.arrival)
-        watch = Watch(arrival.messages, timedelta(seconds=arrival.wait))
+        watch = Watch(arrival.enough, timedelta(seconds=arrival.wait))
         while True:
             try:
                 look = await self._look(arrival)
@@ -93,29 +93,42 @@ class ArrivalTrigger(BaseEventTrigger):
                 self.log.warning("what waits for %s is not known: %s", self.pipeline, error)
             else:
                 if (since := watch.due(look, datetime.now(UTC))) is not None:
-                    self.log.info("%d messages wait for %s", look.unread, self.pipeline)
+                    what = "messages" if arrival.kafka else "objects"
+                    self.log.info("%d %s of %s wait for %s", look.unread, what, arrival.source, self.pipeline)
                     yield TriggerEvent({"since": since.isoformat(), "unread": look.unread})  # type: ignore[no-untyped-call]
             await asyncio.sleep(arrival.poll)
 
     async def _look(self, arrival: Arrival) -> Look:
-        kafka = KafkaSource.model_validate(arrival.kafka)
+        source = source_of(arrival)
         documents = await documents_of(self.lake, self.connection)
-        broker = await connection_of(kafka.connection)
-        return await asyncio.get_running_loop().run_in_executor(
-            _ASKING, look_at, self.pipeline, arrival.source, kafka, documents, broker
-        )
+        connection = await connection_of(source.connection) if source.connection else None
+        return await ask(look_at, self.pipeline, arrival, documents, connection)
 
 
-def look_at(pipeline: str, source: str, kafka: KafkaSource, documents: Documents, broker: Connection) -> Look:
-    """What waits in a topic beyond what the newest run has pinned of it.
+def source_of(arrival: Arrival) -> KafkaSource | ObjectsSource:
+    """What is watched."""
+    if arrival.kafka is not None:
+        return KafkaSource.model_validate(arrival.kafka)
+    return ObjectsSource.model_validate(arrival.objects)
+
+
+def look_at(pipeline: str, arrival: Arrival, documents: Documents, connection: Connection | None) -> Look:
+    """What waits in a topic or a store beyond what the newest run has pinned of it.
 
     Raises:
-        StepError: TW525 where the broker cannot be asked; others of the store.
+        StepError: TW525 where the broker or the store cannot be asked; others of the lake's store.
     """
-    from tradewind_runtime.sources.unread import unread_of
-
     ends = documents.get_model(Ends.path(pipeline), Ends)
-    same = ends is not None and ends.topics.get(source) == kafka.topic
-    unread = unread_of(kafka, broker, ends.sources.get(source) or {} if ends and same else {})
+    pinned = (ends.sources.get(arrival.source) or {}) if ends else {}
+    source = source_of(arrival)
+    if isinstance(source, KafkaSource):
+        from tradewind_runtime.sources.unread import unread_of
+
+        assert connection is not None, "a topic is never without one"
+        same = ends is not None and ends.topics.get(arrival.source) == source.topic
+        unread = unread_of(source, connection, pinned if same else {})
+    else:
+        way = listing.Way(connection, Path(arrival.project) if arrival.project else None)
+        unread = listing.unread_of(source, way, pinned)
     held = leases.current(documents, leases.flow_lease(pipeline, "train")) is not None
     return Look(unread, ends.run_id if ends else "", held)

@@ -1,4 +1,4 @@
-"""The first task of a run: wait for the lease, decide the window, pin what the run stands on."""
+"""The first task of a run: wait for the lease, decide the window, wait for objects, pin what the run stands on."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from tradewind.operators.lease import LeasedOperator, state_of
+from tradewind.operators.connections import connection_text
+from tradewind.operators.lease import LeasedOperator, release_lease, state_of
+from tradewind.operators.objects import ObjectsTrigger
 from tradewind.plan.model import arrival_asset
 from tradewind.plan.request import Run, check_refresh
 from tradewind_runtime import retraining
+from tradewind_runtime.contract.errors import Problem, TradewindError
 from tradewind_runtime.contract.pins import Ends
 from tradewind_runtime.contract.refs import Window
-from tradewind_runtime.contract.request import StepResult
+from tradewind_runtime.contract.request import StepRequest, StepResult
+from tradewind_runtime.sources.listing import Waiting
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -46,7 +50,35 @@ class PinOperator(LeasedOperator):
         if pinned:
             config = {"requests": list(pinned.requests), "backfill": pinned.backfill}
         self.log.info("window: %s to %s", window.start.isoformat(), window.end.isoformat())
-        return self.launch(run, self.request(run, window=window, config=config if self.flow == "train" else None))
+        request = self.request(run, window=window, config=config if self.flow == "train" else None)
+        if pinned is None:
+            self._wait(request, run, context)
+        return self.launch(run, request)
+
+    def _wait(self, request: StepRequest, run: Run, context: Context) -> None:
+        """Until what is waited for is there, in deferral; other runs may have the lease meanwhile."""
+        now = datetime.now(UTC)
+        waiting = Waiting.of(request, now)
+        ways = waiting.ways(request, {id: connection_text(id) for id in waiting.connections})
+        if missing := waiting.missing(ways, now):
+            self.log.info("nothing is there yet; waiting for %s", ", ".join(one.uri for one in missing.values()))
+            release_lease(self.plan, self.flow, run.documents, context)
+            trigger = ObjectsTrigger(
+                {name: objects.model_dump(mode="json") for name, objects in missing.items()},
+                since=now.isoformat(),
+                window=request.window.model_dump(mode="json") if request.window else None,
+                project=request.settings.get("project"),
+            )
+            self.defer(trigger=trigger, method_name="came")
+
+    def came(self, context: Context, event: dict[str, Any]) -> Any:
+        """Go on; or fail for good, where nothing has come in time."""
+        if (said := event.get("problem")) is not None:
+            problem = Problem.model_validate(said)
+            self.run_of(context).leave_reason(self.step.id, problem)
+            with self.explained(context):
+                raise TradewindError(problem)
+        return self.resume(context)
 
     def _requests(self, run: Run, context: Context) -> list[retraining.RetrainRequest]:
         if self.flow != "train" or run_type(context) == "backfill" or _params_window(context) is not None:

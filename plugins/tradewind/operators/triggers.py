@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -15,6 +17,15 @@ from tradewind_runtime.connections import store_options
 from tradewind_runtime.contract.deploy import Abort, Stage
 from tradewind_runtime.documents import Documents
 from tradewind_runtime.judging import judge
+
+Given = ParamSpec("Given")
+Answer = TypeVar("Answer")
+_ASKING = ThreadPoolExecutor(4, "tradewind-asking")
+
+
+async def ask(question: Callable[Given, Answer], *args: Given.args, **kwargs: Given.kwargs) -> Answer:
+    """Ask somebody else's system, in a thread: one that does not answer takes none of the loop's own."""
+    return await asyncio.get_running_loop().run_in_executor(_ASKING, partial(question, *args, **kwargs))
 
 
 async def documents_of(lake: str, connection: str | None) -> Documents:

@@ -9,7 +9,7 @@ from tradewind.plan.code import UserCode
 from tradewind.plan.fit import unfit
 from tradewind.plan.flows import maintenance, monitor, rollout, score, train
 from tradewind.plan.model import Flow, Plan, PlanDag, PlanStep, Schedule, model_asset, retraining_asset
-from tradewind.plan.schedule import schedule_of
+from tradewind.plan.schedule import arrival_of, schedule_of
 from tradewind.plan.steps import StepBuilder
 from tradewind.profile import Profile
 from tradewind.spec import Pipeline
@@ -67,7 +67,8 @@ def _dags(builder: StepBuilder) -> Iterator[PlanDag]:
     """Training always; the others where the YAML has their block."""
     spec = builder.pipeline
     requests = (retraining_asset(spec.pipeline),) if spec.monitor and spec.monitor.then == "retrain" else ()
-    yield _dag(builder, "train", schedule_of(spec.schedule, requests, spec.sources), train.steps(builder))
+    arrival = arrival_of(spec, builder.profile.settings)
+    yield _dag(builder, "train", schedule_of(spec.schedule, requests, arrival), train.steps(builder))
     if spec.promote and spec.deploy:
         challenger = Schedule(assets=(model_asset(spec.promote.model),))
         yield _dag(builder, "rollout", challenger, rollout.steps(builder))

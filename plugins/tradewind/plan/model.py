@@ -12,13 +12,15 @@ Flow = Literal["train", "rollout", "monitor", "score", "maintenance"]
 
 
 class Arrival(Frozen):
-    """A topic whose unread messages start runs."""
+    """A topic whose unread messages start runs, or a store whose unread objects do."""
 
     source: str
-    kafka: dict[str, Any]
-    messages: int
+    kafka: dict[str, Any] | None = None
+    objects: dict[str, Any] | None = None
+    enough: int = Field(description="So many of them start one.")
     wait: float = Field(description="Seconds.")
     poll: float = Field(description="Seconds.")
+    project: str | None = Field(None, description="The folder that objects with no scheme are below.")
 
 
 class Schedule(Frozen):
@@ -125,7 +127,7 @@ def model_asset(name: str) -> str:
 
 
 def arrival_asset(pipeline: str, source: str) -> str:
-    """The asset that stands for what waits in a topic."""
+    """The asset that stands for what waits in a topic or a store."""
     return f"tradewind://arrival/{pipeline}/{source}"
 
 

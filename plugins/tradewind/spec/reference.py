@@ -19,6 +19,7 @@ from tradewind.spec.expectations import EXPECTATIONS
 from tradewind.spec.json_schema import schema_text
 from tradewind.spec.pipeline import Pipeline
 from tradewind.spec.shape import models_at
+from tradewind_runtime.contract.base import duration_text
 from tradewind_runtime.contract.checks import DATA_CHECKS
 from tradewind_runtime.contract.resources import Resources
 
@@ -138,21 +139,13 @@ def _default(field: FieldInfo) -> str:
     if value is None or value in ("", (), {}):
         return "none"
     if isinstance(value, timedelta):
-        return f"`{_duration(value)}`"
+        return f"`{duration_text(value)}`"
     if isinstance(value, BaseModel):
         given = value.model_dump(mode="json", exclude_unset=True, by_alias=True)
         return f"`{json.dumps(given)}`" if given else "its defaults"
     if isinstance(value, tuple):
         return f"`{json.dumps(list(value))}`"
     return f"`{json.dumps(value) if isinstance(value, bool) else value}`"
-
-
-def _duration(value: timedelta) -> str:
-    seconds = value.total_seconds()
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds % size == 0:
-            return f"{seconds / size:g}{unit}"
-    return f"{seconds:g}s"
 
 
 def _cell(text: str) -> str:

@@ -42,12 +42,13 @@ def checked_cron(value: str) -> str:
 
 
 class Arrival(Frozen):
-    """Start when enough of a topic waits to be read, or something has waited long enough."""
+    """Start when enough of a topic or a store waits to be read, or something has waited long enough."""
 
-    source: Name = Field(description="The source, of Kafka, that is watched.")
-    messages: int = Field(10_000, ge=1, description="So many that wait start a run.")
+    source: Name = Field(description="The source, of Kafka or of objects, that is watched.")
+    messages: int = Field(10_000, ge=1, description="Kafka: so many that wait start a run.")
+    objects: int = Field(1, ge=1, description="Objects: so many that wait, new or written again, start a run.")
     wait: Duration = Field(timedelta(minutes=15), description="So long after the first of them, however few they are.")
-    poll: Duration = Field(timedelta(seconds=10), description="How often the broker is asked.")
+    poll: Duration = Field(timedelta(seconds=10), description="How often the broker or the store is asked.")
 
     @field_validator("wait", "poll")
     @classmethod
@@ -72,7 +73,7 @@ class Schedule(Frozen):
         (),
         description="Start when all of these have been updated: tradewind://table/PIPELINE/TABLE or tradewind://model/MODEL.",
     )
-    arrival: Arrival | None = Field(None, description="Start by what waits in a topic.")
+    arrival: Arrival | None = Field(None, description="Start by what waits in a topic or a store.")
 
     @model_validator(mode="after")
     def _one_way(self) -> Schedule:

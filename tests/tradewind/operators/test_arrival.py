@@ -6,7 +6,6 @@ import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from airflow.sdk import Connection as AirflowConnection
@@ -16,6 +15,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from tradewind.operators.arrival import AGAIN, ArrivalTrigger, Look, Watch, look_at
+from tradewind.plan.model import Arrival
 from tradewind_runtime import leases
 from tradewind_runtime.connections import Connection
 from tradewind_runtime.contract.pins import Ends
@@ -115,10 +115,8 @@ def test_the_trigger_tells_of_the_time_since_the_last_run(
         topics={"flights": topic.name},
     )  # fmt: skip
     Documents(lake).put(Ends.path("p"), ends.model_dump_json().encode())
-    arrival: dict[str, Any] = {
-        "source": "flights", "kafka": topic.kafka.model_dump(mode="json"), "messages": 5, "wait": 900, "poll": 0.2,
-    }  # fmt: skip
-    made = ArrivalTrigger(lake, pipeline="p", arrival=arrival)
+    arrival = Arrival(source="flights", kafka=topic.kafka.model_dump(mode="json"), enough=5, wait=900, poll=0.2)
+    made = ArrivalTrigger(lake, pipeline="p", arrival=arrival.model_dump(mode="json"))
     path, words = made.serialize()
     assert path.endswith(type(made).__name__)
     topic.send(6)
@@ -126,13 +124,13 @@ def test_the_trigger_tells_of_the_time_since_the_last_run(
     event = asyncio.run(asyncio.wait_for(first_event(ArrivalTrigger(**words)), 30))
     assert event.payload["unread"] == 5
     assert datetime.fromisoformat(event.payload["since"]) >= began
-    look = look_at("p", "flights", topic.kafka, Documents(lake), topic.connection)
+    look = look_at("p", arrival, Documents(lake), topic.connection)
     assert look == Look(5, "r1", held=False)
     leases.acquire(Documents(lake), "pipeline-p-train", "p", "r2", lambda _: False)
-    assert look_at("p", "flights", topic.kafka, Documents(lake), topic.connection).held
+    assert look_at("p", arrival, Documents(lake), topic.connection).held
     renamed = ends.model_copy(update={"topics": {"flights": "another"}})
     Documents(lake).put(Ends.path("p"), renamed.model_dump_json().encode())
-    assert look_at("p", "flights", topic.kafka, Documents(lake), topic.connection).unread == 6
+    assert look_at("p", arrival, Documents(lake), topic.connection).unread == 6
 
 
 @pytest.mark.server
@@ -148,7 +146,7 @@ def test_a_broker_and_a_connection_that_are_not_there_are_asked_for_again(
         return AirflowConnection(conn_id=id, conn_type="kafka", host=host, port=int(port))
 
     monkeypatch.setattr(AirflowConnection, "async_get", get)
-    arrival = {"source": "f", "kafka": topic.kafka.model_dump(mode="json"), "messages": 1, "wait": 9, "poll": 0.1}
+    arrival = {"source": "f", "kafka": topic.kafka.model_dump(mode="json"), "enough": 1, "wait": 9, "poll": 0.1}
     topic.send(2)
     trigger = ArrivalTrigger((tmp_path / "a lake").as_uri(), pipeline="p", arrival=arrival)
     event = asyncio.run(asyncio.wait_for(first_event(trigger), 30))

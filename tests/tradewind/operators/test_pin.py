@@ -136,7 +136,7 @@ def arrived(*days: int) -> dict[Any, list[Any]]:
 
 
 def test_a_run_by_what_arrived_goes_on_from_the_end_of_the_last_and_reads_nothing_twice(plan: Plan) -> None:
-    arrival = Arrival(source="clicks", kafka={"topic": "c"}, messages=5, wait=60, poll=10)
+    arrival = Arrival(source="clicks", kafka={"topic": "c"}, enough=5, wait=60, poll=10)
     by = plan.model_copy(update={"dags": (plan.dags[0].model_copy(update={"schedule": Schedule(arrival=arrival)}),)})
     documents, now = Documents(plan.lake), datetime.now(UTC)
     pin(by, "r1", kind="asset_triggered", triggering_asset_events=arrived(5, 6))

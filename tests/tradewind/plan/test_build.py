@@ -146,3 +146,22 @@ def test_each_table_whose_rows_go_is_told_by_which_column() -> None:
         "rows_raw": (400, "_ingested"), "rows_quarantine": (90, "ingested"), "m_requests": (30, "_time"),
         "features": (14, "seen"), "day_raw": (1, "at"), "checks": (60, "time"),
     }  # fmt: skip
+
+
+def test_objects_are_watched_as_a_run_sees_them_that_nobody_starts_and_ingestion_knows_no_waiting() -> None:
+    weather = {"uri": "s3://landing/{params.station}/*.csv", "connection": "s3", "wait": "6h"}
+    found = plan(
+        Profile(profile="local", settings={"project": "/a project"}),
+        params={"station": "JFK"},
+        schedule={"arrival": {"source": "weather", "objects": 24}},
+        sources={"weather": {"objects": weather}},
+        monitor={"then": "alert"},
+    )
+    arrival = found.dag("train").schedule.arrival
+    assert arrival is not None
+    assert arrival.objects is not None
+    assert arrival.objects["uri"] == "s3://landing/JFK/*.csv"
+    assert (arrival.enough, arrival.kafka, arrival.project) == (24, None, "/a project")
+    pin, ingest = (found.dag("train").step(id).config for id in ("pin", "ingest_weather"))
+    assert pin["sources"]["weather"]["objects"]["wait"] == 6 * 3600
+    assert "wait" not in ingest["source"]["objects"], "or a longer one would have all done again"

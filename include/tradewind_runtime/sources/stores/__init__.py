@@ -16,7 +16,6 @@ from obstore.store import LocalStore
 from tradewind_runtime.connections import Connection
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import STORES, WILD
-from tradewind_runtime.sources import Access
 from tradewind_runtime.sources.stores.bucket import Bucket
 
 
@@ -47,6 +46,15 @@ class Opener(Protocol):
         """The bucket, container or host of an address; without a connection, as this machine may."""
 
 
+class Reach(Protocol):
+    """What a store is reached by: of an `Access`, or of a `Way`."""
+
+    @property
+    def connection(self) -> Connection | None: ...  # noqa: D102
+    @property
+    def project(self) -> Path | None: ...  # noqa: D102
+
+
 @dataclass(frozen=True)
 class Place:
     """A store and the key in it that patterns start from."""
@@ -56,7 +64,7 @@ class Place:
     connection: Connection | None = None
 
     @classmethod
-    def of(cls, uri: str, access: Access) -> Place:
+    def of(cls, uri: str, access: Reach) -> Place:
         """Where an address leads.
 
         Raises:

@@ -49,7 +49,7 @@ def _table(builder: StepBuilder, name: str, source: Source) -> Iterator[PlanStep
     windowed = source.time is not None or (source.objects is not None and dated(source.objects.uri))
     yield builder.step(
         "ingest",
-        IngestConfig(name=name, source=source),
+        IngestConfig(name=name, source=_read(source)),
         id=f"ingest_{name}",
         upstream=("pin",),
         pins={"end": f"sources.{name}"},
@@ -73,6 +73,13 @@ def _table(builder: StepBuilder, name: str, source: Source) -> Iterator[PlanStep
         computes=True,
         outlets=(table_asset(spec.pipeline, name),),
     )
+
+
+def _read(source: Source) -> Source:
+    """What ingestion knows of a source: how long it was waited for changes no result."""
+    if source.objects is None:
+        return source
+    return source.model_copy(update={"objects": source.objects.model_copy(update={"wait": None})})
 
 
 def _transform(builder: StepBuilder) -> PlanStep:

@@ -130,21 +130,38 @@ def schedules(view: View) -> Iterator[Problem]:
 
 
 def _arrival(view: View) -> Iterator[Problem]:
-    """What is watched is a topic of this pipeline."""
+    """What is watched is a topic of this pipeline, or objects whose names tell of no window."""
     schedule = view.draft.schedule
     if schedule is None or schedule.arrival is None:
         return
     name, sources = schedule.arrival.source, view.draft.sources
-    topics = [key for key, one in sources.items() if one.kafka]
+    watched = [key for key, one in sources.items() if one.kafka or one.objects]
     wrong = name in view.names("sources") and name not in sources  # which is told by itself
-    if name not in topics and not wrong:
+    if name not in watched and not wrong:
         yield view.at("schedule", "arrival", "source").problem(
             "TW151",
-            f"{name} is no source of Kafka",
+            f"{name} is no source of Kafka or of objects",
             got=name,
-            expected=", ".join(topics) or "a source of Kafka",
-            suggestion=nearest(name, topics),
-            fix="only a topic is watched; start by a cron otherwise",
+            expected=", ".join(watched) or "a source of Kafka or of objects",
+            suggestion=nearest(name, watched),
+            fix="only topics and objects are watched; start by a cron otherwise",
+        )
+    if name not in watched:
+        return
+    own, other = ("messages", "objects") if sources[name].kafka else ("objects", "messages")
+    if view.given("schedule", "arrival", other):
+        place = view.at("schedule", "arrival", other)
+        yield place.problem(
+            "TW151", f"{name} has no {other}: it has {own}", at=place.key, expected=own, fix=f"name it {own}"
+        )
+    objects = sources[name].objects
+    if objects and "{window." in objects.uri:
+        yield view.at("sources", name, "objects", "uri").problem(
+            "TW151",
+            "what arrives has no window yet, so nothing of a window can be watched",
+            got=objects.uri,
+            expected="a glob, such as s3://bucket/*/*.csv",
+            fix="name the objects by a glob; or start by a cron, and have its runs wait: objects.wait",
         )
 
 

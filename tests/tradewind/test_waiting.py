@@ -1,0 +1,71 @@
+"""`tradewind run` waits for objects in its own process, as long as a run of Airflow's would."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROFILE = "profile: local\nlake: {{uri: 'file://{{project}}/lake'}}\nenvironments: {{steps: {{python: {python}}}}}\n"
+YAML = """\
+version: 1
+pipeline: waits
+sources:
+  rows: {objects: {uri: "in/{window.date}.csv", wait: WAIT}, columns: {n: long}}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    root = tmp_path / "a project"
+    (root / "profiles").mkdir(parents=True)
+    profile = PROFILE.format(python=sys.executable) + 'settings: {project: "{project}"}\n'
+    (root / "profiles/local.yaml").write_text(profile)
+    return root
+
+
+def run(project: Path, wait: str, on_waiting: Any = lambda: None) -> dict[str, Any]:
+    """What a run of one day says at its end; the other is called once it says that it waits."""
+    path = project / "waits.yaml"
+    path.write_text(YAML.replace("WAIT", wait))
+    command = [sys.executable, "-m", "tradewind.cli", "run", str(path), "--format", "json"]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TRADEWIND")}
+    with subprocess.Popen(
+        [*command, "--window", "2013-06-01", "2013-06-02"], cwd=project, text=True,
+        env=kept | {"TRADEWIND_HOME": str(project / "home"), "TRADEWIND_PROJECT": str(project)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        said = [process.stderr.readline()]
+        while said[-1] and "nothing is there yet" not in said[-1]:
+            said.append(process.stderr.readline())
+        on_waiting()
+        rest = threading.Thread(target=lambda: said.extend(process.stderr or ()))
+        rest.start()
+        answer = process.stdout.read()
+        rest.join()
+    assert answer, said
+    assert any("waiting for in/{window.date}.csv" in line for line in said)
+    return dict(json.loads(answer))
+
+
+def test_it_goes_on_once_an_object_is_there(project: Path) -> None:
+    def write() -> None:
+        (project / "in").mkdir()
+        (project / "in/2013-06-01.csv").write_text("n\n1\n2\n")
+
+    answer = run(project, "10m", write)
+    assert answer["ok"], answer
+    assert {step["id"]: step["metrics"].get("rows") for step in answer["steps"]}["ingest_rows"] == 2
+
+
+def test_it_fails_when_time_is_up(project: Path) -> None:
+    answer = run(project, "2s")
+    assert [(one["code"], one["got"]) for one in answer["problems"]] == [("TW535", "nothing at in/2013-06-01.csv")]
