@@ -9,7 +9,7 @@ SPARK = tests/spark_jobs $(addprefix tests/tradewind_runtime/,engines/test_spark
   engines/test_spark_checks.py engines/test_spark_reading.py engines/test_spark_objects.py engines/test_spark_application.py \
   engines/test_spark_progress.py engines/test_spark_s3.py launchers/test_spark_companions.py)
 LONG = tests/e2e/test_kills.py tests/test_soak.py tests/test_bench_data.py \
-  $(addprefix tests/tradewind_runtime/,steps/test_tune.py distributed/test_xgboost.py)
+  $(addprefix tests/tradewind_runtime/,steps/test_tune.py distributed/test_xgboost.py sources/test_kafka_outages.py)
 # Steps of every kind, and what starts, keeps and serves what they make. The rest knows nothing of Airflow, so that once is
 # enough; test_imports.py looks at what all of it imports.
 STEPS = $(addprefix tests/tradewind_runtime/,test_imports.py steps launchers registries tracking serving \

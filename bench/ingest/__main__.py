@@ -1,4 +1,4 @@
-"""Kafka to table, beside bare consumption by the same client and Spark's own Kafka source to Parquet, in one run.
+"""Kafka to table, in one run beside others: the same client, Spark's own source, Kafka Connect with Iceberg's sink.
 
 `python -m bench.ingest [--messages 2000000] [--repeat 3] [--only json200,raw200]`. Each figure is of a process of its
 own; results go to bench/results/ingest.json. Messages are made once, by one producer, with a fixed seed.
@@ -20,7 +20,9 @@ from bench.ingest.peers import CLIENT, End, one
 from bench.ingest.topics import CASES, Case, fill
 from bench.results import write
 
-GOALS = {"typed": 0.3, "raw": 0.5, "spark": 2.0, "memory_mib": 350, "two_processes": 1.6}
+GOALS = {"typed": 0.3, "raw": 0.5, "spark": 2.0, "memory_mb": 350, "two_processes": 1.6}
+#: Who is beside us, by the format: Iceberg's sink takes objects alone.
+BESIDE = {"json": ("spark", "connect"), "raw": ("spark",), "avro": ()}
 MILLIONS = (1, 5, 20)  # messages, of which memory and time are compared
 
 
@@ -33,7 +35,10 @@ class Process:
     """One who reads, in a process of its own."""
 
     def __init__(self, who: str, broker: str, case: Case, end: End, lake: str = "") -> None:
-        self.rows = sum(end.values())
+        self.rows, self.more = (
+            sum(end.values()),
+            who == "connect",
+        )  # whose table may have some twice, as its raw result says
         words = ["--one", who, "--broker", broker, "--case", case.name, "--end", json.dumps(dict(end)), "--lake", lake]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "bench.ingest", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -44,7 +49,7 @@ class Process:
         out, err = self.process.communicate()
         assert self.process.returncode == 0, err[-3000:]
         found: dict[str, Any] = json.loads(out.splitlines()[-1])
-        assert found["rows"] == self.rows, found
+        assert found["rows"] == self.rows or (self.more and found["rows"] > self.rows), found
         return found
 
 
@@ -56,7 +61,7 @@ def measured(who: str, broker: str, case: Case, end: End) -> dict[str, Any]:
 def compare(broker: str, case: Case, count: int, repeat: int) -> dict[str, Any]:
     """One case: the quickest of a few times of each, and how they compare."""
     fill(broker, case, count)
-    end, peers = end_of(case, count), ["bare", "ours", *(["spark"] if case.kind == "json" else [])]
+    end, peers = end_of(case, count), ["bare", "ours", *BESIDE[case.kind]]
     raw = {who: [measured(who, broker, case, end) for _ in range(repeat)] for who in peers}
     best = {who: min(run["wall"] for run in runs) for who, runs in raw.items()}
     body: dict[str, Any] = {
@@ -67,9 +72,8 @@ def compare(broker: str, case: Case, count: int, repeat: int) -> dict[str, Any]:
             who: round(min(run["cpu"] for run in runs) / count * 1e6, 2) for who, runs in raw.items()
         },
         "peak_mib": max(run["peak_mib"] for run in raw["ours"]),
+        "times": {who: round(best[who] / best["ours"], 2) for who in BESIDE[case.kind]},
     }  # fmt: skip
-    if "spark" in best:
-        body["times_spark"] = round(best["spark"] / best["ours"], 2)
     return _shown(case.name, body)
 
 
@@ -122,15 +126,14 @@ def _shown(name: str, body: dict[str, Any]) -> dict[str, Any]:
 def _good(found: dict[str, Any]) -> bool:
     """Whether every goal is reached by what was measured."""
     cases = [body for name, body in found.items() if name not in ("growing", "two")]
-    grown = [body["peak_mib"] for body in found.get("growing", {}).values()]
+    peaks = [body["peak_mib"] for body in [*cases, *found.get("growing", {}).values()]]
     return (
         all(
             case["of_bare"] >= GOALS["raw" if case["format"] == "raw" else "typed"]
-            and case.get("times_spark", GOALS["spark"]) >= GOALS["spark"]
-            and case["peak_mib"] <= GOALS["memory_mib"]
+            and case["times"].get("spark", GOALS["spark"]) >= GOALS["spark"]
             for case in cases
         )
-        and all(peak <= GOALS["memory_mib"] for peak in grown)
+        and all(peak * 2**20 <= GOALS["memory_mb"] * 10**6 for peak in peaks)
         and found.get("two", {}).get("times_one", GOALS["two_processes"]) >= GOALS["two_processes"]
     )
 

@@ -1,4 +1,4 @@
-"""Who reads: Tradewind's step, the same client with nothing done, and Spark's own Kafka source."""
+"""Who reads: Tradewind's step, the same client with nothing done, Spark's own Kafka source, Kafka Connect."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.ingest import connect
 from bench.ingest.topics import COLUMNS, SCHEMA, Case
 from bench.measuring import taken
 
@@ -67,19 +68,20 @@ def _schema(lake: str) -> Any:
 
 
 def spark(broker: str, case: Case, folder: Path) -> int:
-    """Spark's own Kafka source in batch, typed by `from_json`, to Parquet; on as many cores as ours has."""
+    """Spark's own Kafka source in batch, JSON typed by `from_json`, to Parquet; on as many cores as ours has."""
     from pyspark.sql import SparkSession
     from pyspark.sql.functions import col, from_json
 
     builder = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false")
     session = builder.config("spark.jars", ",".join(map(str, _jars()))).getOrCreate()
-    rows = session.read.format("kafka").option("kafka.bootstrap.servers", broker).option("subscribe", case.name)
-    types = ", ".join(f"{name} {kind.replace('long', 'bigint')}" for name, kind in COLUMNS.items())
-    value = from_json(col("value").cast("string"), types).alias("row")
-    typed = (
-        rows.load().select(value, "topic", "partition", "offset", "timestamp").select("row.*", "partition", "offset")
-    )
-    typed.write.parquet(str(folder / "spark"))
+    source = session.read.format("kafka").option("kafka.bootstrap.servers", broker).option("subscribe", case.name)
+    rows = source.load().select("value", "topic", "partition", "offset", "timestamp")
+    if case.kind == "json":
+        types = ", ".join(f"{name} {kind.replace('long', 'bigint')}" for name, kind in COLUMNS.items())
+        rows = rows.withColumn("value", from_json(col("value").cast("string"), types)).select(
+            "value.*", *rows.columns[1:]
+        )
+    rows.write.parquet(str(folder / "spark"))
     count = session.read.parquet(str(folder / "spark")).count()
     session.stop()
     return int(count)
@@ -113,5 +115,6 @@ def one(who: str, broker: str, case: Case, end: End, lake: str | None) -> dict[s
             "bare": lambda: bare(broker, case, end),
             "ours": lambda: ours(broker, case, end, lake or (folder / "lake").as_uri()),
             "spark": lambda: spark(broker, case, folder),
+            "connect": lambda: connect.written(broker, case.name, sum(end.values()), folder),
         }
         return taken(work[who])
