@@ -35,10 +35,8 @@ class Process:
     """One who reads, in a process of its own."""
 
     def __init__(self, who: str, broker: str, case: Case, end: End, lake: str = "") -> None:
-        self.rows, self.more = (
-            sum(end.values()),
-            who == "connect",
-        )  # whose table may have some twice, as its raw result says
+        self.rows = sum(end.values())
+        self.more = who == "connect"  # whose table may have some twice; its raw result says it
         words = ["--one", who, "--broker", broker, "--case", case.name, "--end", json.dumps(dict(end)), "--lake", lake]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "bench.ingest", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
