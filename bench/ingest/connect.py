@@ -8,27 +8,19 @@ import subprocess
 import time
 from pathlib import Path
 
-from tradewind_runtime import caches, ivy, java
+from tradewind.dev import jars
+from tradewind_runtime import java
 
 KAFKA, ICEBERG, HADOOP = "4.1.0", "1.10.1", "3.4.2"
+JARS = (
+    *(f"org.apache.kafka:connect-{name}:{KAFKA}" for name in ("runtime", "json")),
+    *(f"org.apache.iceberg:iceberg-{name}:{ICEBERG}" for name in ("kafka-connect", "kafka-connect-events", "parquet")),
+    *(f"org.apache.hadoop:hadoop-client-{name}:{HADOOP}" for name in ("api", "runtime")),
+    "org.slf4j:slf4j-simple:2.0.17",
+)
 TABLE = "bench.messages"
 LIMIT = 300  # seconds
 _JAVA = ("-Xmx2g", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
-_JARS = f"""\
-<ivy-module version="2.0">
-  <info organisation="bench" module="connect"/>
-  <configurations><conf name="default"/></configurations>
-  <dependencies defaultconfmapping="default->default">
-    <dependency org="org.apache.kafka" name="connect-runtime" rev="{KAFKA}"/>
-    <dependency org="org.apache.kafka" name="connect-json" rev="{KAFKA}"/>
-    <dependency org="org.apache.iceberg" name="iceberg-kafka-connect" rev="{ICEBERG}"/>
-    <dependency org="org.apache.iceberg" name="iceberg-parquet" rev="{ICEBERG}"/>
-    <dependency org="org.slf4j" name="slf4j-simple" rev="2.0.17"/>
-    <dependency org="org.apache.hadoop" name="hadoop-client-api" rev="{HADOOP}"/>
-    <dependency org="org.apache.hadoop" name="hadoop-client-runtime" rev="{HADOOP}"/>
-  </dependencies>
-</ivy-module>
-"""
 #: A worker that takes many messages at a time, as its documentation advises; 500 are the default.
 _WORKER = """\
 bootstrap.servers={broker}
@@ -66,7 +58,7 @@ def written(broker: str, topic: str, count: int, folder: Path) -> int:
     Raises:
         AssertionError: where the worker ends before, or takes too long; with the last of what it said.
     """
-    own = os.getpid()
+    own, folder_of_jars = os.getpid(), jars.fetched(f"bench-connect-{ICEBERG}", *JARS)
     (folder / "plugins").mkdir()
     settings = {"broker": broker, "folder": folder, "topic": topic, "own": own, "table": TABLE}
     for name, text in {"worker": _WORKER, "sink": _SINK}.items():
@@ -75,7 +67,7 @@ def written(broker: str, topic: str, count: int, folder: Path) -> int:
     log, until = folder / "connect.log", time.monotonic() + LIMIT
     with log.open("wb") as out:
         worker = subprocess.Popen(
-            [str(java.find().executable), *_JAVA, "-cp", f"{_jars()}/*", *map(str, words)],
+            [str(java.find().executable), *_JAVA, "-cp", f"{folder_of_jars}/*", *map(str, words)],
             stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         try:
@@ -100,20 +92,3 @@ def _rows(folder: Path) -> int:
     shots = {shot["snapshot-id"]: shot for shot in found["snapshots"]}
     now = shots.get(found.get("current-snapshot-id"))
     return int(now["summary"]["total-records"]) if now else 0
-
-
-def _jars() -> Path:
-    """Fetched once."""
-    found = java.find()
-
-    def download(target: Path, cache: Path) -> None:
-        target.mkdir()
-        listing = target.parent / "ivy.xml"
-        listing.write_text(_JARS)
-        words = ivy.command(found.executable, target.parent, bare=found.origin == java.PACKAGED)
-        said = ivy.run([*words, "-ivy", str(listing)], target, cache)
-        wanted = {f"iceberg-{name}-{ICEBERG}.jar" for name in ("kafka-connect", "kafka-connect-events", "parquet")}
-        if not wanted <= {jar.name for jar in target.iterdir()}:
-            raise ivy.NotFetchedError(said[-3000:])
-
-    return ivy.fetched(caches.folder() / f"bench-connect-{KAFKA}-{ICEBERG}", download)

@@ -88,21 +88,14 @@ def spark(broker: str, case: Case, folder: Path) -> int:
 
 
 def _jars() -> list[Path]:
-    """Spark's Kafka source and what it needs, fetched once."""
+    """Spark's Kafka source and what it needs."""
     import pyspark
 
-    from tradewind_runtime import caches, ivy, java
+    from tradewind.dev import jars
+    from tradewind_runtime import ivy
 
-    found = java.find()
-
-    def download(target: Path, cache: Path) -> None:
-        target.mkdir()
-        words = ivy.command(found.executable, target.parent, bare=found.origin == java.PACKAGED)
-        ivy.run(
-            [*words, "-dependency", "org.apache.spark", "spark-sql-kafka-0-10_2.13", pyspark.__version__], target, cache
-        )
-
-    folder = ivy.fetched(caches.folder() / f"bench-spark-kafka-{pyspark.__version__}", download)
+    version = pyspark.__version__
+    folder = jars.fetched(f"bench-spark-kafka-{version}", f"org.apache.spark:spark-sql-kafka-0-10_2.13:{version}")
     known = {jar.name for jar in (ivy.spark_jars() or Path()).glob("*.jar")}
     return sorted(jar for jar in folder.glob("*.jar") if jar.name not in known)
 

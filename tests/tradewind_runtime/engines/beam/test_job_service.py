@@ -1,4 +1,4 @@
-"""Pipelines that are handed to a job server: Beam's own, by the protocol that those of Flink and Spark speak."""
+"""Pipelines that are handed to a job server: Beam's own, one with a Flink in it, and one with a Spark."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.servers.beam_jobs import FLINK, SPARK, Runner
 from tests.tradewind_runtime.transformable import House
 
 from tradewind_runtime.connections import Connection
@@ -48,12 +50,12 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def started(module: str, words: list[str], port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def started(words: Sequence[str], port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A server of Beam's, once it listens; ended with all that it has started."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # a pool starts `python`
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", module, *words],
+            words,
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
@@ -61,7 +63,7 @@ def started(module: str, words: list[str], port: int, log: Path) -> Iterator[sub
             env=os.environ | {"PATH": path},
         )
     try:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 120
         while not listens(port) and process.poll() is None and time.monotonic() < end:
             time.sleep(0.1)
         assert listens(port), log.read_text()
@@ -78,44 +80,52 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-@pytest.fixture(scope="module")
-def job_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Its address."""
+@dataclass(frozen=True)
+class Jobs:
+    """A job server, as a profile names it."""
+
+    runner: str
+    address: str
+
+    def settings(self, **options: Any) -> dict[str, Any]:
+        return {"beam": {"runner": self.runner, "options": {"job_endpoint": self.address, **options}}}
+
+
+@pytest.fixture(scope="module", params=[None, FLINK, SPARK], ids=["beam", "flink", "spark"])
+def jobs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
+    runner: Runner | None = request.param
     port, folder = free_port(), tmp_path_factory.mktemp("jobs")
-    words = ["--port", str(port), "--staging_dir", str(folder / "staging")]
-    with started("apache_beam.runners.portability.local_job_service_main", words, port, folder / "log"):
-        yield f"localhost:{port}"
-
-
-def flink(job_server: str, **options: Any) -> dict[str, Any]:
-    return {"beam": {"runner": "flink", "options": {"job_endpoint": job_server, **options}}}
+    own = ["-m", "apache_beam.runners.portability.local_job_service_main", "--port", str(port), "--staging_dir"]
+    words = runner.command(port, folder / "staging") if runner else [sys.executable, *own, str(folder / "staging")]
+    with started(words, port, folder / "log"):
+        yield Jobs(runner.name if runner else "flink", f"localhost:{port}")
 
 
 def transform(function: str) -> dict[str, Any]:
     return {"beam": {"function": f"m_jobs:{function}"}}
 
 
-def test_workers_in_this_process(job_server: str, tmp_path: Path) -> None:
+def test_workers_in_this_process(jobs: Jobs, tmp_path: Path) -> None:
     house = House(tmp_path / "a lake")
     code = house.code(m_jobs=MODEL, m_helper=HELPER)
-    result = house.run(transform("features"), code=code, settings=flink(job_server, environment_type="LOOPBACK"))
+    result = house.run(transform("features"), code=code, settings=jobs.settings(environment_type="LOOPBACK"))
     rows = house.rows(result)
     assert rows["n"].to_pylist() == [*range(192, 480, 2)]
     assert set(rows["worker"].to_pylist()) == {os.getpid()}
 
 
-def test_an_error_comes_back_with_its_line(job_server: str, tmp_path: Path) -> None:
+def test_an_error_comes_back_with_its_line(jobs: Jobs, tmp_path: Path) -> None:
     house = House(tmp_path / "a lake")
     code = house.code(m_jobs=MODEL, m_helper=HELPER)
     with pytest.raises(StepError, match='KeyError: "nothing"') as caught:
-        house.run(transform("broken"), code=code, settings=flink(job_server, environment_type="LOOPBACK"))
+        house.run(transform("broken"), code=code, settings=jobs.settings(environment_type="LOOPBACK"))
     [problem] = caught.value.problems
     assert (problem.code, problem.file, problem.line) == ("TW545", "include/models/m_jobs.py", 14)
     assert caught.value.retryable  # it may have been a lost worker
 
 
 def test_workers_elsewhere_have_the_lakes_key_and_the_users_modules(
-    job_server: str, s3_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    jobs: Jobs, s3_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tests.servers import buckets
 
@@ -123,15 +133,15 @@ def test_workers_elsewhere_have_the_lakes_key_and_the_users_modules(
     said = s3_server.connections()["s3_default"]
     monkeypatch.setenv("AIRFLOW_CONN_S3_DEFAULT", said)
     house = House(tmp_path / "unused")
-    lake = Lake("s3://beam/a lake", Connection.parse("s3_default", said))
+    lake = Lake(f"s3://beam/{tmp_path.name}/a lake", Connection.parse("s3_default", said))
     rows = house.lake.table("p/rows").snapshot().to_arrow()
     house.lake, house.features = lake, lake.table("p/features")
     house.add(rows)
     code = house.code(m_jobs=MODEL, m_helper=HELPER)
     port = free_port()
-    words = ["--service_port", str(port)]
-    with started("apache_beam.runners.worker.worker_pool_main", words, port, tmp_path / "pool.log"):
-        settings = flink(job_server, environment_type="EXTERNAL", environment_config=f"localhost:{port}")
+    words = [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main", "--service_port", str(port)]
+    with started(words, port, tmp_path / "pool.log"):
+        settings = jobs.settings(environment_type="EXTERNAL", environment_config=f"localhost:{port}")
         result = house.run(transform("features"), code=code, settings=settings, connections={"lake": "s3_default"})
         found = house.rows(result)
         assert os.getpid() not in found["worker"].to_pylist()
