@@ -98,12 +98,12 @@ def test_who_scales_to_zero_comes_up_once(api: Api, what: str) -> None:
 def test_readiness_of_what_was_there_before_does_not_count(api: Api) -> None:
     api.says("inferenceservices", NAME, one("Ready", "True"))
     later(0.1, lambda: api.says("inferenceservices", NAME, one("Ready", "Unknown")))
-    assert told("kserve", 0, ready=True, patience=1)["why"] == "0 of 1 replicas were up after 1 s"
+    assert told("kserve", 0, ready=True, patience=4)["why"] == "0 of 1 replicas were up after 4 s"
 
 
 def test_with_replicas_asked_for_readiness_alone_is_not_enough(api: Api) -> None:
     api.says("inferenceservices", NAME, one("Ready", "True"))
-    assert told("kserve", 1, ready=True, patience=1)["why"] == "0 of 1 replicas were up after 1 s"
+    assert told("kserve", 1, ready=True, patience=4)["why"] == "0 of 1 replicas were up after 4 s"
 
 
 def test_without_a_controller_patience_ends_with_a_clear_word(api: Api) -> None:
