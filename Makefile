@@ -13,7 +13,7 @@ LONG = tests/e2e/test_kills.py tests/test_soak.py tests/test_bench_data.py \
 # Steps of every kind, and what starts, keeps and serves what they make. The rest knows nothing of Airflow, so that once is
 # enough; test_imports.py looks at what all of it imports.
 STEPS = $(addprefix tests/tradewind_runtime/,test_imports.py steps launchers registries tracking serving \
-  sources/test_kafka.py sources/test_objects.py sources/test_sql.py)
+  sources/test_objects.py)
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
