@@ -65,19 +65,33 @@ def take(
         run_id: of the run that takes them.
         failed: whether a run that has taken one before will never answer it.
     """
-    mine, found = [], _all(documents, pipeline)
-    # Runs come one at a time and each takes what a failed one has left: only the last to take any can have failed.
-    last = max((taking for _, takings in found for taking in takings), key=lambda one: one.taken, default=None)
-    lost = last.run_id if last and last.run_id != run_id and failed(last.run_id) else None
-    for request, takings in found:
-        if not takings or takings[-1].run_id == lost:
+    mine = []
+    for request, takings in _due(documents, pipeline, run_id, failed):
+        newest = takings[-1] if takings else None
+        if newest is None or newest.run_id != run_id:
             path = _taken_path(request.path, len(takings) + 1)
             documents.create_model(path, Taken(run_id=run_id, taken=datetime.now(UTC)))
-            first = documents.get_model(path, Taken)  # whoever was first
-            takings = [*takings, first] if first else takings  # noqa: PLW2901
-        if takings and takings[-1].run_id == run_id:
+            newest = documents.get_model(path, Taken) or newest  # whoever was first
+        if newest is not None and newest.run_id == run_id:
             mine.append(request)
     return mine
+
+
+def due(
+    documents: Documents, pipeline: str, run_id: str, failed: Callable[[str], bool] = lambda _: False
+) -> list[RetrainRequest]:
+    """What `take` would give the run now; nothing is taken."""
+    return [request for request, _ in _due(documents, pipeline, run_id, failed)]
+
+
+def _due(
+    documents: Documents, pipeline: str, run_id: str, failed: Callable[[str], bool]
+) -> list[tuple[RetrainRequest, list[Taken]]]:
+    found = _all(documents, pipeline)
+    # Runs come one at a time and each takes what a failed one has left: only the last to take any can have failed.
+    last = max((taking for _, takings in found for taking in takings), key=lambda one: one.taken, default=None)
+    lost = last.run_id if last and last.run_id != run_id and failed(last.run_id) else run_id
+    return [(request, takings) for request, takings in found if not takings or takings[-1].run_id in {run_id, lost}]
 
 
 def union(windows: Iterable[Window]) -> Window | None:

@@ -96,7 +96,7 @@ class LocalRun:
         kept = {use: id for use, id in request.connections.items() if use != "registry" or id in known}
         request = request.model_copy(update={"connections": kept})
         given = {id: known[id] for id in kept.values() if id in known}
-        if step.kind == "pin":
+        if step.kind == "pin" and self.run.pins() is None:
             self._wait(request, given)
         result = Launch(
             request, self.run.documents, python, given, on_line=lambda line: self.on_line(step.id, line)

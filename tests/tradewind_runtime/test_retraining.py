@@ -25,8 +25,11 @@ def test_asked_once_taken_once_by_one_run(documents):
     assert retraining.ask(documents, request(6))
     assert not retraining.ask(documents, request(6))
     assert retraining.ask(documents, request(8))
+    due = retraining.due(documents, "p", "run1")
+    assert due == retraining.due(documents, "p", "run2"), "to look takes nothing"
     taken = retraining.take(documents, "p", "run1")
     assert [r.window.start.month for r in taken] == [6, 8]
+    assert (due, retraining.due(documents, "p", "run2")) == (taken, [])
     assert retraining.take(documents, "p", "run2") == []
     assert retraining.waiting(documents, "p") == []
     assert retraining.take(documents, "p", "run1") == taken  # a retry

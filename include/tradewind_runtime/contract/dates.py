@@ -38,6 +38,11 @@ def unknown(format: str) -> list[str]:
     return [part for part in _PART.findall(format) if part not in PARTS]
 
 
+def stray(address: str) -> list[str]:
+    """The same of all formats in an address."""
+    return [part for word in _WORD.finditer(address) for part in unknown(word[1] or ISO)]
+
+
 def _on(day: date, part: tuple[str, str]) -> str:
     return part[0].format(day)
 

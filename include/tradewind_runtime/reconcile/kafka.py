@@ -32,9 +32,12 @@ def asked(source: Source, access: Access, table: Table, version: int | None) -> 
     with consumer_of(kafka, access.connection) as consumer:
         there = partitions(consumer, kafka)
         ids = {p: transaction(kafka.topic, p) for p in there}
-        others = _others(kafka, access, table, version, there)
         now = _positions(table, ids.values(), version)
         bounds = {p: watermarks(consumer, kafka, p) for p in there}
+        if _another(kafka, access, table, version, there):
+            yield from (Asked(place(kafka.topic, p), NONE, unread=last) for p, (_, last) in bounds.items())
+            yield from _gone(kafka.topic, max(there) + 1, table, version)
+            return
         begun = _begun(kafka, table, version)
         since = {p: max(bounds[p][0], begun.get(id, 0)) for p, id in ids.items()}
         ends = {p: min(end, bounds[p][1]) for p, id in ids.items() if (end := now[id]) is not None}
@@ -46,9 +49,6 @@ def asked(source: Source, access: Access, table: Table, version: int | None) -> 
             read, last = now[id] or 0, bounds[p][1]
             unread = max(last - max(since[p], read), 0)
             # Compaction takes nothing from the end: a topic that is shorter than it was is another one.
-            if p in others:
-                yield Asked(place(kafka.topic, p), NONE, unread=last)
-                continue
             yield Asked(
                 place(kafka.topic, p), given.get(p, NONE), since[p], read, unread, lasting=lasting or last < read,
                 old=ages.of_partition(p), span=spans[id],
@@ -56,11 +56,11 @@ def asked(source: Source, access: Access, table: Table, version: int | None) -> 
     yield from _gone(kafka.topic, max(there) + 1, table, version)
 
 
-def _others(kafka: KafkaSource, access: Access, table: Table, version: int | None, there: Iterable[int]) -> set[int]:
-    """Partitions of a topic that is another one than the table has read, of the same name."""
-    ids, now = {p: origin(kafka.topic, p) for p in there}, topic_id(kafka, access.connection)
-    known = _positions(table, ids.values(), version)
-    return {p for p, id in ids.items() if known[id] not in (None, now)} if now is not None else set()
+def _another(kafka: KafkaSource, access: Access, table: Table, version: int | None, there: Iterable[int]) -> bool:
+    """Whether the topic is another one than the table has read, of the same name."""
+    now = topic_id(kafka, access.connection)
+    known = _positions(table, [origin(kafka.topic, p) for p in there], version)
+    return now is not None and not {None, now} >= set(known.values())
 
 
 def _positions(table: Table, ids: Iterable[str], version: int | None) -> dict[str, int | None]:

@@ -73,6 +73,11 @@ def unread_of(objects: ObjectsSource, by: Reached, read: Mapping[str, str]) -> i
     return sum(read.get(key) != version for key, version in matching(objects, by).items())
 
 
+def waits(config: Mapping[str, Any]) -> bool:
+    """Whether the step `pin` may have to wait, by its configuration as it is in a plan."""
+    return any((one.get("objects") or {}).get("wait") for one in config.get("sources", {}).values())
+
+
 @dataclass(frozen=True)
 class Waiting:
     """Sources of a run, each of which is waited for until an object of it is there, or its time is up."""
@@ -108,6 +113,11 @@ class Waiting:
         """Whether nothing is waited for any longer."""
         return all(now - self.since >= _wait(one) for one in self.sources.values())
 
+    def late(self, said: str) -> StepError:
+        """That time is up, for who cannot even look."""
+        name, objects = next(iter(self.sources.items()))
+        return _never_came(name, objects, said)
+
     def missing(self, ways: Mapping[str, Way], now: datetime) -> dict[str, ObjectsSource]:
         """Those of which nothing is there. A store that does not answer may do so later.
 
@@ -126,7 +136,7 @@ class Waiting:
                 said = error.problems[0].message
                 log.warning("what there is of %s is not known: %s", name, said)
             if now - self.since >= _wait(objects):
-                raise _never_came(name, objects, by, said)
+                raise _never_came(name, objects, said or f"nothing at {', '.join(_patterns(objects, by.window)[:3])}")
             found[name] = objects
         return found
 
@@ -140,13 +150,13 @@ def _wait(objects: ObjectsSource) -> timedelta:
     return objects.wait or timedelta(0)
 
 
-def _never_came(name: str, objects: ObjectsSource, by: Reached, said: str | None) -> StepError:
+def _never_came(name: str, objects: ObjectsSource, got: str) -> StepError:
     return StepError(
         "TW535",
         f"{objects.uri} was waited for {duration_text(_wait(objects))}, and no object has come",
         retryable=False,
         path=f"sources.{name}.objects.wait",
-        got=said or "nothing at " + ", ".join(_patterns(objects, by.window)[:3]),
+        got=got,
         expected="at least one object",
         fix="see who was to write it, and where to; then clear the task, which waits anew",
     )
@@ -156,7 +166,7 @@ def _patterns(objects: ObjectsSource, window: Window | None) -> list[str]:
     """Keys or globs below the store's root, one for each date of the window where the URI wants dates.
 
     Raises:
-        StepError: TW514 where it wants dates and the run has no window.
+        StepError: TW514 where it wants dates and the run has no window, or what no date has.
     """
     parts = urlsplit(objects.uri)
     path = objects.uri if not parts.scheme else objects.uri.partition("://")[2].removeprefix(parts.netloc)
@@ -165,6 +175,10 @@ def _patterns(objects: ObjectsSource, window: Window | None) -> list[str]:
     if dates.dated(path):
         if window is None:
             raise StepError("TW514", f"{objects.uri} wants dates, and the run has no window", retryable=False)
+        if wrong := dates.stray(path):
+            raise StepError(
+                "TW514", f"no date has a {wrong[0]}", retryable=False, got=objects.uri, expected=", ".join(dates.PARTS)
+            )
         paths = dates.of_days(path, window.dates())
     encoded = parts.scheme == "file" or STORES.get(parts.scheme) == "http"
     return [unquote(one) for one in paths] if encoded else paths

@@ -21,7 +21,7 @@ from tradewind_runtime.documents import Documents
 from tradewind_runtime.sources import listing
 
 AGAIN = timedelta(minutes=10)  # a run that was asked for and has pinned nothing by then is asked for once more
-AGAIN_HELD = timedelta(hours=6)  # the same, while another run has the lease that it waits for
+AGAIN_HELD = timedelta(hours=6)  # the same, while another run has the lease that it waits for, or it waits for objects
 
 
 @dataclass(frozen=True)
@@ -130,5 +130,5 @@ def look_at(pipeline: str, arrival: Arrival, documents: Documents, connection: C
     else:
         way = listing.Way(connection, Path(arrival.project) if arrival.project else None)
         unread = listing.unread_of(source, way, pinned)
-    held = leases.current(documents, leases.flow_lease(pipeline, "train")) is not None
+    held = arrival.waits or leases.current(documents, leases.flow_lease(pipeline, "train")) is not None
     return Look(unread, ends.run_id if ends else "", held)

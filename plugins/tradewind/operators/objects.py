@@ -17,6 +17,10 @@ from tradewind_runtime.contract.sources import ObjectsSource
 from tradewind_runtime.sources.listing import POLL, Waiting, Way
 
 
+def _of(error: TradewindError) -> TriggerEvent:
+    return TriggerEvent({"problem": error.problems[0].model_dump(mode="json")})  # type: ignore[no-untyped-call]
+
+
 class ObjectsTrigger(BaseTrigger):
     """Wakes when each of a run's sources that it waits for has an object, and with what is wrong where one has none."""
 
@@ -58,13 +62,13 @@ class ObjectsTrigger(BaseTrigger):
                 ways = {name: await self._way(objects) for name, objects in sources.items()}
                 missing = await ask(waiting.missing, ways, datetime.now(UTC))
             except TradewindError as error:
-                problem = error.problems[0].model_dump(mode="json")
-                yield TriggerEvent({"problem": problem})  # type: ignore[no-untyped-call]
+                yield _of(error)
                 return
-            except Exception as error:
+            except Exception as error:  # whose words may hold what nobody else should read
                 self.log.warning("what has come is not known: %s", error)
                 if waiting.over(datetime.now(UTC)):
-                    break  # the task asks for itself, and fails by what is wrong
+                    yield _of(waiting.late(f"the triggerer cannot look: {type(error).__name__}"))
+                    return
             else:
                 if not missing:
                     break

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +17,8 @@ from tradewind_runtime import retraining
 from tradewind_runtime.contract.errors import Problem, TradewindError
 from tradewind_runtime.contract.pins import Ends
 from tradewind_runtime.contract.refs import Window
-from tradewind_runtime.contract.request import StepRequest, StepResult
-from tradewind_runtime.sources.listing import Waiting
+from tradewind_runtime.contract.request import StepResult
+from tradewind_runtime.sources.listing import Waiting, waits
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -44,20 +44,23 @@ class PinOperator(LeasedOperator):
     def do(self, run: Run, context: Context) -> StepResult:
         """Decide the window, then ask every source for its end."""
         pinned = run.pins()
-        requests = self._requests(run, context) if pinned is None else []
+        if pinned is None:
+            self._wait(run, context)
+        requests = self._requests(retraining.take, run, context) if pinned is None else []
         window = pinned.window if pinned else self._window(run, context, requests)
         config = {"requests": [request.key for request in requests], "backfill": run_type(context) == "backfill"}
         if pinned:
             config = {"requests": list(pinned.requests), "backfill": pinned.backfill}
         self.log.info("window: %s to %s", window.start.isoformat(), window.end.isoformat())
-        request = self.request(run, window=window, config=config if self.flow == "train" else None)
-        if pinned is None:
-            self._wait(request, run, context)
-        return self.launch(run, request)
+        return self.launch(run, self.request(run, window=window, config=config if self.flow == "train" else None))
 
-    def _wait(self, request: StepRequest, run: Run, context: Context) -> None:
-        """Until what is waited for is there, in deferral; other runs may have the lease meanwhile."""
+    def _wait(self, run: Run, context: Context) -> None:
+        """Until what is waited for is there, in deferral; other runs may have lease and requests meanwhile."""
+        if self.flow != "train" or run_type(context) == "backfill" or not waits(self.step.config):
+            return
         now = datetime.now(UTC)
+        window = self._window(run, context, self._requests(retraining.due, run, context))
+        request = self.request(run, window=window, config={"requests": [], "backfill": False})
         waiting = Waiting.of(request, now)
         ways = waiting.ways(request, {id: connection_text(id) for id in waiting.connections})
         if missing := waiting.missing(ways, now):
@@ -80,11 +83,13 @@ class PinOperator(LeasedOperator):
                 raise TradewindError(problem)
         return self.resume(context)
 
-    def _requests(self, run: Run, context: Context) -> list[retraining.RetrainRequest]:
+    def _requests(
+        self, asked: Callable[..., list[retraining.RetrainRequest]], run: Run, context: Context
+    ) -> list[retraining.RetrainRequest]:
         if self.flow != "train" or run_type(context) == "backfill" or _params_window(context) is not None:
             return []
         dag_id = str(context["dag"].dag_id)
-        return retraining.take(
+        return asked(
             run.documents,
             self.plan.pipeline,
             run.run_id,

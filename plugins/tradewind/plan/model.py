@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from tradewind_runtime.contract.base import Frozen, digest
 
@@ -17,10 +17,14 @@ class Arrival(Frozen):
     source: str
     kafka: dict[str, Any] | None = None
     objects: dict[str, Any] | None = None
-    enough: int = Field(description="So many of them start one.")
+    enough: int = Field(
+        validation_alias=AliasChoices("enough", "messages"),  # as plans of former versions have it
+        description="So many of them start one.",
+    )
     wait: float = Field(description="Seconds.")
     poll: float = Field(description="Seconds.")
     project: str | None = Field(None, description="The folder that objects with no scheme are below.")
+    waits: bool = Field(False, description="Whether a run waits for objects before it pins.")
 
 
 class Schedule(Frozen):

@@ -59,4 +59,5 @@ def arrival_of(spec: Pipeline, settings: Mapping[str, Any]) -> Arrival | None:
         wait=block.wait.total_seconds(),
         poll=block.poll.total_seconds(),
         project=settings.get("project") if source.objects else None,
+        waits=any(one.objects and one.objects.wait for one in spec.sources.values()),
     )

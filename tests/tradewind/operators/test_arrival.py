@@ -151,3 +151,19 @@ def test_a_broker_and_a_connection_that_are_not_there_are_asked_for_again(
     trigger = ArrivalTrigger((tmp_path / "a lake").as_uri(), pipeline="p", arrival=arrival)
     event = asyncio.run(asyncio.wait_for(first_event(trigger), 30))
     assert (event.payload["unread"], answers) == (2, [])
+
+
+def test_a_plan_of_a_former_version_is_read() -> None:
+    """Runs that are under way and those that are cleared keep to theirs."""
+    former = {"source": "flights", "kafka": {"topic": "f"}, "messages": 5, "wait": 900.0, "poll": 10.0}
+    assert Arrival.model_validate(former).enough == 5
+
+
+def test_who_may_wait_for_objects_is_not_asked_for_again_meanwhile(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.csv").write_text("n\n1\n")
+    objects = {"uri": f"file://{tmp_path}/in/*.csv"}
+    arrival = Arrival(source="a", objects=objects, enough=1, wait=900, poll=10)
+    documents = Documents((tmp_path / "lake").as_uri())
+    patient = arrival.model_copy(update={"waits": True})
+    assert [look_at("p", one, documents, None).held for one in (arrival, patient)] == [False, True]

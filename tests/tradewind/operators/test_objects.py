@@ -21,7 +21,7 @@ from tradewind.operators.objects import ObjectsTrigger
 from tradewind.operators.pin import PinOperator
 from tradewind.plan.model import Plan, PlanDag, PlanStep
 from tradewind.plan.request import Run
-from tradewind_runtime import leases
+from tradewind_runtime import leases, retraining
 from tradewind_runtime.contract.errors import Problem
 from tradewind_runtime.contract.pins import PinConfig, Pins
 from tradewind_runtime.contract.sources import ObjectsSource, Source
@@ -182,3 +182,23 @@ def test_each_source_is_waited_for_as_long_as_it_says(tmp_path: Path) -> None:
     write("late")
     again = ObjectsTrigger({"late": late, "soon": soon}, since=datetime.now(UTC).isoformat(), poll=0.1)
     assert asyncio.run(wakes(again, [lambda: None, lambda: write("soon")])).payload == {}
+
+
+def test_where_the_triggerer_cannot_look_time_is_up_all_the_same(s3_server: S3, tmp_path: Path) -> None:
+    """Nobody has told it of the connection; the task, which can look, does not begin to wait anew."""
+    nobody = {"uri": "s3://landing/*.csv", "connection": "unheard_of", "wait": 1.0}
+    trigger = ObjectsTrigger({"weather": nobody}, since=datetime.now(UTC).isoformat(), poll=0.1)
+    problem = asyncio.run(asyncio.wait_for(first_event(trigger), 60)).payload["problem"]
+    assert problem["code"] == "TW535"
+    assert problem["got"].startswith("the triggerer cannot look: ")
+
+
+def test_who_waits_takes_no_request_to_retrain_from_others(
+    s3_server: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    know(s3_server, monkeypatch)
+    task = Task(tmp_path, Landing(s3_server).source("{window.date}/*.csv", wait="1h"))
+    asked: list[Any] = []
+    monkeypatch.setattr(task.operator, "_requests", lambda how, *_: asked.append(how) or [])
+    task.deferred()
+    assert asked == [retraining.due]

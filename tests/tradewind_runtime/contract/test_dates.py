@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tradewind_runtime.contract.dates import PARTS, dated, of_any_day, of_days, unknown
+from tradewind_runtime.contract.dates import PARTS, dated, of_any_day, of_days, stray, unknown
 from tradewind_runtime.sources.stores import regex
 
 DAYS = [date(2013, 1, 5), date(2013, 1, 31), date(2013, 12, 31)]
@@ -50,3 +50,9 @@ def test_a_glob_of_any_day_has_every_day(format: str, day: date) -> None:
 @pytest.mark.parametrize("format", ["%H", "%Y/%q", "%", "%%", "%-Y", "%y %"])
 def test_what_no_date_has_is_told(format: str) -> None:
     assert unknown(format)
+
+
+def test_what_no_date_has_is_found_in_an_address() -> None:
+    """One that came by a param, which no rule looks at."""
+    assert stray("a/{window.date:%Y/%H}/{window.date:%-S}.csv") == ["%H", "%-S"]
+    assert stray("a/{window.date}/{window.date:%j}.csv") == []

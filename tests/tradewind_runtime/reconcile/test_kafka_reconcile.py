@@ -11,10 +11,11 @@ from functools import partial
 import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
-from tests.tradewind_runtime.steprun import ingest
+from tests.tradewind_runtime.steprun import ingest, wait_for
 
 from tradewind_runtime.connections import Connection
 from tradewind_runtime.contract.sources import Source
+from tradewind_runtime.history import Advance
 from tradewind_runtime.lake import Lake, Table
 from tradewind_runtime.reconcile import Asked, ask
 from tradewind_runtime.replacing import Replace
@@ -52,12 +53,14 @@ class Topic:
         assert producer.flush(20) == 0
         if transaction:
             producer.commit_transaction(20) if keep else producer.abort_transaction(20)
+            wait_for(lambda: self.end() == self.end(isolation="read_uncommitted"), 30)  # its markers come later
 
     def ingest(self, **more: str) -> None:
         self.runs += 1
-        source = self.source(**more)
-        end = kafka.end_position(source, self.access)
-        ingest(self.lake.root, source, end, connection="k", run=f"r{self.runs}")
+        ingest(self.lake.root, self.source(**more), self.end(**more), connection="k", run=f"r{self.runs}")
+
+    def end(self, **more: str) -> dict[str, int]:
+        return kafka.end_position(self.source(**more), self.access)
 
     def verified(self, **more: str) -> list[Verified]:
         return verify_table(self.lake, RAW, partial(ask, self.source(**more), self.access))
@@ -173,6 +176,26 @@ def test_a_topic_that_was_made_again_does_not_hold_the_rows(topic: Callable[...,
     flights.admin.create_topics([NewTopic(flights.name, 2, 1)])[flights.name].result(20)
     flights.send(range(count))
     assert told(flights.verified()) == [(0, 5, count // 2, False)] * 2
+
+
+def test_one_partition_that_says_it_is_enough(topic: Callable[..., Topic]) -> None:
+    """The others have not moved since tables say it."""
+    flights = topic()
+    flights.send(range(10))
+    flights.ingest()
+    known = flights.lake.table(RAW).position(f"kafka:{flights.name}:0@topic")
+    flights.admin.delete_topics([flights.name])[flights.name].result(20)
+    time.sleep(1)
+    flights.admin.create_topics([NewTopic(flights.name, 2, 1)])[flights.name].result(20)
+    flights.send(range(10))
+    table = flights.lake.table(RAW)
+    rows = table.snapshot()
+    other = Lake(f"{flights.lake.root}-other").table(RAW)
+    moves = {f"kafka:{flights.name}:{p}": Advance(None, 5) for p in (0, 1)}
+    staged = other.stage(rows.to_arrow().to_batches(), rows.schema)
+    other.commit(staged, schema=rows.schema, positions=moves | {f"kafka:{flights.name}:0@topic": Advance(None, known)})
+    found = list(ask(flights.source(), flights.access, other, other.version()))
+    assert [(one.given.tolist(), one.unread) for one in found] == [([], 5)] * 2
 
 
 def test_what_is_committed_while_the_topic_is_asked_is_not_judged(
