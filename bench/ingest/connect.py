@@ -11,7 +11,7 @@ from pathlib import Path
 from tradewind.dev import jars
 from tradewind_runtime import java
 
-KAFKA, ICEBERG, HADOOP = "4.1.0", "1.10.1", "3.4.2"
+KAFKA, ICEBERG, HADOOP = jars.VERSION, "1.10.1", "3.4.2"
 JARS = (
     *(f"org.apache.kafka:connect-{name}:{KAFKA}" for name in ("runtime", "json")),
     *(f"org.apache.iceberg:iceberg-{name}:{ICEBERG}" for name in ("kafka-connect", "kafka-connect-events", "parquet")),

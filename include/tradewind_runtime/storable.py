@@ -79,10 +79,11 @@ def stored_schema(schema: pa.Schema, table: str) -> pa.Schema:
     Raises:
         StepError: TW519 where it cannot hold one.
     """
-    for one in schema:
-        if stored(one.type) is None:
+    fields = [_field(one) for one in schema]
+    for one, field in zip(schema, fields, strict=True):
+        if field is None:
             raise _unheld(table, f"{one.name!r} is {one.type}, which no table holds")
-    return pa.schema([_field(one) for one in schema])
+    return pa.schema(fields)
 
 
 def held(batch: pa.RecordBatch, schema: pa.Schema, table: str) -> pa.RecordBatch:

@@ -30,17 +30,21 @@ def project(tmp_path: Path) -> Path:
     return root
 
 
-def run(project: Path, wait: str, on_waiting: Any = lambda: None) -> dict[str, Any]:
-    """What a run of one day says at its end; the other is called once it says that it waits."""
+def started(project: Path, wait: str, *words: str) -> subprocess.Popen[str]:
     path = project / "waits.yaml"
     path.write_text(YAML.replace("WAIT", wait))
-    command = [sys.executable, "-m", "tradewind.cli", "run", str(path), "--format", "json"]
+    command = [sys.executable, "-m", "tradewind.cli", "run", str(path), "--format", "json", *words]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TRADEWIND")}
-    with subprocess.Popen(
+    return subprocess.Popen(
         [*command, "--window", "2013-06-01", "2013-06-02"], cwd=project, text=True,
         env=kept | {"TRADEWIND_HOME": str(project / "home"), "TRADEWIND_PROJECT": str(project)},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    ) as process:  # fmt: skip
+    )  # fmt: skip
+
+
+def run(project: Path, wait: str, on_waiting: Any = lambda: None) -> dict[str, Any]:
+    """What a run of one day says at its end; the other is called once it says that it waits."""
+    with started(project, wait) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         said = [process.stderr.readline()]
@@ -69,3 +73,13 @@ def test_it_goes_on_once_an_object_is_there(project: Path) -> None:
 def test_it_fails_when_time_is_up(project: Path) -> None:
     answer = run(project, "2s")
     assert [(one["code"], one["got"]) for one in answer["problems"]] == [("TW535", "nothing at in/2013-06-01.csv")]
+
+
+def test_a_run_that_has_pinned_waits_no_more(project: Path) -> None:
+    """What it read may be gone by then."""
+    (project / "in").mkdir()
+    (project / "in/2013-06-01.csv").write_text("n\n1\n")
+    for _ in range(2):
+        answer, said = started(project, "2s", "--run-id", "again").communicate()
+        assert json.loads(answer)["ok"], said
+        (project / "in/2013-06-01.csv").unlink(missing_ok=True)

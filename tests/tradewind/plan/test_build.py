@@ -161,7 +161,7 @@ def test_objects_are_watched_as_a_run_sees_them_that_nobody_starts_and_ingestion
     assert arrival is not None
     assert arrival.objects is not None
     assert arrival.objects["uri"] == "s3://landing/JFK/*.csv"
-    assert (arrival.enough, arrival.kafka, arrival.project) == (24, None, "/a project")
+    assert (arrival.enough, arrival.kafka, arrival.project, arrival.waits) == (24, None, "/a project", True)
     pin, ingest = (found.dag("train").step(id).config for id in ("pin", "ingest_weather"))
     assert pin["sources"]["weather"]["objects"]["wait"] == 6 * 3600
     assert "wait" not in ingest["source"]["objects"], "or a longer one would have all done again"
