@@ -69,5 +69,5 @@ def test_a_topic_is_watched_by_the_triggerer_with_no_secret_in_what_it_is_given(
     assert path == "tradewind.operators.arrival.ArrivalTrigger"
     assert words["arrival"] == {
         "source": "flights", "kafka": {"topic": "f", "connection": "kafka_default"}, "objects": None, "enough": 500,
-        "wait": 300.0, "poll": 10.0, "project": None,
+        "wait": 300.0, "poll": 10.0, "project": None, "waits": False,
     }  # fmt: skip
