@@ -17,7 +17,7 @@ BATCH, TIMEOUT = 10_000, 30.0
 #: Those of our consumer that matter for its speed.
 CLIENT: dict[str, Any] = {
     "enable.auto.commit": False, "enable.auto.offset.store": False, "isolation.level": "read_committed",
-    "fetch.queue.backoff.ms": 5, "queued.max.messages.kbytes": 8_192, "fetch.max.bytes": 8_388_608,
+    "fetch.queue.backoff.ms": 5, "queued.max.messages.kbytes": 8_192, "fetch.max.bytes": 4_194_304,
 }  # fmt: skip
 End = Mapping[str, int]  # partition → offset
 

@@ -46,7 +46,7 @@ def consumer_of(kafka: KafkaSource, connection: Connection | None) -> Iterator[C
         "fetch.queue.backoff.ms": 5,
         "reconnect.backoff.max.ms": 2_000,
         "queued.max.messages.kbytes": 8_192,
-        "fetch.max.bytes": 8_388_608,
+        "fetch.max.bytes": 4_194_304,
         "log_level": 3,
         "error_cb": lambda error: refused.append((time.monotonic(), error)) if error.code() in _REFUSED else None,
     }
