@@ -21,7 +21,8 @@ JARS = (
 TABLE = "bench.messages"
 LIMIT = 300  # seconds
 _JAVA = ("-Xmx2g", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
-#: A worker that takes many messages at a time, as its documentation advises; 500 are the default.
+#: A worker that takes many messages at a time, as its documentation advises; 500 are the default. Where nothing comes it
+#: looks at what its sink has to do as often as it keeps offsets, which is each minute by default: the last commit waited.
 _WORKER = """\
 bootstrap.servers={broker}
 key.converter=org.apache.kafka.connect.converters.ByteArrayConverter
@@ -35,6 +36,7 @@ consumer.isolation.level=read_committed
 consumer.max.poll.records=10000
 consumer.fetch.max.bytes=8388608
 consumer.max.partition.fetch.bytes=8388608
+offset.flush.interval.ms=1000
 """
 #: A commit each two seconds, some five of two million messages, which is about what ours does.
 _SINK = """\
