@@ -21,8 +21,8 @@ JARS = (
 TABLE = "bench.messages"
 LIMIT = 300  # seconds
 _JAVA = ("-Xmx2g", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
-#: A worker that takes many messages at a time, as its documentation advises; 500 are the default. Where nothing comes it
-#: looks at what its sink has to do as often as it keeps offsets, which is each minute by default: the last commit waited.
+#: A worker that takes many messages at a time, as its documentation advises; 500 are the default. Where nothing comes
+#: it asks its sink to go on as often as it keeps offsets, which is each minute by default: the last commit would wait.
 _WORKER = """\
 bootstrap.servers={broker}
 key.converter=org.apache.kafka.connect.converters.ByteArrayConverter
