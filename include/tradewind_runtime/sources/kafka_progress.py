@@ -180,14 +180,11 @@ def _sorted(consumer: Consumer, found: list[Message], progress: Progress) -> Mes
     for partition, offset in reached.items():
         progress.seen(partition, offset + 1)
     keep = progress.kafka.keep
-    kinds, times = zip(*map(Message.timestamp, messages), strict=True) if messages else ((), ())
-    if _NO_TIMESTAMP in kinds:
-        times = tuple(None if kind == _NO_TIMESTAMP else time for kind, time in zip(kinds, times, strict=True))
     return Messages(
         values=list(map(Message.value, messages)),
         partitions=partitions,
         offsets=offsets,
-        times=times,
+        times=[None if kind == _NO_TIMESTAMP else time for kind, time in map(Message.timestamp, messages)],
         keys=list(map(Message.key, messages)) if "key" in keep else [],
         headers=[headers_as_json(message.headers()) for message in messages] if "headers" in keep else [],
     )
