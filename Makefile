@@ -4,11 +4,12 @@
 
 # One of two workers waits for a server most of the time; modules stay whole and in order.
 WORKERS = -n 2 --dist loadscope --no-loadscope-reorder
-# Tiers of their own: what starts Spark, and what takes minutes because much is killed, started and measured in it.
+# Tiers of their own: what starts Spark; what takes minutes because much is killed, started and measured in it; and runs
+# through a real Airflow but for those that show a commit from YAML to a model.
 SPARK = tests/spark_jobs $(addprefix tests/tradewind_runtime/,engines/test_spark_standalone.py engines/test_spark_connect.py \
   engines/test_spark_checks.py engines/test_spark_reading.py engines/test_spark_objects.py engines/test_spark_application.py \
   engines/test_spark_progress.py engines/test_spark_s3.py launchers/test_spark_companions.py)
-LONG = tests/e2e/test_kills.py tests/test_soak.py tests/test_bench_data.py \
+LONG = $(filter-out tests/e2e/test_bundle.py,$(wildcard tests/e2e/test_*.py)) tests/test_soak.py tests/test_bench_data.py \
   $(addprefix tests/tradewind_runtime/,steps/test_tune.py distributed/test_xgboost.py sources/test_kafka_outages.py)
 # Steps of every kind, and what starts, keeps and serves what they make. The rest knows nothing of Airflow, so that once is
 # enough; test_imports.py looks at what all of it imports.
@@ -33,7 +34,7 @@ down: ## Stop the local stack; no process is left
 test: setup ## The tests, with real servers, on two workers
 	.venv/bin/python -m pytest $(WORKERS) $(addprefix --ignore=,$(SPARK) $(LONG)) $(ARGS)
 
-test-long: setup ## Tests that take minutes: everything is killed, a short soak, sweeps, several workers, the benchmarks
+test-long: setup ## Tests that take minutes: through Airflow, everything is killed, a short soak, sweeps, several workers
 	.venv/bin/python -m pytest $(WORKERS) $(LONG) $(ARGS)
 
 test-spark: setup ## Tests of Spark: local, on standalone clusters, by Connect, as engine of ingestion and checks
