@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down test test-long test-spark test-runtime test-cluster test-frameworks lint bench soak docs images
 
+# Without bytecode each process that is started here takes a quarter of a second more.
+unexport PYTHONDONTWRITEBYTECODE
 # One of two workers waits for a server most of the time; modules stay whole and in order.
 WORKERS = -n 2 --dist loadscope --no-loadscope-reorder
 # Tiers of their own: what starts Spark; what takes minutes because much is killed, started and measured in it; and runs
@@ -10,7 +12,8 @@ SPARK = tests/spark_jobs $(addprefix tests/tradewind_runtime/,engines/test_spark
   engines/test_spark_checks.py engines/test_spark_reading.py engines/test_spark_objects.py engines/test_spark_application.py \
   engines/test_spark_progress.py engines/test_spark_s3.py launchers/test_spark_companions.py)
 LONG = $(filter-out tests/e2e/test_bundle.py,$(wildcard tests/e2e/test_*.py)) tests/test_soak.py tests/test_bench_data.py \
-  $(addprefix tests/tradewind_runtime/,steps/test_tune.py distributed/test_xgboost.py sources/test_kafka_outages.py)
+  tests/servers tests/tradewind/operators/test_select.py $(addprefix tests/tradewind_runtime/,steps/test_tune.py \
+  distributed/test_xgboost.py sources/test_kafka_outages.py sources/test_kafka_leader.py test_pruning.py test_rivals.py)
 # Steps of every kind, and what starts, keeps and serves what they make. The rest knows nothing of Airflow, so that once is
 # enough; test_imports.py looks at what all of it imports.
 STEPS = $(addprefix tests/tradewind_runtime/,test_imports.py steps launchers registries tracking serving \
