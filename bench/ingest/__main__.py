@@ -1,7 +1,7 @@
 """Kafka to table, in one run beside others: the same client, Spark's own source, Kafka Connect with Iceberg's sink.
 
 `python -m bench.ingest [--messages 2000000] [--repeat 3] [--only json200,raw200]`. Each figure is of a process of its
-own, and they take turns; the client and we, who take seconds, have twice as many. Results go to
+own, and they take turns; the client and we, who take seconds, have thrice as many. Results go to
 bench/results/ingest.json. Messages are made once, by one producer, with a fixed seed.
 """
 
@@ -63,7 +63,7 @@ def compare(broker: str, case: Case, count: int, repeat: int) -> dict[str, Any]:
     fill(broker, case, count)
     end, peers = end_of(case, count), (*QUICK, *BESIDE[case.kind])
     raw: dict[str, list[dict[str, Any]]] = {who: [] for who in peers}
-    for turn in range(2 * repeat):
+    for turn in range(3 * repeat):
         for who in peers if turn < repeat else QUICK:
             raw[who].append(measured(who, broker, case, end))
     best = {who: min(run["wall"] for run in runs) for who, runs in raw.items()}
