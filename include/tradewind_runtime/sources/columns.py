@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import DECIMAL, Source
+from tradewind_runtime.sources.nested import UNHELD, texts
 from tradewind_runtime.widening import widens
 
 TIMESTAMP = pa.timestamp("us", "UTC")
@@ -81,7 +82,7 @@ def known(source: Source, table: pa.Schema | None) -> pa.Schema:
 
 
 def plain(kind: pa.DataType) -> pa.DataType | None:
-    """The nearest type that a table may have; None for what it may not (nothing known, lists, objects)."""
+    """The nearest type that a table may have; None for what it may not, where nothing is known."""
     if pa.types.is_integer(kind):
         return pa.int32() if kind.bit_width < 32 or kind == pa.int32() else pa.int64()
     if pa.types.is_floating(kind):
@@ -96,6 +97,8 @@ def plain(kind: pa.DataType) -> pa.DataType | None:
         return pa.string()
     if pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
         return pa.binary()
+    if pa.types.is_nested(kind):
+        return None if kind == UNHELD else pa.string()
     return kind if kind in _WORDS or pa.types.is_decimal(kind) else None
 
 
@@ -185,6 +188,8 @@ def _failing(array: pa.Array, cast: Callable[[pa.Array], pa.Array], offset: int 
 
 
 def _cast(found: pa.DataType, wanted: pa.DataType) -> Callable[[pa.Array], pa.Array]:
+    if pa.types.is_nested(found) and pa.types.is_string(wanted):
+        return texts
     text = pa.types.is_string(found) or pa.types.is_large_string(found)
     if pa.types.is_binary(found) or pa.types.is_large_binary(found):
         if pa.types.is_binary(wanted):

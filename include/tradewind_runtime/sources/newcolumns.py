@@ -66,6 +66,10 @@ class Columns:
         """Whether columns that are not known matter."""
         return self.grows or self.policy != "ignore"
 
+    def wants(self, name: str) -> bool:
+        """Whether it is one, or may become one."""
+        return self.looks or name in self.schema.names
+
     def meet(self, rows: pa.Table) -> dict[int, str]:
         """Take new columns and wider types in, or say which rows must not have them: row → why.
 

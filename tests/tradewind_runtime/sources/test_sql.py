@@ -83,6 +83,16 @@ def test_a_table_comes_whole_and_typed(server: PostgreSQL, name: str, lake_uri: 
     assert all(value is None for key, value in found[1].items() if key != "id" and not key.startswith("_"))
 
 
+def test_arrays_and_json_are_json(server: PostgreSQL, name: str, lake_uri: str) -> None:
+    server.run(f"CREATE TABLE {name} (id bigint, many integer[], within jsonb)")
+    server.run(f"INSERT INTO {name} VALUES (1, '{{1,NULL}}', '{{\"a\": [1]}}'), (2, '{{}}', NULL), (3, NULL, '[]')")
+    for columns in (None, {"id": "long", "many": "string", "within": "string"}):
+        found = taken_in(server, lake_uri, source(name, columns))
+        assert sorted((row["id"], row["many"], row["within"]) for row in found) == [
+            (1, "[1,null]", '{"a": [1]}'), (2, "[]", None), (3, None, "[]"),
+        ]  # fmt: skip
+
+
 def test_without_a_cursor_each_run_has_all_rows_in_place_of_those_before(
     server: PostgreSQL, name: str, lake_uri: str
 ) -> None:

@@ -3,7 +3,7 @@
 Many records are put into one Avro container and read by Polars, a tenth of a microsecond's work where a parser of
 single records takes five. A mark is put behind each, as the last field of the schema, so that a broken one can neither
 join nor split its neighbours unseen. What Polars cannot read (unions of several types, types that contain themselves)
-is read by fastavro, one by one.
+is read by fastavro, one by one; so are lists, records and maps where they are wanted, within which Polars cuts off numbers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from fastavro.schema import SchemaParseException, expand_schema
 
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import Source
-from tradewind_runtime.sources import Access
+from tradewind_runtime.sources import Access, nested
 from tradewind_runtime.sources.messages import base, wire
 from tradewind_runtime.sources.messages.base import Group, UnreadableError
 from tradewind_runtime.sources.newcolumns import Columns
@@ -100,6 +100,11 @@ class Written:
         """Whether a record may contain another of its kind."""
         return any(one not in _PRIMITIVE and one != "null" for one in _named(self.schema))
 
+    @cached_property
+    def nested(self) -> frozenset[str]:
+        """Fields that are lists, records or maps."""
+        return frozenset(one["name"] for one in self.schema["fields"] if _is_nested(one["type"]))
+
     @property
     def weightless(self) -> bool:
         """Whether a record takes no byte."""
@@ -133,9 +138,24 @@ class Decoder(base.Decoder):
     def _parts(self, messages: Sequence[bytes | None], refused: dict[int, str]) -> Iterator[base.Part]:
         if self._registry is not None:
             for written, group in wire.groups(messages, refused, self._writer):
-                yield _read(group, written, refused, self._mark)
+                yield self._read(group, written, refused)
         elif self._fixed is not None:
-            yield _read(base.present(messages, refused), self._fixed, refused, self._mark)
+            yield self._read(base.present(messages, refused), self._fixed, refused)
+
+    def _read(self, group: Group, written: Written, refused: dict[int, str]) -> base.Part:
+        """Together where all are whole; else one by one, which tells whose fault it is."""
+        if written.quick and not any(map(self.columns.wants, written.nested)):
+            with suppress(UnreadableError):
+                return _together(group.contents, written, self._mark), group.indexes
+        rows, kept = [], []
+        for index, content in zip(group.indexes, group.contents, strict=True):
+            try:
+                rows.append(_one(content, written))
+                kept.append(int(index))
+            except UnreadableError as error:
+                refused[int(index)] = f"not an Avro record of its schema: {error}"
+        table, wrong = columns_of(rows, written)
+        return base.without((table, base.numbers(kept)), wrong, refused)
 
     def _writer(self, number: int) -> Written | str:
         if number not in self._written:
@@ -153,22 +173,6 @@ class Decoder(base.Decoder):
             return Written.parse(found.text, found.references)
         except ValueError as error:
             return f"its schema {number} cannot be used: {error}"
-
-
-def _read(group: Group, written: Written, refused: dict[int, str], mark: int) -> base.Part:
-    """Together where all are whole; else one by one, which tells whose fault it is."""
-    if written.quick:
-        with suppress(UnreadableError):
-            return _together(group.contents, written, mark), group.indexes
-    rows, kept = [], []
-    for index, content in zip(group.indexes, group.contents, strict=True):
-        try:
-            rows.append(_one(content, written))
-            kept.append(int(index))
-        except UnreadableError as error:
-            refused[int(index)] = f"not an Avro record of its schema: {error}"
-    table, wrong = columns_of(rows, written)
-    return base.without((table, base.numbers(kept)), wrong, refused)
 
 
 def _together(contents: list[bytes], written: Written, mark: int) -> pa.Table:
@@ -207,8 +211,11 @@ def columns_of(rows: list[dict[str, Any]], written: Written) -> tuple[pa.Table, 
             texts = pa.types.is_string(kind)  # fastavro makes an object of a UUID
             columns[name], bad = base.column([_text(one) for one in values] if texts else values, kind)
             wrong |= dict.fromkeys(bad, base.not_of_its_type(name))
-        else:  # no table can hold it; its name is told
-            columns[name] = pa.array([None] * len(values), pa.list_(pa.null()))
+        elif name in written.nested:
+            columns[name], bad = nested.column(values)
+            wrong |= dict.fromkeys(bad, base.not_of_its_type(name))
+        else:
+            columns[name] = pa.nulls(len(values), nested.UNHELD)
     return pa.table(columns), wrong
 
 
@@ -255,6 +262,13 @@ def _scalar(kind: Any) -> pa.DataType | None:
     if logical == "decimal":
         return pa.decimal128(kind["precision"], kind.get("scale", 0)) if kind["precision"] <= DIGITS else None
     return _LOGICAL.get(logical) or _PRIMITIVE.get(kind["type"])
+
+
+def _is_nested(kind: Any) -> bool:
+    if isinstance(kind, list):
+        others = [one for one in kind if one != "null"]
+        return len(others) == 1 and _is_nested(others[0])
+    return isinstance(kind, dict) and kind["type"] in ("array", "map", "record")
 
 
 def _weightless_lists(schema: Any) -> bool:

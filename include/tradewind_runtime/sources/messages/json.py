@@ -46,6 +46,7 @@ class Decoder(base.Decoder):
     """Decodes JSON objects."""
 
     others: bool = False  # whether lines have been seen with what is not read of them
+    nested: bool = False  # whether lists and objects have been seen that a column of strings holds
 
     def together(self, block: bytes) -> pa.Table | None:
         """Rows of lines that are an object of the known columns each; None where one may not be, or is not told to be.
@@ -76,21 +77,31 @@ class Decoder(base.Decoder):
         if known is not None:
             yield known.read(group, self._reason, refused)
             return
-        try:
-            yield self._read(group.contents), group.indexes
-        except UnreadableError:
-            plainer = Group([*map(self._plainer, group.contents)], group.indexes)
-            yield from base.halved(plainer, self._read, self._reason, refused)
+        if not self.nested:
+            with suppress(UnreadableError):
+                table = self._read(group.contents)
+                self.nested = any(pa.types.is_nested(kind) for kind in table.schema.types)
+                if not self.nested:
+                    yield table, group.indexes
+                    return
+        plainer = Group([*map(self._plainer, group.contents)], group.indexes)
+        yield from base.halved(plainer, self._read, self._reason, refused)
 
     def _plainer(self, text: bytes) -> bytes:
-        """Without what no table can hold, in which Arrow allows less than JSON does, and each name once."""
+        """With lists and objects as strings of JSON, in which Arrow allows less than JSON does, and each name once."""
         try:
             values = _VALUES.decode(text)
         except msgspec.MsgspecError:
             return text
-        nested = {name for name, value in values.items() if bytes(value).startswith(_NESTED)} - {*self.schema.names}
-        self.columns.left_out |= nested
-        return msgspec.json.encode({name: value for name, value in values.items() if name not in nested})
+        plain: dict[str, msgspec.Raw | str] = dict(values)
+        for name, value in values.items():
+            if (written := bytes(value)).startswith(_NESTED) and self._is_text(name):
+                plain[name] = written.decode()
+        return msgspec.json.encode(plain)
+
+    def _is_text(self, name: str) -> bool:
+        """Whether a column holds strings, or is not known yet."""
+        return name not in self.schema.names or bool(pa.types.is_string(self.schema.field(name).type))
 
     def _reason(self, text: bytes, error: Exception) -> str:
         return _reason(text, self.schema, error)
@@ -244,7 +255,7 @@ def _fits(value: object, kind: pa.DataType) -> bool:
     if pa.types.is_decimal(kind):
         text, none = base.column([str(value)], pa.string())
         return isinstance(value, int | float | str) and not none and not convert(text, kind)[1]
-    return isinstance(value, str)
+    return isinstance(value, str | list | dict) if pa.types.is_string(kind) else isinstance(value, str)
 
 
 def _kind(value: object) -> str:

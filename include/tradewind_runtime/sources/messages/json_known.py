@@ -1,7 +1,7 @@
 """JSON objects whose columns are known, each read by itself.
 
 That takes half of what Arrow's parser takes of all at once, and a broken one is no matter of its neighbours. Of a name
-that is twice in an object the last counts.
+that is twice in an object the last counts. A column of strings holds a list or an object as it is written.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ _FOUND: Mapping[pa.DataType, type] = {
     pa.int32(): int, pa.int64(): int, pa.float64(): float, pa.bool_(): bool, pa.string(): str,
 }  # fmt: skip
 _BROKEN = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_NULL = msgspec.Raw(b"null")
+_NESTED = (b"[", b"{")
+_STRING = msgspec.json.Decoder(str | None).decode
 
 
 def written(kind: pa.DataType) -> pa.DataType:
@@ -39,13 +42,17 @@ def reader(schema: pa.Schema) -> Reader | None:
     if not kinds or len(kinds) < len(schema):
         return None
     fields = [f"column{number}" for number in range(len(kinds))]  # a column's own name may be a word of Python
-    row = msgspec.defstruct(
-        "Row",
-        [(field, kind | None, None) for field, kind in zip(fields, kinds, strict=True)],
-        rename=dict(zip(fields, schema.names, strict=True)),
-        gc=False,
+    names = dict(zip(fields, schema.names, strict=True))
+    usual = [(field, kind | None, None) for field, kind in zip(fields, kinds, strict=True)]
+    texts = [field for field, column in zip(fields, schema, strict=True) if pa.types.is_string(column.type)]
+    any_ = [(field, msgspec.Raw, _NULL) if field in texts else (field, kind, none) for field, kind, none in usual]
+    return Reader(
+        schema,
+        msgspec.json.Decoder(msgspec.defstruct("Row", usual, rename=names, gc=False)).decode,
+        msgspec.json.Decoder(msgspec.defstruct("Any", any_, rename=names, gc=False)).decode,
+        texts,
+        [attrgetter(field) for field in fields],
     )
-    return Reader(schema, msgspec.json.Decoder(row).decode, [attrgetter(field) for field in fields])
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,8 @@ class Reader:
 
     schema: pa.Schema
     decode: Callable[[bytes], Any]
+    decode_any: Callable[[bytes], Any]  # with what is written in place of strings
+    texts: list[str]  # the fields that are strings
     values: list[Callable[[Any], Any]]
 
     def read(self, group: Group, reason: Reason, refused: dict[int, str]) -> base.Part:
@@ -73,11 +82,19 @@ class Reader:
         rows, indexes = [], []
         for index, text in zip(group.indexes.tolist(), group.contents, strict=True):
             try:
-                rows.append(self.decode(text))
+                rows.append(self._nested(text))
                 indexes.append(index)
             except _BROKEN as error:
                 refused[index] = reason(text, error)
         return rows, base.numbers(indexes)
+
+    def _nested(self, text: bytes) -> Any:
+        """One that may have lists and objects where strings are."""
+        row = self.decode_any(text)
+        for field in self.texts:
+            found = bytes(getattr(row, field))
+            setattr(row, field, found.decode() if found.startswith(_NESTED) else _STRING(found))
+        return row
 
     def _table(self, rows: list[Any]) -> tuple[pa.Table, set[int]]:
         """As columns, and the rows with a number beyond its column's type."""

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,13 @@ import pyarrow as pa
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import Source
-from tradewind_runtime.sources import Access
+from tradewind_runtime.sources import Access, nested
 from tradewind_runtime.sources.messages import base, wire
 from tradewind_runtime.sources.messages.base import Group
 from tradewind_runtime.sources.newcolumns import Columns
@@ -154,9 +156,26 @@ class Decoder(base.Decoder):
         if self._registry is not None:
             for compiled, group in wire.groups(messages, refused, self._writer):
                 for kind, members in _by_message(compiled, group, refused):
-                    yield _read(members, kind, refused, writers=True)
+                    yield self._read(members, kind, refused, writers=True)
         elif self._fixed is not None:
-            yield _read(base.present(messages, refused), self._fixed, refused, writers=False)
+            yield self._read(base.present(messages, refused), self._fixed, refused, writers=False)
+
+    def _read(self, group: Group, kind: type[Message], refused: dict[int, str], *, writers: bool) -> base.Part:
+        """Args: `writers`: the schema is the one of the writer, so that a field which it has not is a mistake."""
+        found, kept = [], []
+        for index, content in zip(group.indexes, group.contents, strict=True):
+            try:
+                message = kind.FromString(content)
+            except DecodeError as error:
+                refused[int(index)] = f"not a Protobuf message {kind.DESCRIPTOR.full_name}: {error}"
+                continue
+            if writers and len(UnknownFieldSet(message)):
+                refused[int(index)] = f"not a Protobuf message {kind.DESCRIPTOR.full_name}: it has other fields"
+                continue
+            found.append(message)
+            kept.append(int(index))
+        table, wrong = _columns(found, kind.DESCRIPTOR, self.columns.wants)
+        return base.without((table, base.numbers(kept)), wrong, refused)
 
     def _writer(self, number: int) -> Compiled | str:
         if number not in self._compiled:
@@ -184,24 +203,6 @@ def _by_message(compiled: Compiled, group: Group, refused: dict[int, str]) -> It
             yield kind, Group([rest for _, rest in members], base.numbers(indexes))
 
 
-def _read(group: Group, kind: type[Message], refused: dict[int, str], *, writers: bool) -> base.Part:
-    """Args: `writers`: the schema is the one of the writer, so that a field which it has not is a mistake."""
-    found, kept = [], []
-    for index, content in zip(group.indexes, group.contents, strict=True):
-        try:
-            message = kind.FromString(content)
-        except DecodeError as error:
-            refused[int(index)] = f"not a Protobuf message {kind.DESCRIPTOR.full_name}: {error}"
-            continue
-        if writers and len(UnknownFieldSet(message)):
-            refused[int(index)] = f"not a Protobuf message {kind.DESCRIPTOR.full_name}: it has other fields"
-            continue
-        found.append(message)
-        kept.append(int(index))
-    table, wrong = _columns(found, kind.DESCRIPTOR)
-    return base.without((table, base.numbers(kept)), wrong, refused)
-
-
 _TYPES = {
     FieldDescriptor.CPPTYPE_INT32: pa.int32(), FieldDescriptor.CPPTYPE_INT64: pa.int64(),
     FieldDescriptor.CPPTYPE_UINT32: pa.uint32(), FieldDescriptor.CPPTYPE_UINT64: pa.uint64(),
@@ -211,8 +212,10 @@ _TYPES = {
 _TIMESTAMP, _WRAPPERS = "google.protobuf.Timestamp", re.compile(r"google\.protobuf\.\w+Value")
 
 
-def _columns(found: Sequence[Any], of: Descriptor) -> tuple[pa.Table, dict[int, str]]:
-    """Numbers, texts, bytes, names of an enum's values, times; of the others no more than their name.
+def _columns(
+    found: Sequence[Any], of: Descriptor, wants: Callable[[str], bool]
+) -> tuple[pa.Table, dict[int, str]]:
+    """Numbers, texts, bytes, names of an enum's values, times; of lists, maps and messages their JSON, where it is wanted.
 
     And of messages with a value that no column can have, such as a time of the year 30000, why.
     """
@@ -220,13 +223,27 @@ def _columns(found: Sequence[Any], of: Descriptor) -> tuple[pa.Table, dict[int, 
     for one in of.fields:
         kind, value = _field(one)
         if kind is None:
-            columns[one.name] = pa.array([None] * len(found), pa.list_(pa.null()))
+            columns[one.name] = pa.nulls(len(found), nested.UNHELD)
+            if wants(one.name):
+                columns[one.name], bad = nested.column(found, partial(_plain, one))
+                wrong |= dict.fromkeys(bad, base.not_of_its_type(one.name))
             continue
         present = one.has_presence
         values = [None if present and not message.HasField(one.name) else value(message) for message in found]
         columns[one.name], bad = base.column(values, kind)
         wrong |= dict.fromkeys(bad, base.not_of_its_type(one.name))
     return pa.table(columns), wrong
+
+
+def _plain(one: FieldDescriptor, message: Message) -> Any:
+    """A list, a map or a message as Protobuf's own JSON has it; None where it is not there."""
+    part = type(message)()
+    part.CopyFrom(message)
+    for other in message.DESCRIPTOR.fields:
+        if other.name != one.name:
+            part.ClearField(other.name)
+    empty: Any = {} if one.message_type and one.message_type.GetOptions().map_entry else []
+    return MessageToDict(part, preserving_proto_field_name=True).get(one.name, empty if one.is_repeated else None)
 
 
 def _field(one: FieldDescriptor) -> tuple[pa.DataType | None, Callable[[Any], Any]]:

@@ -101,6 +101,14 @@ def test_any_objects_are_read_alike(tmp_path: Path, values: list[dict[str, Any]]
     both(written(tmp_path, *(texts.dumps(value, ensure_ascii=ascii_only) for value in values)))
 
 
+@pytest.mark.parametrize("columns", [{"n": "long", "s": "string"}, None], ids=["named", "inferred"])
+def test_lists_and_objects_are_strings_as_they_are_written(tmp_path: Path, columns: dict[str, str] | None) -> None:
+    lines = [f'{{"n": {n}, "s": {{"a": [{n}, "x"] }}}}' for n in range(3)] + ['{"n": 3, "s": "x"}', '{"n": 4, "s": 5}']
+    (found, bad), _ = both(written(tmp_path, *lines), columns)
+    assert [row["s"] for row in found] == [f'{{"a": [{n}, "x"] }}' for n in range(3)] + ["x"]
+    assert [position for position, _, _ in bad] == [4]
+
+
 def test_what_is_as_it_should_be_is_parsed_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Which is what makes it quick: by all cores, with a line's end or none at the end, and what is not read."""
     monkeypatch.setattr(messages, "CHUNK", 64)

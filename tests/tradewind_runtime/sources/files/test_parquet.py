@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from tests.tradewind_runtime.sources.project import Project, objects
 from tests.tradewind_runtime.steprun import rows
+
+from tradewind_runtime.sources.files import parquet
 
 EVERY = objects("in/*.parquet", columns={"s": "string"}, max_bad=0)
 
@@ -47,6 +50,33 @@ def test_a_file_without_rows_is_of_whatever_types(project: Project, kind: pa.Dat
     pq.write_table(pa.table({"n": [1]}), project.path / "in/b.parquet")
     project.ingest(objects("in/*.parquet", columns={"n": "long"}, max_bad=0))
     assert project.column() == [1]
+
+
+NESTED = pa.table({
+    "n": [1, 2, 3],
+    "many": pa.array([[1.5, None], [], None], pa.list_(pa.float32())),
+    "within": pa.array([{"at": datetime(2013, 1, 1), "raw": b"\xff"}, {"at": None, "raw": None}, None],
+                       pa.struct([("at", pa.timestamp("us")), ("raw", pa.binary())])),
+    "tags": pa.array([[("a", [1])], [], None], pa.map_(pa.string(), pa.list_(pa.int8()))),
+})  # fmt: skip
+AS_JSON = [
+    {"n": 1, "many": "[1.5,null]", "within": '{"at":"2013-01-01T00:00:00","raw":"/w=="}', "tags": '{"a":[1]}'},
+    {"n": 2, "many": "[]", "within": '{"at":null,"raw":null}', "tags": "{}"},
+    {"n": 3, "many": None, "within": None, "tags": None},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("columns", [None, {"n": "long", "many": "string", "within": "string", "tags": "string"}])
+def test_lists_structures_and_maps_are_json(
+    project: Project, columns: dict[str, str] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pq.write_table(NESTED, project.path / "in/small.parquet")
+    project.ingest(objects("in/*.parquet", columns=columns))
+    monkeypatch.setattr(parquet, "SMALL", 0)
+    pq.write_table(NESTED, project.path / "in/larger.parquet")
+    project.ingest(objects("in/*.parquet", columns=columns))
+    found = sorted(rows(project.lake), key=lambda row: (row["_source"], row["_position"]))
+    assert [{name: row[name] for name in AS_JSON[0]} for row in found] == AS_JSON * 2
 
 
 def test_what_is_refused_is_told_of_its_own_file(project: Project) -> None:

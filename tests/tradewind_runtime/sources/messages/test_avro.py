@@ -7,6 +7,7 @@ import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import fastavro
 import pyarrow as pa
@@ -43,6 +44,7 @@ TYPES: dict[str, tuple[Any, st.SearchStrategy[Any]]] = {
     ),
     "uuid": ({"type": "string", "logicalType": "uuid"}, st.uuids().map(str)),
 }  # fmt: skip
+MONEY = {"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": 2}
 NESTED = {
     "many": {"type": "array", "items": "string"},
     "map": {"type": "map", "values": {"type": "map", "values": "long"}},
@@ -115,13 +117,40 @@ def test_a_broken_record_harms_no_other(made, data):
     assert found.to_pylist() == [rows[index] for index in whole]
 
 
-def test_what_no_table_holds_is_left_out_and_told():
+def test_lists_maps_and_records_are_json():
     body = schema(("n", "long"), *NESTED.items())
-    reads = decoder(body)
-    found, _, refused = reads.decode(written(body, {"n": 1, **NESTED_VALUES}))
+    found, _, refused = decoder(body).decode(written(body, {"n": 1, **NESTED_VALUES}))
     assert refused == {}
-    assert found.to_pylist() == [{"n": 1}]
-    assert reads.columns.left_out == set(NESTED)
+    (row,) = found.to_pylist()
+    assert {name: json.loads(row[name]) for name in NESTED} == NESTED_VALUES
+
+
+def test_what_is_nested_and_not_asked_for_is_read_past():
+    body = schema(("n", "long"), *NESTED.items())
+    known = pa.schema([("n", pa.int64()), ("many", pa.string())])
+    for columns, wanted in ((known, {"n": 1, "many": '["x","y"]'}), (known.remove(1), {"n": 1})):
+        reads = decoder(body, columns)
+        assert reads.decode(written(body, {"n": 1, **NESTED_VALUES}))[0].to_pylist() == [wanted]
+        assert reads.columns.left_out == set()
+
+
+WITHIN = {"type": "record", "name": "Within", "fields": [
+    {"name": name, "type": ["null", TYPES[name][0]]} for name in ("micros", "day", "uuid")
+] + [{"name": "raw", "type": "bytes"}, {"name": "money", "type": MONEY}, {"name": "odd", "type": "double"}]}  # fmt: skip
+
+
+def test_values_within_others_are_as_json_can_say_them():
+    body = schema(("within", ["null", WITHIN]))
+    one = {"micros": MOMENT, "day": date(2013, 1, 1), "uuid": str(UUID(int=5)), "raw": b"\xff", "money": Decimal("1.50"),
+           "odd": float("inf")}  # fmt: skip
+    found, _, refused = decoder(body).decode(written(body, {"within": one}, {"within": None}))
+    assert refused == {}
+    text, none = found["within"].to_pylist()
+    assert none is None
+    assert json.loads(text) == {
+        "micros": MOMENT.isoformat().replace("+00:00", "Z"), "day": "2013-01-01", "uuid": str(UUID(int=5)), "raw": "/w==",
+        "money": "1.50", "odd": None,
+    }  # fmt: skip
 
 
 LINK = {"type": "record", "name": "Link", "fields": [{"name": "next", "type": ["null", "Link"]}]}
@@ -135,7 +164,7 @@ def test_a_schema_that_polars_cannot_read_is_read_one_by_one(kind):
     first, second, third = written(body, *rows)
     reads = decoder(body)
     found, kept, refused = reads.decode([first, second[:-1], third + b"x"])
-    assert found.to_pylist() == [{"n": 0, "when": now}]
+    assert found.to_pylist() == [{"n": 0, "when": now} | ({} if "long" in kind else {"odd": None})]
     assert kept.tolist() == [0]
     assert "1 bytes are left after it" in refused[2]
     assert "not an Avro record" in refused[1]
@@ -167,9 +196,6 @@ def test_references_are_found():
     fastavro.schemaless_writer(out, parsed, {"n": 7, "price": {"amount": 5}, "again": {"amount": 6}})
     assert _together([out.getvalue()], kind, 7)["n"].to_pylist() == [7]
     assert columns_of([_one(out.getvalue(), kind)], kind)[0]["n"].to_pylist() == [7]
-
-
-MONEY = {"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": 2}
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,19 @@
 """JSON that is made to break its parser, or to be read as its neighbour."""
 
+from __future__ import annotations
+
+import json
 from decimal import Decimal
+from typing import Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tradewind_runtime.contract.sources import NewColumns
 from tradewind_runtime.sources.messages.json import Decoder
-from tradewind_runtime.sources.newcolumns import Columns
+from tradewind_runtime.sources.newcolumns import Columns, NewColumnError
 
 KNOWN = pa.schema([("n", pa.int64())])
 
@@ -48,21 +54,60 @@ def test_decimals_are_read_digit_by_digit() -> None:
     assert "is not of type decimal(9,2)" in refused[6]
 
 
+TEXTS = pa.schema([*KNOWN, ("x", pa.string())])
+ODD = ["[null, null]", '[[], ""]', '[1, "x"]', '{"a": [null, null]}', '{"a": 1, "a": []}', '{ "é":"\\u00e9\\n" }']
+
+
 @pytest.mark.parametrize("policy", ["add", "ignore", "quarantine", "strict"])
-@pytest.mark.parametrize("nested", ["[null, null]", '[[], ""]', '[1, "x"]', '{"a": [null, null]}', '{"a": 1, "a": []}'])
-def test_what_no_table_can_hold_may_be_anything(policy: NewColumns, nested: str) -> None:
+@pytest.mark.parametrize("nested", ODD)
+def test_a_column_of_strings_holds_lists_and_objects_as_they_are_written(policy: NewColumns, nested: str) -> None:
     """Arrow can join no lists of nulls, and allows one type of value in a list."""
-    columns = Columns(KNOWN, policy)
+    texts = [b'{"n": 1}', f'{{"n": 2, "x": {nested}}}'.encode(), b'{"n": 3, "x": "[]"}', b'{"n": 4, "x": []}']
+    texts += [b'{"n": 5, "x": 1}', b'{"n": 6, "x": null}', b'{"n": [7]}']
+    found, _, refused = Decoder(Columns(TEXTS, policy)).decode(texts)
+    assert found.to_pylist() == [
+        {"n": 1, "x": None}, {"n": 2, "x": nested}, {"n": 3, "x": "[]"}, {"n": 4, "x": "[]"}, {"n": 6, "x": None},
+    ]  # fmt: skip
+    assert {index: reason.split(" ")[1] for index, reason in refused.items()} == {4: "x:", 6: "n:"}
+
+
+@pytest.mark.parametrize("nested", ODD)
+def test_lists_and_objects_in_columns_that_are_not_known_are_new_ones(nested: str) -> None:
     texts = [b'{"n": 1}', f'{{"n": 2, "x": {nested}}}'.encode(), b'{"n": 3, "x": []}']
-    found, _, refused = Decoder(columns).decode(texts)
-    assert refused == {}
-    assert found.to_pylist() == [{"n": 1}, {"n": 2}, {"n": 3}]
-    assert columns.left_out == (set() if policy == "ignore" else {"x"})
+    found, _, refused = Decoder(Columns(KNOWN, "add")).decode(texts)
+    assert (found.to_pylist(), refused) == (
+        [{"n": 1, "x": None}, {"n": 2, "x": nested}, {"n": 3, "x": "[]"}], {},
+    )  # fmt: skip
+    found, _, refused = Decoder(Columns(KNOWN, "ignore")).decode(texts)
+    assert (found.to_pylist(), refused) == ([{"n": 1}, {"n": 2}, {"n": 3}], {})
+    found, _, refused = Decoder(Columns(KNOWN, "quarantine")).decode(texts)
+    assert (found.to_pylist(), [*refused]) == ([{"n": 1}], [1, 2])
+    with pytest.raises(NewColumnError):
+        Decoder(Columns(KNOWN, "strict")).decode(texts)
+
+
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+NESTED = st.recursive(
+    st.lists(PLAIN) | st.dictionaries(st.text(), PLAIN),
+    lambda inner: st.lists(PLAIN | inner) | st.dictionaries(st.text(), PLAIN | inner),
+    max_leaves=8,
+)
+
+
+@given(st.lists(st.none() | st.text() | NESTED, min_size=1, max_size=8), st.sampled_from(["add", "ignore"]))
+def test_whatever_is_nested_is_there_as_json(values: list[Any], policy: NewColumns) -> None:
+    texts = [json.dumps({"n": n, "x": value}, ensure_ascii=n % 2 == 0).encode() for n, value in enumerate(values)]
+    decoder = Decoder(Columns(TEXTS, policy))
+    for some in (texts, texts[:1]):
+        found, _, refused = decoder.decode(some)
+        assert refused == {}
+        for text, value in zip(found["x"].to_pylist(), values, strict=False):
+            assert (json.loads(text) if isinstance(value, list | dict) else text) == value
 
 
 def test_a_new_column_beside_what_arrow_cannot_read_is_taken_in() -> None:
     texts = [b'{"n": 1, "x": [[], ""], "d": 0.10}', b'{"n": 2, "d": 0.30}', b'{"n": 3, "d": ']
     found, kept, refused = Decoder(Columns(KNOWN, "add")).decode(texts)
-    assert found.to_pylist() == [{"n": 1, "d": 0.1}, {"n": 2, "d": 0.3}]
+    assert found.to_pylist() == [{"n": 1, "x": '[[], ""]', "d": 0.1}, {"n": 2, "x": None, "d": 0.3}]
     assert kept.tolist() == [0, 1]
     assert "not JSON" in refused[2]
