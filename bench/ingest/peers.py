@@ -30,10 +30,10 @@ def bare(broker: str, case: Case, end: End) -> int:
 
     consumer = Consumer({"bootstrap.servers": broker, "group.id": "bare", **CLIENT})
     consumer.assign([TopicPartition(case.name, int(partition), OFFSET_BEGINNING) for partition in end])
-    seen = 0
+    seen, all_ = 0, sum(end.values())
     with seldom_collected():
-        while seen < sum(end.values()):
-            for message in consumer.consume(BATCH, timeout=1):
+        while seen < all_:
+            for message in consumer.consume(min(BATCH, all_ - seen), timeout=1):  # the topic may go on
                 if message.error() is None:
                     seen += len(message.value() or b"") > 0
     consumer.close()
