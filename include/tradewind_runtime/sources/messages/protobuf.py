@@ -212,10 +212,8 @@ _TYPES = {
 _TIMESTAMP, _WRAPPERS = "google.protobuf.Timestamp", re.compile(r"google\.protobuf\.\w+Value")
 
 
-def _columns(
-    found: Sequence[Any], of: Descriptor, wants: Callable[[str], bool]
-) -> tuple[pa.Table, dict[int, str]]:
-    """Numbers, texts, bytes, names of an enum's values, times; of lists, maps and messages their JSON, where it is wanted.
+def _columns(found: Sequence[Any], of: Descriptor, wants: Callable[[str], bool]) -> tuple[pa.Table, dict[int, str]]:
+    """Numbers, texts, bytes, names of an enum's values, times; lists, maps and messages as JSON where they are wanted.
 
     And of messages with a value that no column can have, such as a time of the year 30000, why.
     """

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -52,15 +53,16 @@ def test_a_file_without_rows_is_of_whatever_types(project: Project, kind: pa.Dat
     assert project.column() == [1]
 
 
+DAY = datetime(2013, 1, 1, tzinfo=UTC)
 NESTED = pa.table({
     "n": [1, 2, 3],
     "many": pa.array([[1.5, None], [], None], pa.list_(pa.float32())),
-    "within": pa.array([{"at": datetime(2013, 1, 1), "raw": b"\xff"}, {"at": None, "raw": None}, None],
-                       pa.struct([("at", pa.timestamp("us")), ("raw", pa.binary())])),
+    "within": pa.array([{"at": DAY, "raw": b"\xff"}, {"at": None, "raw": None}, None],
+                       pa.struct([("at", pa.timestamp("us", "UTC")), ("raw", pa.binary())])),
     "tags": pa.array([[("a", [1])], [], None], pa.map_(pa.string(), pa.list_(pa.int8()))),
 })  # fmt: skip
-AS_JSON = [
-    {"n": 1, "many": "[1.5,null]", "within": '{"at":"2013-01-01T00:00:00","raw":"/w=="}', "tags": '{"a":[1]}'},
+AS_JSON: list[dict[str, Any]] = [
+    {"n": 1, "many": "[1.5,null]", "within": '{"at":"2013-01-01T00:00:00Z","raw":"/w=="}', "tags": '{"a":[1]}'},
     {"n": 2, "many": "[]", "within": '{"at":null,"raw":null}', "tags": "{}"},
     {"n": 3, "many": None, "within": None, "tags": None},
 ]  # fmt: skip

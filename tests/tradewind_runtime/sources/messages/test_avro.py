@@ -134,23 +134,27 @@ def test_what_is_nested_and_not_asked_for_is_read_past():
         assert reads.columns.left_out == set()
 
 
-WITHIN = {"type": "record", "name": "Within", "fields": [
-    {"name": name, "type": ["null", TYPES[name][0]]} for name in ("micros", "day", "uuid")
-] + [{"name": "raw", "type": "bytes"}, {"name": "money", "type": MONEY}, {"name": "odd", "type": "double"}]}  # fmt: skip
+PARTS = {"micros": TYPES["micros"][0], "day": TYPES["day"][0], "uuid": ["null", TYPES["uuid"][0]], "raw": "bytes"}
+PARTS |= {"money": MONEY, "odd": "double"}
+WITHIN = {"type": "record", "name": "Within", "fields": [{"name": n, "type": t} for n, t in PARTS.items()]}
 
 
 def test_values_within_others_are_as_json_can_say_them():
     body = schema(("within", ["null", WITHIN]))
-    one = {"micros": MOMENT, "day": date(2013, 1, 1), "uuid": str(UUID(int=5)), "raw": b"\xff", "money": Decimal("1.50"),
-           "odd": float("inf")}  # fmt: skip
+    one = {"micros": MOMENT, "day": date(2013, 1, 1), "uuid": str(UUID(int=5)), "raw": b"\xff"}
+    one |= {"money": Decimal("1.50"), "odd": float("inf")}
     found, _, refused = decoder(body).decode(written(body, {"within": one}, {"within": None}))
     assert refused == {}
     text, none = found["within"].to_pylist()
     assert none is None
     assert json.loads(text) == {
-        "micros": MOMENT.isoformat().replace("+00:00", "Z"), "day": "2013-01-01", "uuid": str(UUID(int=5)), "raw": "/w==",
-        "money": "1.50", "odd": None,
-    }  # fmt: skip
+        "micros": MOMENT.isoformat().replace("+00:00", "Z"),
+        "day": "2013-01-01",
+        "uuid": str(UUID(int=5)),
+        "raw": "/w==",
+        "money": "1.50",
+        "odd": None,
+    }
 
 
 LINK = {"type": "record", "name": "Link", "fields": [{"name": "next", "type": ["null", "Link"]}]}

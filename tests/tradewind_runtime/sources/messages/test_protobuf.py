@@ -50,9 +50,7 @@ def decoder(kind, columns: pa.Schema | None = None) -> Decoder:
 
 def test_a_message_is_a_row_with_what_is_nested_as_json(compiled):
     kind = compiled.named("air.Flight")
-    full = kind(
-        n=-1, carrier="UA", delay=1.5, kind=1, raw=b"\xff", late=True, large=7, stops=["ORD"], seats={"a": 2}
-    )
+    full = kind(n=-1, carrier="UA", delay=1.5, kind=1, raw=b"\xff", late=True, large=7, stops=["ORD"], seats={"a": 2})
     full.time.FromDatetime(TIME)
     full.origin.code = "EWR"
     reads = decoder(kind)
