@@ -3,7 +3,8 @@
 Many records are put into one Avro container and read by Polars, a tenth of a microsecond's work where a parser of
 single records takes five. A mark is put behind each, as the last field of the schema, so that a broken one can neither
 join nor split its neighbours unseen. What Polars cannot read (unions of several types, types that contain themselves)
-is read by fastavro, one by one; so are lists, records and maps where they are wanted: within them Polars cuts off numbers.
+is read by fastavro, one by one; so are lists, records and maps where they are wanted, since Polars cuts off numbers
+within them.
 """
 
 from __future__ import annotations
