@@ -137,7 +137,7 @@ def conform(rows: pa.Table, schema: pa.Schema) -> Conformed:
         typed, wrong = convert(array, field.type)
         columns.append(typed)
         for row in wrong:
-            refused.setdefault(row, _reason(field, _shown(array[row])))
+            refused.setdefault(row, _reason(field, shown(array[row])))
     table = pa.Table.from_arrays(columns, schema=schema)
     kept = np.arange(rows.num_rows)
     if refused:
@@ -159,6 +159,8 @@ def convert(array: pa.Array, kind: pa.DataType) -> tuple[pa.Array, list[int]]:
     """The array as another type, and the indexes that could not be: null there."""
     if array.type == kind and not pa.types.is_temporal(kind):
         return array, []
+    if pa.types.is_nested(array.type) and pa.types.is_string(kind):
+        return texts(array)
     cast = _in_years(_cast(array.type, kind)) if pa.types.is_temporal(kind) else _cast(array.type, kind)
     try:
         return cast(array), []
@@ -188,8 +190,6 @@ def _failing(array: pa.Array, cast: Callable[[pa.Array], pa.Array], offset: int 
 
 
 def _cast(found: pa.DataType, wanted: pa.DataType) -> Callable[[pa.Array], pa.Array]:
-    if pa.types.is_nested(found) and pa.types.is_string(wanted):
-        return texts
     text = pa.types.is_string(found) or pa.types.is_large_string(found)
     if pa.types.is_binary(found) or pa.types.is_large_binary(found):
         if pa.types.is_binary(wanted):
@@ -254,10 +254,13 @@ def _joined(with_zone: pa.Array, without: pa.Array) -> pa.Array:
     return pc.coalesce(pc.cast(with_zone, TIMESTAMP), local)
 
 
-def _shown(value: pa.Scalar) -> object:
+def shown(value: pa.Scalar) -> object:
+    """For people, also what Python has not: a time of the year 30000."""
     try:
         return value.as_py()
-    except (ValueError, OverflowError):  # a time that Python has not
+    except (ValueError, OverflowError):
+        if pa.types.is_nested(value.type):
+            return f"a {value.type}"
         return value.cast(pa.int64() if value.type.bit_width == 64 else pa.int32()).as_py()
 
 

@@ -7,6 +7,7 @@ ISO 8601, decimals as strings, bytes as base64, and a number that JSON has not a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import date, time
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ import pyarrow as pa
 
 #: The type of what no table holds: nothing but its name is told.
 UNHELD = pa.list_(pa.null())
-_ENCODER = msgspec.json.Encoder(enc_hook=str)
+_NO_JSON = (RecursionError, LookupError, OverflowError, TypeError, ValueError)
 
 
 def column(things: Iterable[Any], of: Callable[[Any], Any] = lambda thing: thing) -> tuple[pa.Array, list[int]]:
@@ -25,19 +26,19 @@ def column(things: Iterable[Any], of: Callable[[Any], Any] = lambda thing: thing
         try:
             value = of(thing)
             found.append(None if value is None else _ENCODER.encode(value).decode())
-        except (RecursionError, TypeError, ValueError):  # msgspec's own errors are among these
+        except _NO_JSON:
             found.append(None)
             wrong.append(index)
     return pa.array(found, pa.string()), wrong
 
 
-def texts(array: pa.Array) -> pa.Array:
-    """Each of an array as JSON.
+def texts(array: pa.Array) -> tuple[pa.Array, list[int]]:
+    """The same of an array, whose values Python may not have: a day of the year 30000, a name twice."""
+    return column(array, lambda one: one.as_py(maps_as_pydicts="strict"))
 
-    Raises:
-        ArrowInvalid: where one cannot be.
-    """
-    found, wrong = column(array.to_pylist(maps_as_pydicts="lossy"))
-    if wrong:
-        raise pa.ArrowInvalid("no JSON")
-    return found
+
+def _written(value: object) -> str:
+    return value.isoformat() if isinstance(value, date | time) else str(value)
+
+
+_ENCODER = msgspec.json.Encoder(enc_hook=_written)

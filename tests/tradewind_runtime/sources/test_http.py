@@ -85,7 +85,7 @@ def test_columns_are_those_of_the_first_rows(shop: Shop, lake_uri: str) -> None:
     ]
     first, second = taken_in(lake_uri, source("whole"))
     told = {key: value for key, value in first.items() if not key.startswith("_")}
-    assert told == {"id": 1, "price": 1.5, "name": "café", "ok": True}
+    assert told == {"id": 1, "price": 1.5, "name": "café", "ok": True, "tags": '["a"]', "who": '{"id": 3}'}
     assert (second["price"], second["name"], second["ok"]) == (2.0, None, None)
 
 

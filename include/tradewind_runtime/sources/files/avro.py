@@ -46,7 +46,7 @@ def _written(head: dict[str, str]) -> Written:
 def _blocks(path: Path, written: Written, rows: FileRows) -> Blocks:
     start = 0
     for records in _some(path):
-        table, wrong = columns_of(records, written)
+        table, wrong = columns_of(records, written, rows.columns.wants)
         numbers = np.arange(start, start + len(records))
         start += len(records)
         for row, reason in sorted(wrong.items()):

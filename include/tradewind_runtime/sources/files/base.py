@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.quarantine import Bad
-from tradewind_runtime.sources.columns import PROVENANCE, TIMESTAMP, conform
+from tradewind_runtime.sources.columns import PROVENANCE, TIMESTAMP, conform, shown
 from tradewind_runtime.sources.messages.base import Decoder
 from tradewind_runtime.sources.newcolumns import Columns, NewColumnError
 
@@ -266,7 +266,7 @@ def _safe(name: str) -> str:
 
 
 def _content(table: pa.Table, row: int, kind: str) -> bytes:
-    values = table.slice(row, 1).to_pylist()[0]
+    values: dict[str, Any] = {name: shown(table.column(name)[row]) for name in table.column_names}
     if kind == "csv":
         return b",".join(value if value is not None else b"" for value in values.values())
     return json.dumps(values, default=str).encode()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import json
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -155,7 +155,7 @@ class Decoder(base.Decoder):
                 kept.append(int(index))
             except UnreadableError as error:
                 refused[int(index)] = f"not an Avro record of its schema: {error}"
-        table, wrong = columns_of(rows, written)
+        table, wrong = columns_of(rows, written, self.columns.wants)
         return base.without((table, base.numbers(kept)), wrong, refused)
 
     def _writer(self, number: int) -> Written | str:
@@ -201,8 +201,16 @@ def _ints(table: pa.Table, written: Written) -> pa.Table:
     return table
 
 
-def columns_of(rows: list[dict[str, Any]], written: Written) -> tuple[pa.Table, dict[int, str]]:
-    """The rows' columns, and of rows with a value that is none of its field's type, why."""
+def columns_of(
+    rows: list[dict[str, Any]], written: Written, wants: Callable[[str], bool] = lambda _: True
+) -> tuple[pa.Table, dict[int, str]]:
+    """The rows' columns, and of rows with a value that is none of its field's type, why.
+
+    Args:
+        rows: by the names of their fields.
+        written: their schema.
+        wants: whether a field's lists, records or maps are asked for.
+    """
     columns, wrong = {}, dict[int, str]()
     for field in written.schema["fields"]:
         name = field["name"]
@@ -212,7 +220,7 @@ def columns_of(rows: list[dict[str, Any]], written: Written) -> tuple[pa.Table, 
             texts = pa.types.is_string(kind)  # fastavro makes an object of a UUID
             columns[name], bad = base.column([_text(one) for one in values] if texts else values, kind)
             wrong |= dict.fromkeys(bad, base.not_of_its_type(name))
-        elif name in written.nested:
+        elif name in written.nested and wants(name):
             columns[name], bad = nested.column(values)
             wrong |= dict.fromkeys(bad, base.not_of_its_type(name))
         else:
@@ -269,7 +277,9 @@ def _is_nested(kind: Any) -> bool:
     if isinstance(kind, list):
         others = [one for one in kind if one != "null"]
         return len(others) == 1 and _is_nested(others[0])
-    return isinstance(kind, dict) and kind["type"] in ("array", "map", "record")
+    if isinstance(kind, str):  # the name of a record that this is within
+        return kind != "null" and kind not in _PRIMITIVE
+    return kind["type"] in ("array", "map", "record", "error")
 
 
 def _weightless_lists(schema: Any) -> bool:

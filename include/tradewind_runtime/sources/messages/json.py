@@ -84,19 +84,27 @@ class Decoder(base.Decoder):
                 if not self.nested:
                     yield table, group.indexes
                     return
-        plainer = Group([*map(self._plainer, group.contents)], group.indexes)
-        yield from base.halved(plainer, self._read, self._reason, refused)
+        yield from base.halved(self._plain(group, refused), self._read, self._reason, refused)
+
+    def _plain(self, group: Group, refused: dict[int, str]) -> Group:
+        """Those that are JSON, plainer: Arrow lets other texts through within a list."""
+        contents, kept = [], []
+        for index, text in zip(group.indexes.tolist(), group.contents, strict=True):
+            try:
+                contents.append(self._plainer(text))
+                kept.append(index)
+            except msgspec.MsgspecError as error:
+                refused[index] = self._reason(text, error)
+        return Group(contents, base.numbers(kept))
 
     def _plainer(self, text: bytes) -> bytes:
         """With lists and objects as strings of JSON, in which Arrow allows less than JSON does, and each name once."""
-        try:
-            values = _VALUES.decode(text)
-        except msgspec.MsgspecError:
-            return text
+        values = _VALUES.decode(text)
         plain: dict[str, msgspec.Raw | str] = dict(values)
         for name, value in values.items():
             if (written := bytes(value)).startswith(_NESTED) and self._is_text(name):
                 plain[name] = written.decode()
+                self.nested = True
         return msgspec.json.encode(plain)
 
     def _is_text(self, name: str) -> bool:

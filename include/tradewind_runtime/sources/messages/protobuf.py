@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from google.protobuf import descriptor_pool, message_factory
+from google.protobuf import descriptor_pool, json_format, message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
-from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
@@ -234,14 +233,22 @@ def _columns(found: Sequence[Any], of: Descriptor, wants: Callable[[str], bool])
 
 
 def _plain(one: FieldDescriptor, message: Message) -> Any:
-    """A list, a map or a message as Protobuf's own JSON has it; None where it is not there."""
-    part = type(message)()
-    part.CopyFrom(message)
-    for other in message.DESCRIPTOR.fields:
-        if other.name != one.name:
-            part.ClearField(other.name)
-    empty: Any = {} if one.message_type and one.message_type.GetOptions().map_entry else []
-    return MessageToDict(part, preserving_proto_field_name=True).get(one.name, empty if one.is_repeated else None)
+    """A list, a map or a message as Protobuf's own JSON has it; None where it is not there, or empty.
+
+    Raises:
+        ValueError: where Protobuf has no JSON of it.
+    """
+    part, value = type(message)(), getattr(message, one.name)
+    if not (value if one.is_repeated else message.HasField(one.name)):
+        return None
+    getattr(part, one.name).MergeFrom(value)
+    pool = message.DESCRIPTOR.file.pool
+    try:
+        return json_format.MessageToDict(
+            part, preserving_proto_field_name=True, always_print_fields_with_no_presence=True, descriptor_pool=pool
+        )[one.name]
+    except json_format.Error as error:
+        raise ValueError(str(error)) from error
 
 
 def _field(one: FieldDescriptor) -> tuple[pa.DataType | None, Callable[[Any], Any]]:

@@ -81,6 +81,21 @@ def test_lists_structures_and_maps_are_json(
     assert [{name: row[name] for name in AS_JSON[0]} for row in found] == AS_JSON * 2
 
 
+@pytest.mark.parametrize("odd", [
+    pa.array([[99_999_999]], pa.list_(pa.date32())),
+    pa.array([[10**18]], pa.list_(pa.timestamp("us"))),
+    pa.array([[("a", 1), ("a", 2)]], pa.map_(pa.string(), pa.int64())),
+    pa.array([[({"a": 1}, 2)]], pa.map_(pa.struct([("a", pa.int64())]), pa.int64())),
+], ids=["a day beyond", "a time beyond", "a key twice", "a key that is no text"])  # fmt: skip
+def test_what_has_no_json_costs_its_row(project: Project, odd: pa.Array) -> None:
+    values = pa.concat_arrays([odd, pa.nulls(1, odd.type)])
+    pq.write_table(pa.table({"n": [1, 2], "odd": values}), project.path / "in/a.parquet")
+    project.ingest(objects("in/*.parquet", max_bad=1))
+    assert [(row["n"], row["odd"]) for row in rows(project.lake)] == [(2, None)]
+    (bad,) = rows(project.lake, "flights_quarantine")
+    assert bad["reason"].startswith("column odd")
+
+
 def test_what_is_refused_is_told_of_its_own_file(project: Project) -> None:
     for name, texts in {"a": ["1", "x"], "b": ["y", "2"], "c": ["3", "4", "z"]}.items():
         pq.write_table(pa.table({"n": texts}), project.path / f"in/{name}.parquet")

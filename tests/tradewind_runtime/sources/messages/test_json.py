@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -84,6 +85,17 @@ def test_lists_and_objects_in_columns_that_are_not_known_are_new_ones(nested: st
     assert (found.to_pylist(), [*refused]) == ([{"n": 1}], [1, 2])
     with pytest.raises(NewColumnError):
         Decoder(Columns(KNOWN, "strict")).decode(texts)
+
+
+@pytest.mark.parametrize("columns", [Columns(KNOWN, "add"), Columns(TEXTS, "add"), Columns(TEXTS), Columns(KNOWN)])
+@pytest.mark.parametrize("before", [[], [b'{"n": 1, "x": [1]}']], ids=["first", "after another"])
+def test_what_is_no_json_is_refused_also_within_a_list(columns: Columns, before: list[bytes]) -> None:
+    texts = [*before, b'{"n": 2, "x": [NaN, 1.10]}', b'{"n": 3, "x": [1.10]}']
+    found, _, refused = Decoder(replace(columns)).decode(texts)
+    assert list(refused) == [len(before)]
+    assert "NaN is not JSON" in refused[len(before)]
+    if "x" in found.column_names:
+        assert found["x"].to_pylist() == ["[1]"] * len(before) + ["[1.10]"]
 
 
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()

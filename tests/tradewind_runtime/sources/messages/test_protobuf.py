@@ -15,6 +15,7 @@ FLIGHT = """
 syntax = "proto3";
 package air;
 import "google/protobuf/timestamp.proto";
+import "google/protobuf/struct.proto";
 import "places/airport.proto";
 
 message Flight {
@@ -28,8 +29,11 @@ message Flight {
   uint64 large = 8;
   repeated string stops = 9;
   places.Airport origin = 10;
-  message Leg { int32 miles = 1; }
+  message Leg { int32 miles = 1; int64 large = 2; }
   map<string, int32> seats = 11;
+  repeated google.protobuf.Timestamp times = 12;
+  google.protobuf.Struct more = 13;
+  repeated Leg legs = 14;
 }
 enum Kind { UNKNOWN = 0; MAIL = 1; }
 message Plane { string tail = 1; }
@@ -53,6 +57,7 @@ def test_a_message_is_a_row_with_what_is_nested_as_json(compiled):
     full = kind(n=-1, carrier="UA", delay=1.5, kind=1, raw=b"\xff", late=True, large=7, stops=["ORD"], seats={"a": 2})
     full.time.FromDatetime(TIME)
     full.origin.code = "EWR"
+    full.legs.add().large = 7
     reads = decoder(kind)
     found, kept, refused = reads.decode([full.SerializeToString(), kind().SerializeToString()])
     assert refused == {}
@@ -70,6 +75,9 @@ def test_a_message_is_a_row_with_what_is_nested_as_json(compiled):
             "stops": '["ORD"]',
             "origin": '{"code":"EWR"}',
             "seats": '{"a":2}',
+            "times": None,
+            "more": None,
+            "legs": '[{"large":"7","miles":0}]',
         },
         {
             "n": 0,
@@ -80,9 +88,12 @@ def test_a_message_is_a_row_with_what_is_nested_as_json(compiled):
             "raw": b"",
             "late": False,
             "large": 0,
-            "stops": "[]",
+            "stops": None,
             "origin": None,
-            "seats": "{}",
+            "seats": None,
+            "times": None,
+            "more": None,
+            "legs": None,
         },
     ]
     assert found.schema.field("time").type == pa.timestamp("us", "UTC")
@@ -98,6 +109,25 @@ def test_a_broken_message_harms_no_other_and_what_does_not_fit_is_refused(compil
     assert "not a Protobuf message air.Flight" in refused[1]
     assert "tombstone" in refused[2]
     assert "column large" in refused[3]
+
+
+def test_what_protobuf_has_no_json_of_is_refused_and_no_other(compiled):
+    kind = compiled.named("Flight")
+    late, odd = kind(n=1), kind(n=2)
+    late.times.add().seconds = 10**15
+    odd.more["x"] = float("nan")
+    _, kept, refused = decoder(kind).decode([m.SerializeToString() for m in (late, odd, kind(n=3))])
+    assert kept.tolist() == [2]
+    assert {index: reason.split(":")[0] for index, reason in refused.items()} == {0: "field times", 1: "field more"}
+
+
+@pytest.mark.parametrize("policy", ["quarantine", "strict"])
+def test_a_list_that_nobody_has_set_is_no_new_column(compiled, policy):
+    kind = compiled.named("Flight")
+    known = decoder(kind).decode([kind().SerializeToString()])[0].schema
+    scalars = pa.schema([one for one in known if one.name not in ("stops", "origin", "seats", "times", "more", "legs")])
+    reads = Decoder(Columns(scalars, policy), fixed=kind)
+    assert reads.decode([kind(n=1).SerializeToString()])[0]["n"].to_pylist() == [1]
 
 
 def test_columns_of_the_yaml_decide(compiled):
