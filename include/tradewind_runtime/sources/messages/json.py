@@ -24,7 +24,7 @@ from tradewind_runtime.sources import Access
 from tradewind_runtime.sources.columns import conform, convert, word
 from tradewind_runtime.sources.messages import base
 from tradewind_runtime.sources.messages.base import Group, UnreadableError
-from tradewind_runtime.sources.messages.json_known import reader, written
+from tradewind_runtime.sources.messages.json_known import NESTED, reader, written
 from tradewind_runtime.sources.messages.json_lines import CHUNK, LEVELS, Lines, most_marks
 from tradewind_runtime.sources.newcolumns import Columns
 
@@ -37,7 +37,6 @@ def decoder(source: Source, columns: Columns, access: Access) -> Decoder:
 
 TOO_DEEP = f"nested more than {LEVELS} deep"
 _VALUES = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_NESTED = (b"[", b"{")
 _ZERO = re.compile(rb"-0(?![.\deE])")
 _MARKS = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 
@@ -80,8 +79,7 @@ class Decoder(base.Decoder):
         if not self.nested:
             with suppress(UnreadableError):
                 table = self._read(group.contents)
-                self.nested = any(pa.types.is_nested(kind) for kind in table.schema.types)
-                if not self.nested:
+                if not any(map(pa.types.is_nested, table.schema.types)):
                     yield table, group.indexes
                     return
         yield from base.halved(self._plain(group, refused), self._read, self._reason, refused)
@@ -102,7 +100,7 @@ class Decoder(base.Decoder):
         values = _VALUES.decode(text)
         plain: dict[str, msgspec.Raw | str] = dict(values)
         for name, value in values.items():
-            if (written := bytes(value)).startswith(_NESTED) and self._is_text(name):
+            if (written := bytes(value)).startswith(NESTED) and self._is_text(name):
                 plain[name] = written.decode()
                 self.nested = True
         return msgspec.json.encode(plain)

@@ -26,7 +26,7 @@ _FOUND: Mapping[pa.DataType, type] = {
 }  # fmt: skip
 _BROKEN = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _NULL = msgspec.Raw(b"null")
-_NESTED = (b"[", b"{")
+NESTED = (b"[", b"{")  # how lists and objects begin
 _STRING = msgspec.json.Decoder(str | None).decode
 
 
@@ -93,7 +93,7 @@ class Reader:
         row = self.decode_any(text)
         for field in self.texts:
             found = bytes(getattr(row, field))
-            setattr(row, field, found.decode() if found.startswith(_NESTED) else _STRING(found))
+            setattr(row, field, found.decode() if found.startswith(NESTED) else _STRING(found))
         return row
 
     def _table(self, rows: list[Any]) -> tuple[pa.Table, set[int]]:

@@ -81,6 +81,14 @@ def test_lists_structures_and_maps_are_json(
     assert [{name: row[name] for name in AS_JSON[0]} for row in found] == AS_JSON * 2
 
 
+def test_times_are_written_alike_however_fine(project: Project) -> None:
+    for unit in ("us", "ns"):
+        table = pa.table({"at": pa.array([[DAY]], pa.list_(pa.timestamp(unit)))})
+        pq.write_table(table, project.path / f"in/{unit}.parquet")
+    project.ingest(objects("in/*.parquet"))
+    assert project.column("at") == ['["2013-01-01T00:00:00"]'] * 2
+
+
 @pytest.mark.parametrize("odd", [
     pa.array([[99_999_999]], pa.list_(pa.date32())),
     pa.array([[10**18]], pa.list_(pa.timestamp("us"))),

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tradewind_runtime.sources.messages.avro import Decoder, Written, _one, _together, columns_of
+from tradewind_runtime.sources.nested import UNHELD
 from tradewind_runtime.sources.newcolumns import Columns
 
 FIRST, LAST = datetime(1900, 1, 1), datetime(2200, 1, 1)  # noqa: DTZ001 - hypothesis adds the zone
@@ -132,6 +133,8 @@ def test_what_is_nested_and_not_asked_for_is_read_past():
         reads = decoder(body, columns)
         assert reads.decode(written(body, {"n": 1, **NESTED_VALUES}))[0].to_pylist() == [wanted]
         assert reads.columns.left_out == set()
+    found, _ = columns_of([{"n": 1, **NESTED_VALUES}], Written.parse(json.dumps(body), {}), {"n", "many"}.__contains__)
+    assert [one.name for one in found.schema if one.type != UNHELD] == ["n", "many"]
 
 
 PARTS = {"micros": TYPES["micros"][0], "day": TYPES["day"][0], "uuid": ["null", TYPES["uuid"][0]], "raw": "bytes"}
@@ -169,6 +172,7 @@ def test_a_schema_that_polars_cannot_read_is_read_one_by_one(kind):
     reads = decoder(body)
     found, kept, refused = reads.decode([first, second[:-1], third + b"x"])
     assert found.to_pylist() == [{"n": 0, "when": now} | ({} if "long" in kind else {"odd": None})]
+    assert reads.columns.left_out == ({"odd"} if "long" in kind else set())
     assert kept.tolist() == [0]
     assert "1 bytes are left after it" in refused[2]
     assert "not an Avro record" in refused[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -119,6 +120,19 @@ def test_what_protobuf_has_no_json_of_is_refused_and_no_other(compiled):
     _, kept, refused = decoder(kind).decode([m.SerializeToString() for m in (late, odd, kind(n=3))])
     assert kept.tolist() == [2]
     assert {index: reason.split(":")[0] for index, reason in refused.items()} == {0: "field times", 1: "field more"}
+
+
+def test_any_message_of_the_schema_is_json_and_one_that_nobody_knows_is_refused():
+    text = (
+        'syntax = "proto3"; import "google/protobuf/any.proto"; message A { google.protobuf.Any any = 1; int32 n = 2; }'
+    )
+    kind = Compiled.of({"a.proto": text}, "a.proto").named("A")
+    known, unknown = kind(), kind()
+    known.any.Pack(kind(n=5))
+    unknown.any.type_url = "type.googleapis.com/b.B"
+    found, kept, refused = decoder(kind).decode([known.SerializeToString(), unknown.SerializeToString()])
+    assert json.loads(found["any"][0].as_py()) == {"@type": "type.googleapis.com/A", "n": 5}
+    assert (kept.tolist(), [*refused]) == ([0], [1])
 
 
 @pytest.mark.parametrize("policy", ["quarantine", "strict"])
