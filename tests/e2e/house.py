@@ -96,21 +96,29 @@ class House:
         return str(self.airflow.call("GET", path, params={"full_content": "true"}))
 
     def waits(self, dag_id: str, run_id: str, task_id: str) -> bool:
-        """Whether a task waits for a person."""
-        return self.state(dag_id, run_id, task_id) in {"awaiting_input", "deferred"}
+        """Whether a task waits for a person, and the scheduler has heard so.
+
+        An answer that comes before makes the scheduler take the task for lost, which on a busy machine happens to
+        whoever answers at once, and to each of the task's attempts.
+        """
+        task = {task["task_id"]: task for task in self.airflow.tasks(dag_id, run_id)}.get(task_id, {})
+        if task.get("state") not in {"awaiting_input", "deferred"}:
+            return False
+        heard = f"TaskInstance Finished: dag_id={dag_id}, task_id={task_id}, run_id={run_id}, "
+        lines = (self.folder / ".tradewind/log/scheduler.log").read_text(errors="replace").splitlines()
+        return any(heard in line and f" try_number={task['try_number']}, " in line for line in lines)
 
     def answer(self, dag_id: str, run_id: str, task_id: str, choice: str) -> None:
-        """What a person does who clicks on a choice, and again where the question is asked again.
-
-        An answer that comes before the scheduler has heard of the question makes it take the task for lost.
-        """
+        """What a person does who clicks on a choice."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
 
         def answered() -> bool:
             if self.waits(dag_id, run_id, task_id):
                 with suppress(DemoError):  # it has been, and the task is about to go on
                     self.airflow.call("PATCH", path, json={"chosen_options": [choice], "params_input": {}})
-            return self.state(dag_id, run_id, task_id) == "success"
+            state = self.state(dag_id, run_id, task_id)
+            assert state != "failed", self.log(dag_id, run_id, task_id)
+            return state == "success"
 
         self.until(answered, f"the end of {task_id}")
 
