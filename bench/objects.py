@@ -134,12 +134,14 @@ def read_ours(task: Task) -> int:
     """The step that ingests, as a run does it; the columns of texts are named, as a YAML should."""
     from tests.tradewind_runtime.steprun import ingest_request
 
+    from tradewind_runtime import without_pandas
     from tradewind_runtime.connections import connection
     from tradewind_runtime.contract.sources import Source
     from tradewind_runtime.execute import execute
     from tradewind_runtime.lake import Lake
     from tradewind_runtime.sources import Access, objects
 
+    without_pandas.leave_out()  # as the process of a run does
     case, folder = str(task["case"]), str(task["folder"])
     local, lake = case.endswith("folder"), f"{_path(case, folder, of=LAKE)}/{os.getpid()}"
     root, conn = (Path(lake).as_uri(), None) if local else (f"s3://{lake}", connection(CONNECTION))

@@ -18,6 +18,7 @@ import time
 import traceback
 from types import FrameType
 
+from tradewind_runtime import without_pandas
 from tradewind_runtime.connections import connection, store_options
 from tradewind_runtime.contract.errors import Problem, StepError
 from tradewind_runtime.contract.request import StepRequest
@@ -26,6 +27,8 @@ from tradewind_runtime.launchers.exchange import ERROR, USAGE, beside, leave
 from tradewind_runtime.usage import measured
 
 RETRYABLE, FINAL = 3, 4
+#: Steps in which nobody's code runs and nothing is a data frame.
+PLAIN = frozenset({"ingest", "maintain"})
 
 
 def main() -> int:
@@ -56,6 +59,8 @@ def _do(request: StepRequest, documents: Documents, error_path: str) -> int:
     try:
         from tradewind_runtime.execute import execute
 
+        if request.step in PLAIN and request.engine != "spark":
+            without_pandas.leave_out()
         execute(request)
     except StepError as error:
         leave(documents, error_path, error.problems, retryable=error.retryable)

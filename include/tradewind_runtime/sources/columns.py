@@ -255,7 +255,9 @@ def _joined(with_zone: pa.Array, without: pa.Array) -> pa.Array:
 
 
 def shown(value: pa.Scalar) -> object:
-    """For people, also what Python has not: a time of the year 30000."""
+    """For people, also what Python has not: a time of the year 30000, and without pandas nanoseconds, which are cut."""
+    if pa.types.is_timestamp(value.type) and value.type.unit == "ns":
+        value = value.cast(pa.timestamp("us", value.type.tz), safe=False)
     try:
         return value.as_py()
     except (ValueError, OverflowError):
