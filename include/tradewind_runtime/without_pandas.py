@@ -27,7 +27,7 @@ def leave_out() -> None:
     """Have pyarrow take pandas for absent, for the life of this process; whoever imports pandas still gets it.
 
     At the first array that it makes pyarrow imports pandas, to tell whether it was given a series: 0.4 s and 47 MiB of
-    each step. What makes a data frame, such as `to_pandas`, imports it then. But `pa.array` takes a series for any list,
+    each step. What makes a data frame, such as `to_pandas`, imports it then. But `pa.array` takes a series for a list,
     where NaN is no null: so this is for processes in which nobody's code runs.
     """
     if NAME in sys.modules:
