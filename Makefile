@@ -14,6 +14,8 @@ SPARK = tests/spark_jobs $(addprefix tests/tradewind_runtime/,engines/test_spark
 LONG = $(filter-out tests/e2e/test_bundle.py,$(wildcard tests/e2e/test_*.py)) tests/test_soak.py tests/test_bench_data.py \
   tests/servers tests/tradewind/operators/test_select.py $(addprefix tests/tradewind_runtime/,steps/test_tune.py \
   distributed/test_xgboost.py sources/test_kafka_outages.py sources/test_kafka_leader.py test_pruning.py test_rivals.py)
+# Spark's tests start some hundred Javas that live for seconds: their second compiler is a third of what these take.
+SHORT_LIVED = JAVA_TOOL_OPTIONS="-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 # Steps of every kind, and what starts, keeps and serves what they make. The rest knows nothing of Airflow, so that once is
 # enough; test_imports.py looks at what all of it imports.
 STEPS = $(addprefix tests/tradewind_runtime/,test_imports.py steps launchers registries tracking serving \
@@ -41,7 +43,7 @@ test-long: setup ## Tests that take minutes: through Airflow, everything is kill
 	.venv/bin/python -m pytest $(WORKERS) $(LONG) $(ARGS)
 
 test-spark: setup ## Tests of Spark: local, on standalone clusters, by Connect, as engine of ingestion and checks
-	.venv/bin/python -m pytest $(WORKERS) $(SPARK) $(ARGS)
+	$(SHORT_LIVED) .venv/bin/python -m pytest $(WORKERS) $(SPARK) $(ARGS)
 
 lint: setup ## Style, types, layers, the Dockerfile and the examples
 	.venv/bin/ruff check .

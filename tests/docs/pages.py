@@ -23,7 +23,7 @@ def site() -> dict[str, object]:
 
 def pages() -> list[Path]:
     """The readme and all pages of the site."""
-    return [ROOT / "README.md", *sorted(page for page in DOCS.rglob("*.md") if page.name != "plan.md")]
+    return [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 
 
 def name(page: Path) -> str:
