@@ -19,11 +19,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import results
 from bench.charts import draw
 from bench.ingest.peers import CLIENT, End, one
 from bench.ingest.topics import CASES, Case, fill
-from bench.results import write
+from bench.results import read, write
 
 GOALS = {"typed": 0.3, "raw": 0.5, "spark": 2.0, "memory_mb": 350, "two_processes": 1.6}
 QUICK = ("bare", "ours")
@@ -147,8 +146,7 @@ def _good(found: dict[str, Any]) -> bool:
 
 def kept() -> dict[str, Any]:
     """What was measured before by the same client, with the date of each case."""
-    path = Path(results.__file__).with_name("ingest.json")
-    before = json.loads(path.read_text()) if path.is_file() else {}
+    before = read("ingest")
     return before if before.get("client") == CLIENT else {}
 
 

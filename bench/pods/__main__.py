@@ -5,15 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 # Before Airflow is imported, which reads it then.
 os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "ERROR")
 
-from bench import results
 from bench.pods import overhead, place, plane, scale, workers
-from bench.results import write
+from bench.results import read, write
 
 PARTS = ("overhead", "workers", "waiting", "scale")
 
@@ -47,15 +45,8 @@ def main() -> int:
                 body["waiting"] = scale.waiting(simulated, options.waiting)
             if "scale" in wanted:
                 body["scale"] = scale.measure(simulated, options.counts)
-    write("pods", kept() | body)
+    write("pods", read("pods") | body)
     return 0
-
-
-def kept() -> dict[str, Any]:
-    """What was measured before, without the machine, which is told anew."""
-    path = Path(results.__file__).with_name("pods.json")
-    before = json.loads(path.read_text()) if path.is_file() else {}
-    return {name: part for name, part in before.items() if name != "machine"}
 
 
 if __name__ == "__main__":

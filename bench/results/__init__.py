@@ -24,9 +24,20 @@ def write(name: str, body: dict[str, Any]) -> Path:
         "load": LOAD,
         "taken": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    path = Path(__file__).parent / f"{name}.json"
+    path = _path(name)
     path.write_text(json.dumps({"machine": machine, **body}, indent=1) + "\n")
     return path
+
+
+def read(name: str) -> dict[str, Any]:
+    """What was kept before, without the machine, which each `write` tells anew; nothing where nothing was."""
+    path = _path(name)
+    before: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    return {part: value for part, value in before.items() if part != "machine"}
+
+
+def _path(name: str) -> Path:
+    return Path(__file__).parent / f"{name}.json"
 
 
 def _airflow() -> str | None:
