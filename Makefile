@@ -1,6 +1,6 @@
 # Each target says what it does: `make help`.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test test-long test-spark test-runtime test-cluster test-frameworks lint bench soak docs images
+.PHONY: help setup demo up down test test-airflow test-steps test-long test-spark test-slow test-cluster test-frameworks lint bench soak docs images
 
 # Without bytecode each process that is started here takes a quarter of a second more.
 unexport PYTHONDONTWRITEBYTECODE
@@ -11,13 +11,15 @@ WORKERS = -n 2 --dist loadscope --no-loadscope-reorder
 SPARK = tests/spark_jobs $(addprefix tests/tradewind_runtime/,engines/test_spark_standalone.py engines/test_spark_connect.py \
   engines/test_spark_checks.py engines/test_spark_reading.py engines/test_spark_objects.py engines/test_spark_application.py \
   engines/test_spark_progress.py engines/test_spark_s3.py launchers/test_spark_companions.py)
-LONG = $(filter-out tests/e2e/test_bundle.py,$(wildcard tests/e2e/test_*.py)) tests/test_soak.py tests/test_bench_data.py \
-  tests/servers tests/tradewind/operators/test_select.py $(addprefix tests/tradewind_runtime/,steps/test_tune.py \
-  distributed/test_xgboost.py sources/test_kafka_outages.py sources/test_kafka_leader.py test_pruning.py test_rivals.py)
-# Spark's tests start some hundred Javas that live for seconds: their second compiler is a third of what these take.
-SHORT_LIVED = JAVA_TOOL_OPTIONS="-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-# Steps of every kind, and what starts, keeps and serves what they make. The rest knows nothing of Airflow, so that once is
-# enough; test_imports.py looks at what all of it imports.
+AIRFLOW = $(filter-out tests/e2e/test_bundle.py,$(wildcard tests/e2e/test_*.py))
+LONG = $(AIRFLOW) tests/test_soak.py tests/test_bench_data.py tests/servers tests/tradewind/operators/test_select.py \
+  $(addprefix tests/tradewind_runtime/,steps/test_tune.py distributed/test_xgboost.py sources/test_kafka_outages.py \
+  sources/test_kafka_leader.py test_pruning.py test_rivals.py)
+# Spark's tests start some hundred Javas that live for seconds: their second compiler is a third of what these take. No
+# collector is named here: the Kafka broker names its own, and Java ends where two are named.
+SHORT_LIVED = JAVA_TOOL_OPTIONS="-XX:TieredStopAtLevel=1"
+# Steps of every kind, and what starts, keeps and serves what they make: tested where there is no Airflow, as in a pod.
+# test_imports.py looks at what all of the data plane imports.
 STEPS = $(addprefix tests/tradewind_runtime/,test_imports.py steps launchers registries tracking serving \
   sources/test_objects.py)
 
@@ -36,14 +38,25 @@ up: setup ## Start the local stack: Airflow, Kafka, S3, MLflow, the model server
 down: ## Stop the local stack; no process is left
 	@if [ -x .venv/bin/tradewind ]; then .venv/bin/tradewind dev down; else echo "nothing was set up"; fi
 
-test: setup ## The tests, with real servers, on two workers
-	.venv/bin/python -m pytest $(WORKERS) $(addprefix --ignore=,$(SPARK) $(LONG)) $(ARGS)
+test: test-airflow test-steps ## The tests, with real servers, on two workers
+
+test-airflow: setup ## Of them, those beside Airflow: pipelines, DAGs, tables, sources, commands
+	.venv/bin/python -m pytest $(WORKERS) $(addprefix --ignore=,$(STEPS) $(SPARK) $(LONG)) $(ARGS)
+
+test-steps: setup ## Of them, those of steps, registries and the model server, where Airflow is not installed
+	@UV_PROJECT_ENVIRONMENT=.cache/venv-steps .cache/tools/bin/uv sync --quiet --frozen --extra steps --extra dev --group test
+	@! .cache/venv-steps/bin/python -c "import airflow" 2>/dev/null
+	.cache/venv-steps/bin/python -m pytest $(WORKERS) $(STEPS) $(addprefix --ignore=,$(SPARK) $(LONG)) $(ARGS)
 
 test-long: setup ## Tests that take minutes: through Airflow, everything is killed, a short soak, sweeps, several workers
 	.venv/bin/python -m pytest $(WORKERS) $(LONG) $(ARGS)
 
 test-spark: setup ## Tests of Spark: local, on standalone clusters, by Connect, as engine of ingestion and checks
 	$(SHORT_LIVED) .venv/bin/python -m pytest $(WORKERS) $(SPARK) $(ARGS)
+
+# Those through Airflow stay with one worker; the other is not idle meanwhile.
+test-slow: setup ## Both, in less time: the longest first
+	$(SHORT_LIVED) .venv/bin/python -m pytest $(WORKERS) $(AIRFLOW) $(SPARK) $(LONG) $(ARGS)
 
 lint: setup ## Style, types, layers, the Dockerfile and the examples
 	.venv/bin/ruff check .
@@ -68,11 +81,6 @@ images: ## Build and push the container images: make images IMAGE_REGISTRY=regis
 
 test-cluster: setup ## Tests on a real Kubernetes, built from source and started here; root on Debian, with Go
 	.venv/bin/python -m pytest -n 0 -m cluster tests/cluster $(ARGS)
-
-test-runtime: setup ## Steps, registries and the model server, with real servers, where Airflow is not installed
-	@UV_PROJECT_ENVIRONMENT=.cache/venv-steps .cache/tools/bin/uv sync --quiet --frozen --extra steps --extra dev --group test
-	@! .cache/venv-steps/bin/python -c "import airflow" 2>/dev/null
-	.cache/venv-steps/bin/python -m pytest $(WORKERS) $(STEPS) $(addprefix --ignore=,$(SPARK) $(LONG)) $(ARGS)
 
 test-frameworks: setup ## PyTorch, Keras, Ray and Beam, each in an environment of its own (13 GB)
 	@for name in torch keras ray beam; do \

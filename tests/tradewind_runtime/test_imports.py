@@ -1,4 +1,4 @@
-"""Whatever the data plane imports is there where it runs. Of use in `make test-runtime`, which has no Airflow."""
+"""Whatever the data plane imports is there where it runs. Of use in `make test-steps`, which has no Airflow."""
 
 from __future__ import annotations
 
