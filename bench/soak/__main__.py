@@ -54,6 +54,8 @@ def soak(folder: Path, kills: int, interruptions: int, points: Collection[str] =
         amiss, figures = judged(attempts, ledger, lake)
     amiss += [f"{type(thread).__name__} has not ended" for thread in threads if thread.is_alive()]
     amiss += [] if ledger.good and ledger.aborted and ledger.versions else ["too little was produced"]
+    amiss += [] if (done := sum(attempts.kills.values())) >= kills else [f"{done} kills of {kills}"]
+    amiss += [f"{who} was away {n} of {interruptions} times" for who, n in servers.away.items() if n < interruptions]
     amiss += [*ledger.errors, *attempts.amiss, *servers.failed, *(f"never reached: {one}" for one in attempts.missed)]
     return {
         "ok": not amiss,
