@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,7 +25,8 @@ from tradewind_runtime.contract.refs import DatasetRef
 from tradewind_runtime.contract.request import StepRequest
 from tradewind_runtime.contract.sources import Source
 from tradewind_runtime.execute import execute
-from tradewind_runtime.lake import Lake
+from tradewind_runtime.history import Advance
+from tradewind_runtime.lake import Lake, Table
 from tradewind_runtime.sources import Access, sql
 from tradewind_runtime.sources.databases import Database
 
@@ -63,8 +65,28 @@ RUNS = itertools.count()
 
 def taken_in(server: PostgreSQL, lake: str, of: Source, pinned: dict[str, int] | None = None) -> list[dict[str, Any]]:
     """The table's rows after a run."""
-    ingest(lake, of, end(server, of) if pinned is None else pinned, connection="postgres_default", run=f"r{next(RUNS)}")
+    run(lake, of, end(server, of) if pinned is None else pinned)
     return rows(lake)
+
+
+def run(lake: str, of: Source, pinned: dict[str, int]) -> float:
+    """How many rows it has read."""
+    return ingest(lake, of, pinned, connection="postgres_default", run=f"r{next(RUNS)}").metrics["rows"]
+
+
+def ids(found: list[dict[str, Any]]) -> list[int]:
+    return sorted(row["id"] for row in found)
+
+
+def raw(lake: str) -> Table:
+    return Lake(lake).table("demo/flights_raw")
+
+
+def once_more(lake: str, of: Source, pinned: dict[str, int]) -> None:
+    """Another attempt of a run that is done changes nothing."""
+    version = raw(lake).version()
+    assert run(lake, of, pinned) == 0
+    assert raw(lake).version() == version
 
 
 def test_a_table_comes_whole_and_typed(server: PostgreSQL, name: str, lake_uri: str) -> None:
@@ -136,10 +158,120 @@ def test_what_is_committed_late_is_caught_by_the_overlap(
     insert(4, 9)  # committed late, within the overlap
     insert(5, 3)  # later than that
     server.run(f"UPDATE {name} SET id = 30 WHERE id = 3")
-    again = [1, 2, 4, 30] if days else [1, 2, 3]  # nothing lies beyond the end yet; of days the last is read again
-    assert sorted(row["id"] for row in taken_in(server, lake_uri, of)) == again
+    pinned = end(server, of)
+    assert ids(taken_in(server, lake_uri, of, pinned)) == [1, 2, 4, 30], "nothing beyond the end is needed"
+    once_more(lake_uri, of, pinned)
     insert(6, 11)
-    assert sorted(row["id"] for row in taken_in(server, lake_uri, of)) == [1, 2, 4, 6, 30]
+    found = taken_in(server, lake_uri, of)
+    assert ids(found) == [1, 2, 4, 6, 30]
+    assert len({(row["_source"], row["_position"]) for row in found}) == 5
+    server.run(f"DELETE FROM {name} WHERE id = 6")
+    assert ids(taken_in(server, lake_uri, of)) == [1, 2, 4, 30], "the end does not go back with its row"
+
+
+def test_an_overlap_comes_and_goes(server: PostgreSQL, name: str, lake_uri: str) -> None:
+    plain, overlapping = source(name, cursor="id"), source(name, cursor="id", overlap=10)
+    server.run(f"CREATE TABLE {name} (id integer)", f"INSERT INTO {name} VALUES (1), (5)")
+    assert ids(taken_in(server, lake_uri, plain)) == [1, 5]
+    server.run(f"INSERT INTO {name} VALUES (3)")
+    assert ids(taken_in(server, lake_uri, plain)) == [1, 5]
+    for expected, late in (([1, 3, 5], 4), ([1, 3, 4, 5], 2)):
+        assert ids(taken_in(server, lake_uri, overlapping)) == expected
+        server.run(f"INSERT INTO {name} VALUES ({late})")
+    assert ids(taken_in(server, lake_uri, plain)) == [1, 3, 4, 5]
+    assert ids(taken_in(server, lake_uri, overlapping)) == [1, 2, 3, 4, 5]
+
+
+def test_a_cursor_that_comes_goes_or_changes_has_all_read_anew(server: PostgreSQL, name: str, lake_uri: str) -> None:
+    whole, by_id, by_at = source(name), source(name, cursor="id"), source(name, cursor="at")
+    overlapping = source(name, cursor="at", overlap="1h")
+    server.run(f"CREATE TABLE {name} (id integer, at timestamptz, note integer)")
+    server.run(*(f"INSERT INTO {name} VALUES ({id}, '{NOON - timedelta(minutes=id)}')" for id in (1, 2, 3)))
+    for step, of in enumerate([whole, by_id, by_at, by_id, whole, by_id, by_at, overlapping, whole, overlapping]):
+        server.run(f"UPDATE {name} SET note = {step}")  # whatever is read anew has it
+        pinned = end(server, of)
+        found = taken_in(server, lake_uri, of, pinned)
+        assert [(id, row["note"]) for id, row in zip(ids(found), found, strict=True)] == [
+            (id, step) for id in (1, 2, 3)
+        ]
+        once_more(lake_uri, of, pinned)
+    later = NOON + timedelta(hours=2)
+    server.run(f"UPDATE {name} SET note = -1", f"INSERT INTO {name} VALUES (4, '{later}')")
+    assert [run(lake_uri, by_at, end(server, by_at)), run(lake_uri, by_id, end(server, by_id))] == [1, 4]
+    server.run(f"INSERT INTO {name} VALUES (5, '{later}')")
+    assert run(lake_uri, by_id, end(server, by_id)) == 1, "it goes on from there"
+    assert ids(rows(lake_uri)) == [1, 2, 3, 4, 5]
+
+
+def test_another_table_is_read_from_its_beginning(server: PostgreSQL, name: str, lake_uri: str) -> None:
+    one, other = source(name, cursor="id"), source(f"{name}_other", cursor="id")
+    for table, last in ((name, 5), (f"{name}_other", 3)):
+        server.run(
+            f"CREATE TABLE {table} (id integer, note text)",
+            f"INSERT INTO {table} SELECT n, '{table}' FROM generate_series(1, {last}) n",
+        )
+    for of, last in ((one, 5), (other, 3), (one, 5), (other, 3)):
+        pinned = end(server, of)
+        found = taken_in(server, lake_uri, of, pinned)
+        assert of.sql is not None
+        assert ids(found) == [*range(1, last + 1)]
+        assert {row["note"] for row in found} == {of.sql.table}
+        assert raw(lake_uri).position("sql:id") == last
+        once_more(lake_uri, of, pinned)
+    server.run(f"INSERT INTO {name}_other VALUES (4)")
+    assert run(lake_uri, other, end(server, other)) == 1
+    assert ids(rows(lake_uri)) == [1, 2, 3, 4]
+
+
+def test_a_query_whose_text_changes_goes_on(server: PostgreSQL, name: str, lake_uri: str) -> None:
+    server.run(f"CREATE TABLE {name} (id integer, n integer)", f"INSERT INTO {name} VALUES (1, 1), (2, 2)")
+    taken_in(server, lake_uri, source(name, query=f"SELECT id FROM {name}", cursor="id"))
+    server.run(f"INSERT INTO {name} VALUES (3, 3)")
+    found = taken_in(server, lake_uri, source(name, query=f"SELECT id, n FROM {name}", cursor="id"))
+    assert sorted((row["id"], row["n"]) for row in found if row["n"]) == [(3, 3)]
+    assert ids(found) == [1, 2, 3]
+    table = source(name, cursor="id")
+    assert [row["n"] for row in sorted(taken_in(server, lake_uri, table), key=lambda row: row["id"])] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("before", "expected"), [("sql:all", [1, 2, 3]), ("sql:id", [1, 3])], ids=["whole", "cursor"])
+def test_a_table_of_an_earlier_version_goes_on_by_its_cursor(
+    server: PostgreSQL, name: str, lake_uri: str, before: str, expected: list[int]
+) -> None:
+    """It does not know of what it was read; only that a cursor is new."""
+    of, rows_before = source(name, cursor="id"), pa.table({"id": pa.array([1], pa.int32())})
+    table = raw(lake_uri)
+    files = table.stage(rows_before.to_batches(), rows_before.schema)
+    table.commit(files, schema=rows_before.schema, positions={before: Advance(None, 2)})
+    server.run(f"CREATE TABLE {name} (id integer)", f"INSERT INTO {name} VALUES (1), (2), (3)")
+    pinned = end(server, of)
+    assert ids(taken_in(server, lake_uri, of, pinned)) == expected
+    once_more(lake_uri, of, pinned)
+
+
+def test_a_run_that_was_pinned_by_another_cursor_is_not_read_by_this_one(
+    server: PostgreSQL, name: str, lake_uri: str
+) -> None:
+    server.run(f"CREATE TABLE {name} (id integer)", f"INSERT INTO {name} VALUES (1)")
+    whole, by_id = source(name), source(name, cursor="id")
+    for of, other in ((whole, by_id), (by_id, whole)):
+        pinned = end(server, other)
+        with pytest.raises(StepError, match="TW527: the run was pinned before the source had this cursor") as caught:
+            taken_in(server, lake_uri, of, pinned)
+        assert not caught.value.retryable
+
+
+def test_how_days_are_read_may_change_with_the_table(server: PostgreSQL, name: str, lake_uri: str) -> None:
+    ago = datetime.now(UTC).date() - timedelta(days=4)
+    for table in (name, f"{name}_other"):
+        server.run(f"CREATE TABLE {table} (id integer, day date)", f"INSERT INTO {table} VALUES (1, '{ago}')")
+    once = source(name, {"id": "long"}, cursor="day")
+    again = source(f"{name}_other", {"id": "long", "day": "date"}, cursor="day")
+    for of in (once, again, once, again):
+        pinned = end(server, of)
+        assert ids(taken_in(server, lake_uri, of, pinned)) == [1]
+        once_more(lake_uri, of, pinned)
+        assert ids(taken_in(server, lake_uri, of)) == [1]
 
 
 def test_a_day_goes_on_after_a_run_has_read_it(server: PostgreSQL, name: str, lake_uri: str) -> None:
@@ -340,17 +472,14 @@ def test_by_a_cursor_parts_have_what_is_new(server: PostgreSQL, name: str, lake_
             f"INSERT INTO {name} SELECT n, nullif(n % 11, 0), 'as it was' FROM generate_series({first}, {last}) n"
         )
 
-    def run(pinned: dict[str, int]) -> float:
-        return ingest(lake_uri, of, pinned, connection="postgres_default", run=f"r{next(RUNS)}").metrics["rows"]
-
     server.run(f"CREATE TABLE {name} (n bigint, part integer, note text)")
     insert(1, 300)
     pinned = end(server, of)
     insert(301, 350)
-    assert run(pinned) == 300, "up to what was pinned"
+    assert run(lake_uri, of, pinned) == 300, "up to what was pinned"
     server.run(f"UPDATE {name} SET note = 'changed'")
-    assert run(end(server, of)) == 50 + overlap
-    assert run(end(server, of)) == 0
+    assert run(lake_uri, of, end(server, of)) == 50 + overlap
+    assert run(lake_uri, of, end(server, of)) == overlap
     found = rows(lake_uri)
     assert sorted(row["n"] for row in found) == list(range(1, 351))
     assert {row["n"] for row in found if row["note"] == "changed"} == set(range(301 - overlap, 351))
@@ -366,10 +495,12 @@ def test_a_table_without_a_row_is_one(server: PostgreSQL, name: str, lake_uri: s
     assert taken_in(server, lake_uri, by_cursor) == []
 
 
-def test_names_are_only_names(server: PostgreSQL, name: str, lake_uri: str) -> None:
-    server.run(f'CREATE TABLE "{name}" ("select" integer, "a b" text)', f"""INSERT INTO "{name}" VALUES (1, 'x')""")
-    (row,) = taken_in(server, lake_uri, source(name, cursor="select"))
-    assert row["select"] == 1
+@pytest.mark.parametrize("cursor", ["select", "all", "of"])
+def test_names_are_only_names(server: PostgreSQL, name: str, lake_uri: str, cursor: str) -> None:
+    server.run(f'CREATE TABLE "{name}" ("{cursor}" integer, "a b" text)', f"""INSERT INTO "{name}" VALUES (1, 'x')""")
+    for _ in range(2):
+        (row,) = taken_in(server, lake_uri, source(name, cursor=cursor))
+        assert row[cursor] == 1
 
 
 WRONG: list[tuple[dict[str, Any], dict[str, Any], str, bool]] = [
@@ -409,6 +540,61 @@ def test_a_cursor_that_is_none_is_told(server: PostgreSQL, name: str, cursor: st
     server.run(f"CREATE TABLE {name} (id integer, text text)")
     with pytest.raises(StepError, match=r"TW527(.|\n)*whole numbers or times"):
         end(server, source(name, cursor=cursor))
+
+
+#: What PostgreSQL has, and Python has not.
+BEYOND = [
+    ("timestamptz", "30000-01-01 00:00:00+00"), ("timestamptz", "infinity"), ("timestamp", "infinity"),
+    ("timestamp", "0044-03-15 00:00:00 BC"), ("date", "30000-01-01"), ("date", "-infinity"),
+]  # fmt: skip
+TOO_FAR = r"TW527: the cursor's highest value, {}\.at, is too far away"
+
+
+@pytest.mark.parametrize(("kind", "value"), BEYOND)
+def test_a_cursor_whose_highest_value_is_no_time_is_told(server: PostgreSQL, name: str, kind: str, value: str) -> None:
+    server.run(f"CREATE TABLE {name} (id integer, at {kind})", f"INSERT INTO {name} VALUES (1, '{value}')")
+    with pytest.raises(StepError, match=TOO_FAR.format(name)) as caught:
+        end(server, source(name, cursor="at"))
+    (problem,) = caught.value.problems
+    assert (caught.value.retryable, problem.got) == (False, value)
+    mended = source(name, query=f"SELECT * FROM {name} WHERE id > 1", cursor="at")
+    assert end(server, mended) == {}
+
+
+#: What the next run could not go on from, as it reads something of before again.
+EDGES = [("date", "9999-12-31"), ("date", "0001-01-01"), ("timestamp", "9999-12-31 23:59:59.999999")]
+
+
+@pytest.mark.parametrize(("kind", "value"), EDGES)
+def test_a_cursor_does_not_come_to_where_time_ends(
+    server: PostgreSQL, name: str, lake_uri: str, kind: str, value: str
+) -> None:
+    server.run(f"CREATE TABLE {name} (id integer, at {kind})", f"INSERT INTO {name} VALUES (1, '{value}')")
+    with pytest.raises(StepError, match=TOO_FAR.format(name)) as caught:
+        taken_in(server, lake_uri, source(name, cursor="at", overlap="2d"))
+    (problem,) = caught.value.problems
+    assert not caught.value.retryable
+    assert value in problem.got
+
+
+def test_days_of_which_none_is_a_time_are_told(server: PostgreSQL, name: str, lake_uri: str) -> None:
+    server.run(f"CREATE TABLE {name} (id integer, at date)", f"INSERT INTO {name} VALUES (1, '-infinity')")
+    of = source(name, {"id": "long"}, cursor="at")
+    with pytest.raises(StepError, match=TOO_FAR.format(name)):
+        taken_in(server, lake_uri, of, {"at": 0, "asked at": 1})
+
+
+@pytest.mark.parametrize(
+    ("kind", "got"), [("text", "string"), ("numeric", "string"), ("date", "date32[day]"), (None, "no such column")]
+)
+def test_parts_are_cut_by_whole_numbers_alone(
+    server: PostgreSQL, name: str, lake_uri: str, kind: str | None, got: str
+) -> None:
+    server.run(f"CREATE TABLE {name} (id integer{f', part {kind}' if kind else ''})")
+    with pytest.raises(StepError, match=rf"TW527: split_by, {name}\.part, is no column of whole numbers") as caught:
+        taken_in(server, lake_uri, source(name, split_by="part", parts=2))
+    (problem,) = caught.value.problems
+    assert (caught.value.retryable, problem.got) == (False, got)
 
 
 @settings(max_examples=10)

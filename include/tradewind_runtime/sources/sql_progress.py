@@ -1,0 +1,111 @@
+"""How far a database's table or query was read, and how far it is to be: positions of the table in the lake."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tradewind_runtime.contract.errors import StepError
+from tradewind_runtime.contract.sources import SqlSource
+from tradewind_runtime.lake import Table
+
+ASKED = "asked at"  # no column is called so
+OF = "sql::of"  # no cursor's position is called so
+NEVER = -(2**62)  # before every day: days are not read once they are over, as they were by a cursor that has gone
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a source was read, and how far it is to be."""
+
+    name: str  # of the cursor
+    end: int
+    asked: int | None  # when, where rows are read again
+    source: int  # what tells this table and cursor from others
+    now: Mapping[str, int | None]  # what the table has
+
+    @classmethod
+    def of(cls, sql: SqlSource, end: Mapping[str, int], table: Table) -> Progress:
+        """What a run that was pinned to an end has before it.
+
+        Raises:
+            StepError: TW527 where it was pinned by another cursor.
+        """
+        name = sql.cursor or "all"
+        if name not in end:
+            raise StepError(
+                "TW527", "the run was pinned before the source had this cursor", retryable=False,
+                got=", ".join(one for one in end if one != ASKED), expected=name, fix="start a new run",
+            )  # fmt: skip
+        id = f"sql:{name}"
+        now = table.positions([id, f"{id}:asked", f"{id}:days", "sql:all", OF])
+        return cls(name, end[name], end.get(ASKED), _number_of(sql), now)
+
+    @property
+    def id(self) -> str:
+        """The position's."""
+        return f"sql:{self.name}"
+
+    @property
+    def anew(self) -> bool:
+        """Whether what is there was read of another table, or by another cursor: then this is as a first run."""
+        if (of := self.now[OF]) is None:  # earlier versions did not tell
+            return self.id != "sql:all" and self.now["sql:all"] is not None
+        return of != self.source
+
+    def _so_far(self, id: str) -> int | None:
+        return None if self.anew else self.now[id]
+
+    @property
+    def before(self) -> int | None:
+        """Up to where the last run has read."""
+        return self._so_far(self.id)
+
+    @property
+    def last(self) -> int:
+        """Up to where this run reads. Where rows are read again, the last may have gone by now."""
+        return self.end if self.asked is None or self.before is None else max(self.end, self.before)
+
+    @property
+    def mark(self) -> tuple[str, int | None, int]:
+        """The position that tells one reading from another, before and after."""
+        if self.asked is None:
+            return self.id, self.before, self.last
+        return f"{self.id}:asked", self._so_far(f"{self.id}:asked"), self.asked
+
+    @property
+    def reached(self) -> bool:
+        """Whether there is nothing to do."""
+        _, before, after = self.mark
+        return before is not None and before >= after
+
+    def days(self, over: int | None) -> dict[str, int]:
+        """The position that says up to where days were read once they were over; None where they are not so read."""
+        id = f"{self.id}:days"
+        if over is None:
+            return {} if self.now[id] is None else {id: NEVER}
+        return {id: over}
+
+    def keeps(self, whole: bool) -> None:
+        """See that days are read as they were before: in the table's last one, or beyond it, rows would differ.
+
+        Raises:
+            StepError: TW527 where they were read otherwise.
+        """
+        before = self._so_far(f"{self.id}:days") not in (None, NEVER)
+        if self.asked is None or self._so_far(f"{self.id}:asked") is None or before == whole:
+            return
+        raise StepError(
+            "TW527", f"the cursor {self.name!r} has {'left' if whole else 'come to'} columns, by which days are read",
+            retryable=False, got="not in columns" if whole else "in columns",
+            expected="not in columns" if before else "in columns",
+            fix=f"{'take it out' if before else 'put it back'}, or read the table as a source of another name",
+        )  # fmt: skip
+
+
+def _number_of(sql: SqlSource) -> int:
+    """What tells a table and its cursor from others. A query's text may change: its rows are of the same kind."""
+    told = json.dumps([sql.table, sql.cursor])
+    return int.from_bytes(hashlib.sha256(told.encode()).digest()[:6])
