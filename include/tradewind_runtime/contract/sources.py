@@ -11,12 +11,14 @@ from urllib.parse import urlsplit
 from pydantic import Field, PlainValidator, WithJsonSchema, field_validator, model_validator
 from pydantic_core import PydanticKnownError
 
+from tradewind_runtime.contract import dates
 from tradewind_runtime.contract.base import ConnectionId, Duration, Frozen, Name
 from tradewind_runtime.contract.http import HttpSource
 
 #: The types a column may be given, in Arrow's and Delta's common words; and `decimal(p,s)`.
 WORDS = ("string", "integer", "long", "float", "double", "boolean", "date", "timestamp", "binary")
 #: So many digits in all, so many of them after the point.
+DELIMITER = r"^[\t -!#-~]$"  # no quotes, and no end of a line
 DECIMAL = re.compile(r"decimal\(\s*([0-9]{1,3})\s*,\s*([0-9]{1,3})\s*\)")
 _DIGITS = 38
 
@@ -85,7 +87,7 @@ class KafkaSource(Frozen):
         pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$",
         description="Protobuf with a file: the message; its first by default.",
     )
-    delimiter: str = Field(",", pattern=r"^[\t -!#-~]$", description="CSV: what stands between two values.")
+    delimiter: str = Field(",", pattern=DELIMITER, description="CSV: what stands between two values.")
     nulls: tuple[str, ...] = Field(("", "NA"), description="CSV: texts that stand for a null.")
     keep: dict[KeptPart, Name] = Field(
         default_factory=dict, description="Parts of a message that become columns: part → the column's name."
@@ -139,9 +141,15 @@ class ObjectsSource(Frozen):
     )
     connection: ConnectionId | None = Field(None, description="The store's connection; none for files.")
     format: Literal["csv", "parquet", "json", "avro"] | None = Field(None, description="By the name, if not given.")
+    delimiter: str = Field(",", pattern=DELIMITER, description="CSV: what stands between two values.")
     nulls: tuple[str, ...] = Field(("", "NA"), description="Texts of a CSV that stand for a null.")
     mode: Literal["append", "replace"] = Field(
         "append", description="replace: a newer object's rows take the place of all that were read before."
+    )
+    lookback: Duration = Field(
+        timedelta(0),
+        description="How long before its window a run looks too, for objects of earlier dates that come late; each "
+        "version is read once all the same. Of a uri with {window.date}.",
     )
     wait: Duration | None = Field(
         None,
@@ -156,6 +164,13 @@ class ObjectsSource(Frozen):
             msg = "at least 1s; leave it out to read what there is"
             raise ValueError(msg)
         return value
+
+    @model_validator(mode="after")
+    def _of_dates(self) -> ObjectsSource:
+        if self.lookback and not dates.dated(self.uri):
+            msg = "lookback is of dates: a uri without {window.date} has all objects looked at by each run"
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _of_a_store(self) -> ObjectsSource:

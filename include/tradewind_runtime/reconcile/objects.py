@@ -18,11 +18,9 @@ from tradewind_runtime.sources import Access
 from tradewind_runtime.sources.columns import known
 from tradewind_runtime.sources.files import Origin, open_rows
 from tradewind_runtime.sources.newcolumns import Columns
-from tradewind_runtime.sources.objects import end_position, format_of, ids_of, in_place, objects_of
+from tradewind_runtime.sources.objects import dialect_of, end_position, format_of, ids_of, in_place, objects_of
 from tradewind_runtime.sources.stores import Place
-from tradewind_runtime.sources.stores.pinned import Pinned, fetched
-
-CHANGED = "TW526"  # written again or gone since it was listed: its next version is to come
+from tradewind_runtime.sources.stores.pinned import CHANGED, Pinned, fetched
 
 
 def asked(source: Source, access: Access, table: Table, version: int | None) -> Iterator[Asked]:
@@ -46,12 +44,14 @@ def asked(source: Source, access: Access, table: Table, version: int | None) -> 
             continue
         try:
             (file,) = fetched(place, [(key, end[key])], access.scratch)
+            if file.changed:
+                raise file.changed
             given, old = _numbers(file, source, retained)
             yield Asked(key, given, old=old, span=_span(spans[count], now[count]), refusals=False)
         except StepError as error:
             if error.problems[0].code != CHANGED:
                 raise
-            yield waiting
+            yield waiting  # written again or gone since it was listed: its next version is to come
 
 
 def _span(committed: tuple[int, int], count: int | None) -> tuple[int, int]:
@@ -66,7 +66,7 @@ def _numbers(file: Pinned, source: Source, retained: Retained) -> tuple[Position
     """Of an object's rows that are good; and of those among them that are older than their table keeps them."""
     objects, columns = objects_of(source), Columns.of(source, known(source, retained.raw.snapshot().schema))
     rows = open_rows(
-        file.path, format_of(objects, file.key), columns, nulls=objects.nulls, origin=Origin(file.key, "", 0)
+        file.path, format_of(objects, file.key), columns, dialect=dialect_of(objects), origin=Origin(file.key, "", 0)
     )
     found, old = [NONE], [NONE]
     for batch in rows.batches():

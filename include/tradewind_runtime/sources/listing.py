@@ -24,6 +24,7 @@ from tradewind_runtime.contract.request import StepRequest
 from tradewind_runtime.contract.sources import STORES, ObjectsSource
 from tradewind_runtime.sources.stores import Place, Reach
 
+NONE = timedelta(0)
 POLL = 5.0  # seconds between two looks of who waits
 
 log = logging.getLogger("tradewind")
@@ -52,7 +53,7 @@ def matching(objects: ObjectsSource, by: Reached) -> dict[str, str]:
         StepError: TW514 where dates are wanted and the run has no window, TW525 where the store cannot be asked.
     """
     place = Place.of(objects.uri, by)
-    found = _found(objects, by, place)
+    found = _found(objects, by, place, objects.lookback)
     if objects.mode == "replace":
         newest = max(found, key=lambda one: (one[1]["last_modified"], one[0]), default=None)
         return {newest[0]: place.version(newest[1])} if newest else {}
@@ -141,13 +142,15 @@ class Waiting:
         return found
 
 
-def _found(objects: ObjectsSource, by: Reached, place: Place) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for pattern in _patterns(objects, by.window):
+def _found(
+    objects: ObjectsSource, by: Reached, place: Place, back: timedelta = NONE
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for pattern in _patterns(objects, by.window, back):
         yield from place.matching(pattern)
 
 
 def _wait(objects: ObjectsSource) -> timedelta:
-    return objects.wait or timedelta(0)
+    return objects.wait or NONE
 
 
 def _never_came(name: str, objects: ObjectsSource, got: str) -> StepError:
@@ -162,8 +165,8 @@ def _never_came(name: str, objects: ObjectsSource, got: str) -> StepError:
     )
 
 
-def _patterns(objects: ObjectsSource, window: Window | None) -> list[str]:
-    """Keys or globs below the store's root, one for each date of the window where the URI wants dates.
+def _patterns(objects: ObjectsSource, window: Window | None, back: timedelta = NONE) -> list[str]:
+    """Keys or globs below the store's root, one for each date of the window, and so long before, where it wants dates.
 
     Raises:
         StepError: TW514 where it wants dates and the run has no window, or what no date has.
@@ -179,6 +182,6 @@ def _patterns(objects: ObjectsSource, window: Window | None) -> list[str]:
             raise StepError(
                 "TW514", f"no date has a {wrong[0]}", retryable=False, got=objects.uri, expected=", ".join(dates.PARTS)
             )
-        paths = dates.of_days(path, window.dates())
+        paths = dates.of_days(path, Window(start=window.start - back, end=window.end).dates())
     encoded = parts.scheme == "file" or STORES.get(parts.scheme) == "http"
     return [unquote(one) for one in paths] if encoded else paths

@@ -3,7 +3,8 @@
 An object's version is its ETag (of a store) or its size and time (files). In the table, `object:<key>` counts the
 versions of a key that were taken in, and `object:<key>@<version>` is that count at the time: the version whose
 number is its key's is in place. So an object that was written again, even back to what it once was, is read again
-and its rows take the place of the older ones. With `mode: replace` one object, the newest, holds the whole table.
+and its rows take the place of the older ones. With `mode: replace` one object, the newest, holds the whole table:
+`objects` counts those, and `objects:<key>@<version>` is that count.
 """
 
 from __future__ import annotations
@@ -27,16 +28,17 @@ from tradewind_runtime.quarantine import Bad
 from tradewind_runtime.replacing import Replace
 from tradewind_runtime.sources import Access, BrokenObjectsError, Chunk
 from tradewind_runtime.sources.columns import known
-from tradewind_runtime.sources.files import FORMATS, FileRows, Origin, open_rows
+from tradewind_runtime.sources.files import FORMATS, Dialect, FileRows, Origin, open_rows
 from tradewind_runtime.sources.files.base import BLOCK, ROWS, Part, Small, ahead, at_once, typed
 from tradewind_runtime.sources.listing import matching
 from tradewind_runtime.sources.newcolumns import Columns
 from tradewind_runtime.sources.stores import Place
-from tradewind_runtime.sources.stores.pinned import Pinned, fetched
+from tradewind_runtime.sources.stores.pinned import CHANGED, Pinned, fetched
 from tradewind_runtime.staging import grouped
 from tradewind_runtime.widening import together
 
 UNREADABLE = "TW527"
+WHOLE = "objects"  # whose one object is all of the table
 TOGETHER = 1_000  # objects of a commit: each has two positions there, which stay in the table's log
 ROW = 256  # bytes of files that count as one of a chunk's rows
 AHEAD = 3  # batches that wait for the writer, which takes now longer and now less than the reader
@@ -137,8 +139,9 @@ class Wanted:
 
 def ids_of(objects: ObjectsSource, end: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     """The transactions of each pinned version: that of its key (of all, where one object is the table) and its own."""
-    whole = objects.mode == "replace"
-    return {key: ("objects" if whole else f"object:{key}", f"object:{key}@{at}") for key, at in end.items()}
+    if objects.mode == "replace":
+        return {key: (WHOLE, f"{WHOLE}:{key}@{at}") for key, at in end.items()}
+    return {key: (f"object:{key}", f"object:{key}@{at}") for key, at in end.items()}
 
 
 def in_place(now: Mapping[str, int | None], count: str, mark: str) -> bool:
@@ -147,9 +150,19 @@ def in_place(now: Mapping[str, int | None], count: str, mark: str) -> bool:
 
 
 def wanted(source: Source, access: Access, end: Mapping[str, str], table: Table) -> list[Wanted]:
-    """What is pinned and not in place, but for what is left out."""
-    ids = ids_of(objects_of(source), end)
-    now = table.positions({id for pair in ids.values() for id in pair})
+    """What is pinned and not in place, but for what is left out.
+
+    Raises:
+        StepError: TW527 where the table was one object's, so that what it has of each is not known.
+    """
+    objects = objects_of(source)
+    ids = ids_of(objects, end)
+    now = table.positions({WHOLE, *(id for pair in ids.values() for id in pair)})
+    if objects.mode == "append" and now[WHOLE] is not None:
+        raise StepError(
+            "TW527", f"{table.name} was read with mode: replace", retryable=False, got="mode: append",
+            expected="mode: replace", fix="put it back, or read the objects as a source of another name",
+        )  # fmt: skip
     return [
         Wanted(key, end[key], count, mark, now[count], now[mark])
         for key, (count, mark) in ids.items()
@@ -180,6 +193,8 @@ class _Group:
             BrokenObjectsError: where it is broken; the group is then as it was.
         """
         with _told_of(file):
+            if file.changed:
+                raise file.changed
             if self.careful:
                 for _ in self._opened(one, file, []).parts():
                     if self.ended.is_set():
@@ -192,7 +207,7 @@ class _Group:
     def _opened(self, one: Wanted, file: Pinned, bad: list[Bad]) -> FileRows:
         objects = objects_of(self.source)
         return open_rows(
-            file.path, format_of(objects, one.key), Columns.of(self.source, self.columns), nulls=objects.nulls,
+            file.path, format_of(objects, one.key), Columns.of(self.source, self.columns), dialect=dialect_of(objects),
             origin=Origin(one.key, one.mark, one.marked or 0), bad=bad,
         )  # fmt: skip
 
@@ -225,10 +240,10 @@ class _Group:
                 found = at_once([rows for _, _, rows in few])
                 yield from found or ()
                 for _, file, rows in few:
-                    if found is None:
-                        with _told_of(file):
+                    with _told_of(file):
+                        if found is None:
                             yield from rows.parts()
-                    file.check()
+                        file.check()
                     file.forget()
         finally:  # what an error is told of is kept with it
             for _, _, rows in self.parts:
@@ -258,15 +273,18 @@ def _told_of(file: Pinned) -> Iterator[None]:
     """What is wrong with an object as a whole is its own: others are read all the same.
 
     Raises:
-        BrokenObjectsError: with what is wrong.
-        StepError: TW526 where it is another by now.
+        BrokenObjectsError: with what is wrong: TW526 where it is another by now, for then that is why.
     """
     try:
-        yield
-    except StepError as error:
-        if error.problems[0].code != UNREADABLE:
+        try:
+            yield
+        except StepError as error:
+            if error.problems[0].code == UNREADABLE:
+                file.check()
             raise
-        file.check()
+    except StepError as error:
+        if error.problems[0].code not in {UNREADABLE, CHANGED}:
+            raise
         raise BrokenObjectsError({file.key: error}) from error
 
 
@@ -281,6 +299,11 @@ def objects_of(source: Source) -> ObjectsSource:
     """A source of this kind."""
     assert source.objects is not None
     return source.objects
+
+
+def dialect_of(objects: ObjectsSource) -> Dialect:
+    """How a CSV of them is written."""
+    return Dialect(objects.nulls, objects.delimiter)
 
 
 def format_of(objects: ObjectsSource, key: str) -> str:

@@ -150,11 +150,12 @@ def _ingest(context: StepContext, config: IngestConfig, table: Table, tally: _Ta
         return
     allowed = replace(access(context), left_out=frozenset(tally.broken))
     for chunk in _chunks(context, source, allowed, end, table):
-        schema = fitting(table, chunk.schema)
+        schema = chunk.schema if chunk.written else fitting(table, chunk.schema)
         written = chunk.written or write(table, chunk.rows, schema, source, context.request.window)
         _judge(config, tally.rows + written.rows, tally.bad, chunk.bad)
         # The columns come before what is refused by their types: a chunk that is read again is read by the same ones.
-        schema = fit(table, chunk.schema)
+        if fit(table, chunk.schema) != schema:
+            raise PositionsMovedError(table.name)  # another writer has made one wider: the files are of the old types
         _quarantine(context, refused, chunk)
         table.commit(
             written.files,

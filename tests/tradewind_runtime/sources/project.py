@@ -11,7 +11,7 @@ from tradewind_runtime.contract.refs import Window
 from tradewind_runtime.contract.request import StepResult
 from tradewind_runtime.contract.sources import ObjectsSource, Source
 
-OWN = ("mode", "format", "connection", "nulls")
+OWN = ("mode", "format", "connection", "nulls", "delimiter", "lookback", "wait")
 
 
 def objects(uri: str, **more: Any) -> Source:

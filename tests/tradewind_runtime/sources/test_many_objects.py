@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import threading
 import time
 import tracemalloc
@@ -11,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tests.tradewind_runtime.sources.project import Project, objects
@@ -18,10 +20,12 @@ from tests.tradewind_runtime.steprun import rows, wait_for
 
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.lake import Lake, Table
-from tradewind_runtime.sources import Access, Chunk, files
+from tradewind_runtime.sources import Access, BrokenObjectsError, Chunk, files
 from tradewind_runtime.sources import objects as reader
 from tradewind_runtime.sources.files import csv
 from tradewind_runtime.sources.files.base import at_once
+from tradewind_runtime.sources.writing import Written, write
+from tradewind_runtime.widening import fit
 
 EVERY = objects("in/*.csv", columns={"n": "long"}, max_bad=1_000)
 
@@ -164,17 +168,20 @@ def test_one_that_breaks_in_its_midst_gives_the_table_no_columns(project: Projec
     assert [column for column in rows(project.lake)[0] if not column.startswith("_")] == ["n"]
 
 
-def test_those_before_one_that_changed_are_taken_in(project: Project) -> None:
-    for name in "abc":
+def test_those_that_changed_hold_no_other_back(project: Project) -> None:
+    for name in "abcd":
         project.write(f"in/{name}.csv", f"n\n{ord(name)}\n")
     end = project.end(EVERY)
     project.write("in/b.csv", "n\n1\n2\n")
     (project.path / "in/c.csv").unlink()
-    with pytest.raises(StepError, match=r"TW526: in/b\.csv changed"):
+    with pytest.raises(StepError, match=r"TW526: in/b\.csv changed") as caught:
         project.ingest(EVERY, end)
-    assert project.column() == [ord("a")]
+    assert caught.value.problems[0].got == "also in/c.csv"
+    assert project.column() == [ord("a"), ord("d")]
     with pytest.raises(StepError, match=r"TW526: in/c\.csv vanished"):
         project.ingest(EVERY, {"in/c.csv": end["in/c.csv"]})
+    project.ingest(EVERY)
+    assert project.column() == [1, 2, ord("a"), ord("d")]
 
 
 @pytest.fixture
@@ -205,8 +212,9 @@ def test_one_that_is_another_since_it_was_opened_is_not_taken_for_a_broken_one(
     if content is not None:
         project.write("in/b.csv", content)
     assert sum(batch.num_rows for batch in first.rows) == 100_000
-    with pytest.raises(StepError, match=rf"TW526: in/b\.csv {how}"):
+    with pytest.raises(BrokenObjectsError) as caught:
         deque(batch for chunk in coming for batch in chunk.rows)
+    assert f"TW526: in/b.csv {how}" in str(caught.value.errors["in/b.csv"])
 
 
 def test_to_stop_waits_for_no_file_that_is_read_through_before_its_turn(
@@ -247,7 +255,7 @@ def test_a_file_that_changes_while_it_is_read_gives_no_row(
         patch.setattr(reader, "at_once", changed)
         with pytest.raises(StepError, match=r"TW526: in/b\.csv changed"):
             project.ingest(EVERY)
-    assert rows(project.lake) == [], "nor of what was read with it"
+    assert project.column() == [ord("a")], "what was read with it is read again without it"
     project.ingest(EVERY)
     assert project.column() == [1, 2, 3, ord("a")]
 
@@ -314,3 +322,50 @@ def test_a_hundred_thousand_keys_are_listed(project: Project) -> None:
     assert list(end) == sorted(end)
     assert held < 100 * 1024 * 1024
     assert time.monotonic() - began < 60
+
+
+def test_a_table_that_was_of_one_object_is_not_of_many(project: Project) -> None:
+    """What it has of each is not known: some would be there twice, others never."""
+    whole = objects("in/*.csv", columns={"n": "long"}, mode="replace")
+    project.write("in/a.csv", "n\n1\n")
+    project.ingest(whole)
+    project.write("in/b.csv", "n\n2\n")
+    with pytest.raises(StepError, match=r"TW527: demo/flights_raw was read with mode: replace"):
+        project.ingest(EVERY)
+    assert project.column() == [1]
+    project.ingest(whole)
+    assert project.column() == [2]
+
+
+def test_a_table_of_many_objects_becomes_that_of_the_newest(project: Project) -> None:
+    """Also where that was among the many, and where another was the newest before."""
+    whole = objects("in/*.csv", columns={"n": "long"}, mode="replace")
+    for number, name in enumerate("ab"):
+        os.utime(project.write(f"in/{name}.csv", f"n\n{number}\n"), (number, number))
+    project.ingest(EVERY)
+    assert project.column() == [0, 1]
+    project.ingest(whole)
+    assert project.column() == [1]
+    (project.path / "in/b.csv").unlink()
+    project.ingest(whole)
+    assert project.column() == [0]
+
+
+def test_files_of_a_table_that_a_rival_has_made_wider_meanwhile_are_staged_again(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write("in/a.csv", "n\n1\n")
+    project.ingest(EVERY)
+    table, wider = Lake(project.lake).table("demo/flights_raw"), []
+
+    def overtaken(*of: Any) -> Written:
+        written = write(*of)
+        if not wider:
+            wider.append(fit(table, pa.schema([("n", pa.float64())])))
+        return written
+
+    monkeypatch.setattr("tradewind_runtime.steps.ingest.write", overtaken)
+    project.write("in/b.csv", "n\n2\n")
+    project.ingest(EVERY)
+    assert project.column() == [1.0, 2.0]
+    assert {pq.read_schema(path).field("n").type for path in table.snapshot().files} == {pa.float64()}

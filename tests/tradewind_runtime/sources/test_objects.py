@@ -24,7 +24,7 @@ from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import Window
 from tradewind_runtime.contract.sources import SampleSource, Source
 from tradewind_runtime.lake import Lake
-from tradewind_runtime.sources import stores
+from tradewind_runtime.sources import listing, stores
 
 COLUMNS = {"n": "long", "time": "timestamp", "temp": "double", "name": "string"}
 JANUARY = Window(start=datetime(2013, 1, 1, tzinfo=UTC), end=datetime(2013, 1, 3, tzinfo=UTC))
@@ -165,6 +165,26 @@ def test_each_object_is_read_once_and_dates_stand_for_the_window(folder):
     assert folder.ingest(daily, window=JANUARY).metrics["rows"] == 2
     assert folder.ingest(daily, window=JANUARY).metrics["rows"] == 0
     assert folder.column() == [1, 2]
+
+
+def test_what_comes_late_for_its_date_is_read_by_the_runs_that_look_back(folder):
+    def day(number: int) -> Window:
+        return Window(start=datetime(2013, 1, number, tzinfo=UTC), end=datetime(2013, 1, number + 1, tzinfo=UTC))
+
+    daily, back = source("w/{window.date}/*.csv"), source("w/{window.date}/*.csv", lookback="2d")
+    for number in (1, 2):
+        folder.write(f"w/2013-01-0{number}/a.csv", f"n\n{number}\n")
+        folder.ingest(back, window=day(number))
+    folder.write("w/2013-01-01/late.csv", "n\n10\n")
+    folder.write("w/2013-01-03/a.csv", "n\n3\n")
+    assert folder.end(daily, day(3)).keys() == {"w/2013-01-03/a.csv"}
+    assert folder.ingest(back, window=day(3)).metrics["rows"] == 2
+    folder.write("w/2013-01-01/later.csv", "n\n11\n")
+    assert folder.ingest(back, window=day(4)).metrics["rows"] == 0, "too late for it"
+    assert folder.column() == [1, 2, 3, 10]
+    late = source("w/{window.date}/*.csv", lookback="2d", wait="1h").objects
+    waiting = listing.Waiting({"w": late}, day(4).end)
+    assert waiting.missing({"w": listing.Way(project=folder.path, window=day(4))}, day(4).end), "it is its own day's"
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,24 @@ A new format is one module here, with `opened`, one line of `FORMATS` and its na
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol, cast
 
 from tradewind_runtime.quarantine import Bad
-from tradewind_runtime.sources.files.base import BROKEN, Blocks, FileRows, Origin, bearable, guarded, unreadable
+from tradewind_runtime.sources.files.base import (
+    BROKEN,
+    Blocks,
+    Dialect,
+    FileRows,
+    Origin,
+    bearable,
+    guarded,
+    unreadable,
+)
 from tradewind_runtime.sources.newcolumns import Columns
 
-__all__ = ["FORMATS", "Blocks", "FileRows", "Origin", "open_rows"]
+__all__ = ["FORMATS", "Blocks", "Dialect", "FileRows", "Origin", "open_rows"]
 
 #: The end of a name → the format, which is a module here.
 FORMATS: Mapping[str, str] = {
@@ -33,7 +42,7 @@ class Format(Protocol):
     #: How a refused row is kept: csv or json.
     CONTENTS: str
 
-    def opened(self, path: Path, rows: FileRows, nulls: Sequence[str]) -> Blocks:
+    def opened(self, path: Path, rows: FileRows, dialect: Dialect) -> Blocks:
         """A file's blocks; when it returns, `rows.columns` are settled."""
 
 
@@ -42,7 +51,7 @@ def open_rows(
     kind: str,
     columns: Columns,
     *,
-    nulls: Sequence[str],
+    dialect: Dialect,
     origin: Origin,
     bad: list[Bad] | None = None,
 ) -> FileRows:
@@ -52,7 +61,7 @@ def open_rows(
         path: the file, whose name ends as its compression wants.
         kind: its format.
         columns: what is known of them by now; the file may add to them.
-        nulls: texts of a CSV that stand for a null.
+        dialect: of a CSV.
         origin: where its rows come from.
         bad: where its refused rows go; a list of its own by default.
 
@@ -62,7 +71,7 @@ def open_rows(
     module = cast("Format", importlib.import_module(f"tradewind_runtime.sources.files.{kind}"))
     rows = FileRows(columns, origin, iter(()), module.CONTENTS, [] if bad is None else bad)
     try:
-        found = module.opened(path, rows, nulls)
+        found = module.opened(path, rows, dialect)
     except BROKEN as error:
         raise unreadable(origin, error) from error
     bearable(rows.columns.schema.names, origin)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +11,18 @@ import fastavro
 import numpy as np
 import pyarrow as pa
 
-from tradewind_runtime.sources.files.base import BLOCK, ROWS, Blocks, FileRows, column_names, stream
+from tradewind_runtime.sources.files.base import BLOCK, ROWS, Blocks, Dialect, FileRows, column_names, stream
 from tradewind_runtime.sources.messages.avro import Written, columns_of
 
 CONTENTS = "json"
 
 
-def opened(path: Path, rows: FileRows, nulls: Sequence[str]) -> Blocks:
+def opened(path: Path, rows: FileRows, dialect: Dialect) -> Blocks:
     """A file's rows, by its own schema."""
-    del nulls
+    del dialect
     with stream(path) as content:
         written = _written(_told(fastavro.block_reader, content).metadata)
-    column_names([field["name"] for field in written.schema["fields"]], rows.origin)
+    column_names([field["name"] for field in written.schema["fields"]], rows)
     rows.columns.settle(columns_of([], written)[0].schema)
     return _blocks(path, written, rows)
 

@@ -45,6 +45,14 @@ class Origin:
 
 
 @dataclass(frozen=True)
+class Dialect:
+    """How a CSV is written."""
+
+    nulls: Sequence[str] = ("", "NA")  # texts that stand for a null
+    delimiter: str = ","
+
+
+@dataclass(frozen=True)
 class Small:
     """All of a file that is little, and how many rows it has if all is well: those of one kind are parsed at once."""
 
@@ -239,16 +247,23 @@ def bearable(names: Sequence[str], origin: Origin) -> None:
         )  # fmt: skip
 
 
-def column_names(names: Sequence[str], origin: Origin) -> list[str]:
-    """Names that a table may have, each once.
+def column_names(names: Sequence[str], rows: FileRows) -> list[str]:
+    """Names that a table may have, each once; of a file that has any, one at least is wanted.
 
     Raises:
-        StepError: TW527 where two are the same, or there are too many.
+        StepError: TW527 where two are the same, there are too many, or the file is of another table.
     """
-    bearable(names, origin)
+    bearable(names, rows.origin)
     found = [_safe(name) for name in names]
     if twice := sorted(name for name, count in Counter(found).items() if count > 1):
-        raise StepError("TW527", f"{origin.key} has a column twice", retryable=False, got=twice[:20])
+        raise StepError("TW527", f"{rows.origin.key} has a column twice", retryable=False, got=twice[:20])
+    wanted = rows.columns.schema.names
+    if found and not rows.columns.looks and not {*found} & {*wanted}:  # each row would be of nulls
+        raise StepError(
+            "TW527", f"{rows.origin.key} has none of the table's columns", retryable=False, got=found[:20],
+            expected=f"some of {', '.join(wanted[:20])}",
+            fix="see objects.format and objects.delimiter, or name its columns in columns",
+        )  # fmt: skip
     return found
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,7 +21,17 @@ import pyarrow as pa
 import pyarrow.csv as pcsv
 
 from tradewind_runtime.sources.columns import TIMESTAMP, ZONED, in_years
-from tradewind_runtime.sources.files.base import BLOCK, SMALL, Blocks, FileRows, Small, column_names, stream, unreadable
+from tradewind_runtime.sources.files.base import (
+    BLOCK,
+    SMALL,
+    Blocks,
+    Dialect,
+    FileRows,
+    Small,
+    column_names,
+    stream,
+    unreadable,
+)
 from tradewind_runtime.sources.newcolumns import Columns
 
 CONTENTS = "csv"
@@ -31,36 +41,44 @@ _LOCAL = pa.timestamp("us")  # in UTC, as are all that name no zone
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
-def opened(path: Path, rows: FileRows, nulls: Sequence[str]) -> Blocks:
+def opened(path: Path, rows: FileRows, dialect: Dialect) -> Blocks:
     """A file's rows, by its header."""
     with stream(path) as content:
         head = content.read(LONGEST + 1)
-    text = head.decode("utf-8-sig", "surrogateescape")
-    reader = csv.reader(io.StringIO(text, newline=""))
-    header = next(reader, [])
-    if len(head) > LONGEST and not re.search("[\r\n]", text):
+    text = io.StringIO(head.decode("utf-8-sig", "surrogateescape"), newline="")
+    reader = csv.reader(text, delimiter=dialect.delimiter)
+    header = next(filter(None, reader), [])
+    # Lines of the file up to its end: some before it may be empty, and a name may have an end of a line within.
+    lines, rest = reader.line_num, text.read()
+    if len(head) > LONGEST and not rest:
         raise unreadable(rows.origin, f"its header is longer than {LONGEST} bytes")
     if any(map(_NO_TEXT.search, header)):
         raise unreadable(rows.origin, "its header is not UTF-8")
-    names = column_names(header, rows.origin)
-    empty = not header or not text.partition("\n")[2].strip()
+    names = column_names(header, rows)
+    empty = len(head) <= LONGEST and not rest.strip(" \r\n")
     if rows.columns.grows:
         rows.columns.settle(
-            pa.schema([(name, pa.string()) for name in names]) if empty else _inferred(path, names, nulls)
+            pa.schema([(name, pa.string()) for name in names]) if empty else _inferred(path, names, lines, dialect)
         )
     if empty:
         return iter(())
     asbytes = dict.fromkeys(names, pa.binary())
-    lines = reader.line_num
-    quick = _typed(names, reader, rows.columns) or asbytes
+    quick = _typed(dict(zip(names, _first(rest, dialect), strict=False)), names, rows.columns) or asbytes
     content = head if len(head) <= SMALL else None
     if content is not None and quick is not asbytes and lines == 1 and _certain(content):
-        kind, start = (names, quick, nulls), content.index(b"\n") + 1
+        kind, start = (names, quick, dialect), content.index(b"\n") + 1
         count = content.count(b"\n", start) + (not content.endswith(b"\n"))
         rows.small = Small(
             (content, start), count, len(content), len(content) / TOGETHER, kind, partial(_together, *kind)
         )
-    return _either(_Reading(path, content, names, nulls, rows), quick, asbytes)
+    return _either(_Reading(path, content, names, lines, dialect, rows), quick, asbytes)
+
+
+def _first(rest: str, dialect: Dialect) -> list[str]:
+    """Values of the first row, where none is very long."""
+    with suppress(csv.Error):
+        return next(filter(None, csv.reader(io.StringIO(rest, newline=""), delimiter=dialect.delimiter)), [])
+    return []
 
 
 def _certain(content: bytes) -> bool:
@@ -73,7 +91,7 @@ def _certain(content: bytes) -> bool:
 
 
 def _together(
-    names: list[str], types: Mapping[str, pa.DataType], nulls: Sequence[str], contents: Sequence[tuple[bytes, int]]
+    names: list[str], types: Mapping[str, pa.DataType], dialect: Dialect, contents: Sequence[tuple[bytes, int]]
 ) -> pa.Table | None:
     """The rows of files, each with where its first one begins; None where a line is no row of these types."""
     # The first header and the last end as they are: to a parser both matter.
@@ -81,28 +99,29 @@ def _together(
     text = first[:start] + b"\n".join(content[start:].removesuffix(b"\n") for content, start in contents)
     text += b"\n" if last.endswith(b"\n") else b""
     read = pcsv.ReadOptions(use_threads=False, column_names=names, skip_rows=1, block_size=len(text))
-    parse = pcsv.ParseOptions(newlines_in_values=True)
     try:
-        table = pcsv.read_csv(pa.BufferReader(text), read, parse, _conversion(types, nulls))
+        table = pcsv.read_csv(pa.BufferReader(text), read, _parsing(dialect), _conversion(types, dialect))
         return table if _sound(table) else None
     except pa.ArrowInvalid:
         return None
 
 
-def _conversion(types: Mapping[str, pa.DataType], nulls: Sequence[str]) -> pcsv.ConvertOptions:
+def _parsing(dialect: Dialect, refuse: Callable[[pcsv.InvalidRow], str] | None = None) -> pcsv.ParseOptions:
+    """Fields of a row, and what is done with one that has too many or too few."""
+    return pcsv.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=True, invalid_row_handler=refuse)
+
+
+def _conversion(types: Mapping[str, pa.DataType], dialect: Dialect) -> pcsv.ConvertOptions:
     """To these types, of the columns that have one here."""
     return pcsv.ConvertOptions(
-        column_types=types, include_columns=[*types], null_values=list(nulls), strings_can_be_null=True
+        column_types=types, include_columns=[*types], null_values=list(dialect.nulls), strings_can_be_null=True
     )
 
 
-def _typed(names: list[str], rows: Iterator[list[str]], columns: Columns) -> dict[str, pa.DataType]:
-    """Types of the columns that are wanted; none where others matter too."""
+def _typed(first: Mapping[str, str], names: list[str], columns: Columns) -> dict[str, pa.DataType]:
+    """Types of the columns that are wanted, by the values of the first row; none where others matter too."""
     if columns.looks and not {*names} <= {*columns.schema.names}:
         return {}
-    first: dict[str, str] = {}
-    with suppress(csv.Error):  # of a very long field
-        first = dict(zip(names, next(rows, []), strict=False))
     return {
         column.name: _LOCAL
         if column.type == TIMESTAMP and not ZONED.search(first.get(column.name, ""))
@@ -112,14 +131,14 @@ def _typed(names: list[str], rows: Iterator[list[str]], columns: Columns) -> dic
     }
 
 
-def _inferred(path: Path, names: list[str], nulls: Sequence[str]) -> pa.Schema:
+def _inferred(path: Path, names: list[str], lines: int, dialect: Dialect) -> pa.Schema:
     """Types by the file's first block, as Arrow sees them."""
     with stream(path) as content:
         reader = pcsv.open_csv(
             content,
-            read_options=pcsv.ReadOptions(use_threads=False, column_names=names, skip_rows=1, block_size=BLOCK),
-            parse_options=pcsv.ParseOptions(newlines_in_values=True, invalid_row_handler=lambda _row: "skip"),
-            convert_options=pcsv.ConvertOptions(null_values=list(nulls), strings_can_be_null=True),
+            read_options=pcsv.ReadOptions(use_threads=False, column_names=names, skip_rows=lines, block_size=BLOCK),
+            parse_options=_parsing(dialect, lambda _row: "skip"),
+            convert_options=pcsv.ConvertOptions(null_values=list(dialect.nulls), strings_can_be_null=True),
         )
         return reader.schema
 
@@ -159,24 +178,22 @@ class _Reading:
     path: Path
     content: bytes | None  # all of it, where that is little
     names: list[str]
-    nulls: Sequence[str]
+    lines: int  # of its header
+    dialect: Dialect
     rows: FileRows
     broken: set[int] = field(default_factory=set)
 
     def blocks(self, types: Mapping[str, pa.DataType]) -> Blocks:
         """The file's blocks, with the columns that have a type here."""
         start = 0
-        for table in self._tables(
-            pcsv.ParseOptions(newlines_in_values=True, invalid_row_handler=self._refuse),
-            _conversion(types, self.nulls),
-        ):
+        for table in self._tables(_parsing(self.dialect, self._refuse), _conversion(types, self.dialect)):
             numbers = _numbers(start, table.num_rows, self.broken)
             if table.num_rows:
                 start = int(numbers[-1]) + 1
             yield table, numbers
 
     def _tables(self, parse: pcsv.ParseOptions, convert: pcsv.ConvertOptions) -> Iterator[pa.Table]:
-        read = pcsv.ReadOptions(use_threads=False, column_names=self.names, skip_rows=1, block_size=BLOCK)
+        read = pcsv.ReadOptions(use_threads=False, column_names=self.names, skip_rows=self.lines, block_size=BLOCK)
         if self.content is not None:  # a small one is there already, and is read at once
             yield pcsv.read_csv(pa.BufferReader(self.content), read, parse, convert)
             return
@@ -185,7 +202,7 @@ class _Reading:
                 yield pa.Table.from_batches([batch])
 
     def _refuse(self, row: pcsv.InvalidRow) -> str:
-        number = row.number - 2  # from 1, the header included
+        number = row.number - 1 - self.lines  # from 1, the header included
         if number not in self.broken:
             self.broken.add(number)
             reason = f"{row.actual_columns} fields where {row.expected_columns} are expected"

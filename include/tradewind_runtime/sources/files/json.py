@@ -6,22 +6,23 @@ should be. Others are read one by one, which takes longer, so that a broken one 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from codecs import BOM_UTF8
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from tradewind_runtime.sources.files.base import BLOCK, ROWS, SMALL, Blocks, FileRows, stream
+from tradewind_runtime.sources.files.base import BLOCK, ROWS, SMALL, Blocks, Dialect, FileRows, stream
 from tradewind_runtime.sources.messages.json import Decoder
 
 CONTENTS = "json"
 LONGEST = 64 * 1024 * 1024  # bytes of a line
 
 
-def opened(path: Path, rows: FileRows, nulls: Sequence[str]) -> Blocks:
+def opened(path: Path, rows: FileRows, dialect: Dialect) -> Blocks:
     """A file's rows, by what its first lines have."""
-    del nulls
+    del dialect
     decoder = Decoder(rows.columns)
     if rows.columns.grows:  # the first lines say which columns there are
         for block in _whole(path):
@@ -58,8 +59,8 @@ def _numbered(lines: list[bytes], start: int) -> Iterator[tuple[list[bytes], int
 
 def _whole(path: Path) -> Iterator[bytes]:
     """A file in blocks that end where a line does."""
-    rest = b""
     with stream(path) as content:
+        rest = content.read(len(BOM_UTF8)).removeprefix(BOM_UTF8)
         while block := content.read(BLOCK):
             if (end := block.rfind(b"\n")) >= 0:
                 yield b"".join((rest, memoryview(block)[:end]))

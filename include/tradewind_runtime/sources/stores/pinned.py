@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from threading import Event
@@ -19,6 +20,7 @@ from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.sources.files.base import COMPRESSED
 from tradewind_runtime.sources.stores import Place
 
+CHANGED = "TW526"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 AHEAD = 8  # objects that are on their way while one is read
 SMALL = 32 * 1024 * 1024  # bytes of one that is brought before its turn: a connection alone is slow
@@ -34,6 +36,7 @@ class Pinned:
     version: str
     path: Path
     size: int = 0
+    changed: StepError | None = None  # it is not what was pinned
 
     def fetch(self, most: int | None = None, unless: Event | None = None) -> int | None:
         """Bring it here; its size, or None where that is above `most` and it was left there, or it is wanted no more.
@@ -94,7 +97,7 @@ class Pinned:
 
     def _changed(self, how: str) -> StepError:
         return StepError(
-            "TW526",
+            CHANGED,
             f"{self.key} {how} after the run was pinned to it",
             retryable=False,
             expected=f"version {self.version}",
@@ -114,7 +117,7 @@ def fetched(
         ended: once it is set, nothing more is given, and what is on its way is not waited for.
 
     Raises:
-        StepError: as `Pinned.fetch`, once all before it have been given.
+        StepError: TW525, once all before it have been given; one that has changed is given, and says so.
     """
     ended = ended or Event()
     if place.root is not None:
@@ -122,7 +125,8 @@ def fetched(
             if ended.is_set():
                 return
             one = Pinned(place, key, version, place.root / key)
-            yield replace(one, size=one.check() or 0)
+            if (found := _looked_at(one, one.check)) is not None:
+                yield found
         return
     assert folder is not None, "an object of a store is read from a scratch folder"
     coming: deque[tuple[Pinned, Future[int | None]]] = deque()
@@ -135,14 +139,23 @@ def fetched(
             if not coming:
                 return
             one, small = coming.popleft()
-            size = small.result()
-            if size is None:
-                size = one.fetch(None, ended)
-            if size is not None:
-                yield replace(one, size=size)
+            found = _looked_at(one, small.result) or _looked_at(one, partial(one.fetch, None, ended))
+            if found is not None:
+                yield found
     finally:  # nobody waits for what is not wanted any more
         ended.set()
         pool.shutdown(cancel_futures=True)
+
+
+def _looked_at(one: Pinned, size: Callable[[], int | None]) -> Pinned | None:
+    """With its size, or how it has changed; None where neither is known yet."""
+    try:
+        found = size()
+    except StepError as error:
+        if error.problems[0].code != CHANGED:
+            raise
+        return replace(one, changed=error)
+    return None if found is None else replace(one, size=found)
 
 
 def _ending(key: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tradewind_runtime.contract.sources import Source
 from tradewind_runtime.sources.columns import known
-from tradewind_runtime.sources.files import FileRows, Origin, open_rows
+from tradewind_runtime.sources.files import Dialect, FileRows, Origin, open_rows
 from tradewind_runtime.sources.files.base import Part, at_once, typed
 from tradewind_runtime.sources.newcolumns import Columns
 
@@ -21,7 +21,7 @@ def opened(folder: Path, contents: Sequence[str | bytes], columns: Mapping[str, 
         path = folder / f"{number}.{kind}"
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         have = Columns.of(source, known(source, None))
-        found.append(open_rows(path, kind, have, nulls=("",), origin=Origin(path.name, f"id{number}", 1)))
+        found.append(open_rows(path, kind, have, dialect=Dialect(("",)), origin=Origin(path.name, f"id{number}", 1)))
     return found
 
 

@@ -14,10 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import Source
 from tradewind_runtime.sources.columns import known
 from tradewind_runtime.sources.files import Origin, csv, open_rows
 from tradewind_runtime.sources.newcolumns import Columns
+from tradewind_runtime.sources.objects import dialect_of, objects_of
 
 COLUMNS = {
     "n": "long", "i": "integer", "x": "double", "f": "float", "yes": "boolean", "day": "date", "at": "timestamp",
@@ -26,16 +28,16 @@ COLUMNS = {
 Found = tuple[list[dict[str, Any]], list[tuple[int, str, bytes]]]
 
 
-def read(path: Path, columns: dict[str, str], **more: Any) -> Found:
+def read(path: Path, columns: dict[str, str] | None, **more: Any) -> Found:
     """Rows without what ingestion adds but their numbers, and what was refused."""
     source = Source.model_validate({"objects": {"uri": "a.csv", **more}, "columns": columns})
-    nulls = source.objects.nulls if source.objects else ()
-    rows = open_rows(path, "csv", Columns.of(source, known(source, None)), nulls=nulls, origin=Origin("a.csv", "id", 1))
+    dialect, origin = dialect_of(objects_of(source)), Origin("a.csv", "id", 1)
+    rows = open_rows(path, "csv", Columns.of(source, known(source, None)), dialect=dialect, origin=origin)
     table = pa.Table.from_batches(list(rows.batches()), rows.schema).drop_columns(["_source", "_ingested"])
     return table.to_pylist(), sorted((bad.position, bad.reason, bad.content) for bad in rows.bad)
 
 
-def both(path: Path, columns: dict[str, str], **more: Any) -> Found:
+def both(path: Path, columns: dict[str, str] | None, **more: Any) -> Found:
     """The same, which bytes give too."""
     found = read(path, columns, **more)
     with pytest.MonkeyPatch.context() as patch:
@@ -144,3 +146,41 @@ def test_a_decimal_of_too_many_digits_is_none_also_where_nothing_else_is_wrong(t
 def test_a_first_field_may_be_very_long(tmp_path: Path) -> None:
     rows, bad = both(written(tmp_path, f"s,k\n{'x' * 200_000},1\ny,2\n"), {"s": "string", "k": "long"})
     assert ([len(row["s"]) for row in rows], bad) == ([200_000, 1], [])
+
+
+@pytest.mark.parametrize("columns", [{"a": "long", "b": "string"}, None], ids=["named", "inferred"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["LF", "CRLF", "CR"])
+@pytest.mark.parametrize("before", ["", "\n", "\r\n\n", "\ufeff\n"], ids=["nothing", "a line", "two", "BOM"])
+def test_empty_lines_before_the_header_and_each_end_of_a_line(
+    tmp_path: Path, columns: dict[str, str] | None, end: str, before: str
+) -> None:
+    text = before + "a,b\n1,x\n2\n3,z\n".replace("\n", end)
+    found, bad = both(written(tmp_path, text), columns)
+    assert [(row["a"], row["b"], row["_position"]) for row in found] == [(1, "x", 0), (3, "z", 2)]
+    assert [position for position, _, _ in bad] == [1]
+
+
+@pytest.mark.parametrize("kind", ["long", "string"])
+def test_a_line_s_end_within_the_header_is_no_row(tmp_path: Path, kind: str) -> None:
+    found, bad = both(written(tmp_path, '"a\nc",b\n1,2\n3\n4,5\n'), {"a_c": kind, "b": kind})
+    assert [(str(row["a_c"]), row["_position"]) for row in found] == [("1", 0), ("4", 2)]
+    assert [position for position, _, _ in bad] == [1]
+
+
+@pytest.mark.parametrize("text", ["a;b\n1;2\n", "A,B\n1,2\n", "x\n"])
+def test_a_file_with_no_column_that_is_wanted_is_refused(tmp_path: Path, text: str) -> None:
+    """Each of its rows would be of nulls, and count as read."""
+    with pytest.raises(StepError, match=r"TW527: a\.csv has none of the table's columns(.|\n)*some of a, b"):
+        read(written(tmp_path, text), {"a": "long", "b": "long"})
+    assert read(written(tmp_path, "b,c\n2,3\n"), {"a": "long", "b": "long"})[0][0]["b"] == 2
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|", " "])
+def test_fields_stand_apart_by_the_delimiter(tmp_path: Path, delimiter: str) -> None:
+    lines = [["a", "b", "s"], ["1", "2", f'"x{delimiter}y"'], ["", "", ""], ["3", "4", "z"], ["5"]]
+    text = "".join(delimiter.join(line) + "\n" for line in lines)
+    found, bad = both(written(tmp_path, text), {"a": "long", "b": "long", "s": "string"}, delimiter=delimiter)
+    assert [(row["a"], row["s"]) for row in found] == [(1, f"x{delimiter}y"), (None, None), (3, "z")]
+    assert [position for position, _, _ in bad] == [3]
+    inferred, _ = both(written(tmp_path, text), None, delimiter=delimiter)
+    assert [row["b"] for row in inferred] == [2, None, 4]

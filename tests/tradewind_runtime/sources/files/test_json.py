@@ -15,7 +15,7 @@ from tests.tradewind_runtime.sources.messages.test_json_known import TOKENS, VAL
 
 from tradewind_runtime.contract.sources import Source
 from tradewind_runtime.sources.columns import known
-from tradewind_runtime.sources.files import Origin, json, open_rows
+from tradewind_runtime.sources.files import Dialect, Origin, json, open_rows
 from tradewind_runtime.sources.messages import json as messages
 from tradewind_runtime.sources.messages.json import Decoder
 from tradewind_runtime.sources.newcolumns import Columns
@@ -37,7 +37,7 @@ def read(path: Path, columns: dict[str, str] | None) -> Found:
     """Rows without what ingestion adds but their numbers, and what was refused."""
     source = Source.model_validate({"objects": {"uri": "a.json"}, "columns": columns})
     origin = Origin("a.json", "id", 1)
-    rows = open_rows(path, "json", Columns.of(source, known(source, None)), nulls=(), origin=origin)
+    rows = open_rows(path, "json", Columns.of(source, known(source, None)), dialect=Dialect(()), origin=origin)
     table = pa.Table.from_batches(list(rows.batches()), rows.schema).drop_columns(["_source", "_ingested"])
     return table.to_pylist(), sorted((bad.position, bad.reason, bad.content) for bad in rows.bad)
 
@@ -145,3 +145,9 @@ def test_a_line_that_is_longer_than_what_a_thread_parses(tmp_path: Path, monkeyp
     monkeypatch.setattr(messages, "CHUNK", 64)
     (rows, bad), _ = both(written(tmp_path, GOOD, f'{{"s": "{"x" * 200}"}}', GOOD))
     assert ([len(row["s"]) for row in rows], bad) == ([1, 200, 1], [])
+
+
+def test_a_mark_of_the_bytes_order_is_no_part_of_the_first_line(tmp_path: Path) -> None:
+    (rows, bad), _ = both(written(tmp_path, b"\xef\xbb\xbf" + b'{"n": 1}', '{"n": 2}'), {"n": "long"})
+    assert ([row["n"] for row in rows], bad) == ([1, 2], [])
+    assert both(written(tmp_path, b"\xef\xbb\xbf"), {"n": "long"})[0] == ([], [])
