@@ -3,7 +3,8 @@
 An API cannot be asked where it ends, so a run is pinned to a moment. In the table `http:until` is that of the last
 run, and `http:<cursor>` the highest value that was taken in; both move in the commit that has the rows. With a cursor
 of times, rows of after the moment are left to the next run. That goes on from the highest value, not from the moment:
-the API's clock may be behind ours. Without a cursor each run takes all, in place of what was there.
+the API's clock may be behind ours. Without a cursor each run takes all, in place of what was there, and so does the
+first one by another cursor or of another path.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from tradewind_runtime.lake import Table
 from tradewind_runtime.replacing import Replace
 from tradewind_runtime.sources import Access, Chunk
 from tradewind_runtime.sources.columns import RESERVED, TIMESTAMP, known
-from tradewind_runtime.sources.cursors import EPOCH, Cursor
+from tradewind_runtime.sources.cursors import EPOCH, Cursor, number_of
 from tradewind_runtime.sources.files import FileRows, Origin
 from tradewind_runtime.sources.http_client import opened
 from tradewind_runtime.sources.http_pages import pages
@@ -36,6 +37,7 @@ from tradewind_runtime.sources.http_rows import Answers, numbered
 from tradewind_runtime.sources.newcolumns import Columns
 
 UNTIL = "http:until"
+PATH = "http::path"  # no cursor's position is called so
 
 log = logging.getLogger("tradewind")
 
@@ -86,22 +88,22 @@ class _Before:
     """How far earlier runs have come."""
 
     until: int | None  # the last run's moment
+    path: Advance  # what tells its path from others, and this run's
     id: str = ""  # of the cursor, where there is one
     own: int | None = None  # the moment of the last run by this cursor
     position: int | None = None  # that it has in the table
 
     @classmethod
     def of(cls, http: HttpSource, table: Table) -> _Before:
-        if http.cursor is None:
-            return cls(table.position(UNTIL))
         id = f"http:{http.cursor}"
-        now = table.positions([UNTIL, f"{id}:until", id])
-        return cls(now[UNTIL], id, now[f"{id}:until"], now[id])
+        now = table.positions([UNTIL, PATH, f"{id}:until", id])
+        path = Advance(now[PATH], number_of(http.path))
+        return cls(now[UNTIL], path, id, now[f"{id}:until"], now[id])
 
     @property
     def goes_on(self) -> bool:
-        """Whether the rows that are there were taken by the same cursor; else all are taken anew."""
-        return self.own == self.until
+        """Whether the rows that are there were taken of the same path by the same cursor; else all are taken anew."""
+        return self.own == self.until and self.path.before in {None, self.path.after}
 
     @property
     def highest(self) -> int | None:
@@ -141,7 +143,7 @@ class _Taken:
             highest = max((one for one in (highest, found) if one is not None), default=None)
             yield batch.filter(mine)
         quarantine.leave_out(self.rows.bad, self.told)
-        self.positions[UNTIL] = Advance(self.before.until, self.until)
+        self.positions |= {UNTIL: Advance(self.before.until, self.until), PATH: self.before.path}
         if self.cursor is not None:
             self.positions[f"{self.before.id}:until"] = Advance(self.before.own, self.until)
             if highest is not None and highest != self.before.position:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import SqlSource
 from tradewind_runtime.lake import Table
+from tradewind_runtime.sources.cursors import number_of
 
 ASKED = "asked at"  # no column is called so
 OF = "sql::of"  # no cursor's position is called so
@@ -23,7 +22,7 @@ class Progress:
     name: str  # of the cursor
     end: int
     asked: int | None  # when, where rows are read again
-    source: int  # what tells this table and cursor from others
+    source: int  # of this table and cursor; a query's text may change, for its rows are of the same kind
     now: Mapping[str, int | None]  # what the table has
 
     @classmethod
@@ -41,7 +40,7 @@ class Progress:
             )  # fmt: skip
         id = f"sql:{name}"
         now = table.positions([id, f"{id}:asked", f"{id}:days", "sql:all", OF])
-        return cls(name, end[name], end.get(ASKED), _number_of(sql), now)
+        return cls(name, end[name], end.get(ASKED), number_of(sql.table, sql.cursor), now)
 
     @property
     def id(self) -> str:
@@ -103,9 +102,3 @@ class Progress:
             expected="not in columns" if before else "in columns",
             fix=f"{'take it out' if before else 'put it back'}, or read the table as a source of another name",
         )  # fmt: skip
-
-
-def _number_of(sql: SqlSource) -> int:
-    """What tells a table and its cursor from others. A query's text may change: its rows are of the same kind."""
-    told = json.dumps([sql.table, sql.cursor])
-    return int.from_bytes(hashlib.sha256(told.encode()).digest()[:6])

@@ -219,6 +219,17 @@ def test_another_cursor_begins_anew(shop: Shop, lake_uri: str) -> None:
         assert ids(taken_in(lake_uri, source("whole", **more))) == [1, 2]
 
 
+def test_another_path_begins_anew(shop: Shop, lake_uri: str) -> None:
+    """Its values may be lower than the highest of the one before."""
+    shop.rows = [order(1, 1), order(2, 2)]
+    assert ids(taken_in(lake_uri, source("whole", cursor="at"))) == [1, 2]
+    shop.rows = [order(3, 1)]
+    assert ids(taken_in(lake_uri, source("whole", cursor="at"))) == [1, 2]
+    assert ids(taken_in(lake_uri, source("link", cursor="at"))) == [3]
+    shop.rows.append(order(4, 2))
+    assert ids(taken_in(lake_uri, source("link", cursor="at"))) == [3, 4]
+
+
 def test_a_cursor_without_a_row_yet(shop: Shop, lake_uri: str) -> None:
     of = source("whole", cursor="at")
     with pytest.raises(StepError, match="TW522"):
