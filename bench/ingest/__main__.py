@@ -24,7 +24,7 @@ from bench.ingest.peers import CLIENT, End, one
 from bench.ingest.topics import CASES, Case, fill
 from bench.results import read, write
 
-GOALS = {"typed": 0.3, "raw": 0.5, "spark": 2.0, "memory_mb": 350, "two_processes": 1.6}
+GOALS = {"typed": 0.3, "raw": 0.5, "spark": 2.0, "memory_mb": 350, "memory_growth": 1.15, "two_processes": 1.6}
 QUICK = ("bare", "ours")
 #: Who is beside us, by the format: Iceberg's sink takes objects alone.
 BESIDE = {"json": ("spark", "connect"), "raw": ("spark",), "avro": ()}
@@ -132,7 +132,8 @@ def _shown(name: str, body: dict[str, Any]) -> dict[str, Any]:
 def _good(found: dict[str, Any]) -> bool:
     """Whether every goal is reached by what was measured."""
     cases = [body for name, body in found.items() if name not in ("growing", "two")]
-    peaks = [body["peak_mib"] for body in [*cases, *found.get("growing", {}).values()]]
+    growing = [body["peak_mib"] for body in found.get("growing", {}).values()]
+    peaks = [*(case["peak_mib"] for case in cases), *growing]
     return (
         all(
             case["of_bare"] >= GOALS["raw" if case["format"] == "raw" else "typed"]
@@ -140,6 +141,7 @@ def _good(found: dict[str, Any]) -> bool:
             for case in cases
         )
         and all(peak * 2**20 <= GOALS["memory_mb"] * 10**6 for peak in peaks)
+        and max(growing, default=0) <= min(growing, default=0) * GOALS["memory_growth"]
         and found.get("two", {}).get("times_one", GOALS["two_processes"]) >= GOALS["two_processes"]
     )
 
