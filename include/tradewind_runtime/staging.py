@@ -13,12 +13,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import PurePosixPath
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
+
+from tradewind_runtime.storable import beyond_years
 
 ROW_GROUP = 65_536
 _CUT = re.compile(r"(\d{4}-\d\d-\d\d)-\d+\.parquet")
@@ -131,7 +133,11 @@ def find_files(filesystem: pafs.FileSystem, folder: str) -> list[str]:
 
 
 def describe(filesystem: pafs.FileSystem, table: str, path: str) -> Staged:
-    """A file below a table, given by its URI, as the log will have it."""
+    """A file below a table, given by its URI, as the log will have it.
+
+    Raises:
+        StepError: TW547 where it has a time that is not within the years 1 to 9999.
+    """
     metadata = pq.read_metadata(path, filesystem=filesystem)
     base = table.removeprefix("s3://").rstrip("/") + "/"
     size = filesystem.get_file_info(path).size
@@ -139,7 +145,12 @@ def describe(filesystem: pafs.FileSystem, table: str, path: str) -> Staged:
 
 
 def stats(metadata: pq.FileMetaData) -> str:
-    """What the table's log says of a file, as JSON; columns with no sound bounds have none."""
+    """What the table's log says of a file, as JSON; columns with no sound bounds have none.
+
+    Raises:
+        StepError: TW547 where a bound is a time that is not within the years 1 to 9999.
+    """
+    schema = metadata.schema.to_arrow_schema()
     low: dict[str, Any] = {}
     high: dict[str, Any] = {}
     nulls: dict[str, int] = {}
@@ -150,20 +161,28 @@ def stats(metadata: pq.FileMetaData) -> str:
         found = [metadata.row_group(group).column(index).statistics for group in range(metadata.num_row_groups)]
         if all(stat is not None and stat.has_null_count for stat in found):
             nulls[name] = sum(stat.null_count for stat in found)
-        if (bounds := _bounds(found)) is not None:
+        if (bounds := _bounds(found, schema.field(name))) is not None:
             low[name], high[name] = bounds
     return json.dumps({"numRecords": metadata.num_rows, "minValues": low, "maxValues": high, "nullCount": nulls})
 
 
-def _bounds(found: Sequence[Any]) -> tuple[Any, Any] | None:
+def _bounds(found: Sequence[Any], field: pa.Field) -> tuple[Any, Any] | None:
     """Of all row groups; None where one of them that has values does not say."""
     if any(stat is None or (stat.num_values and not stat.has_min_max) for stat in found):
         return None
     ranged = [stat for stat in found if stat.has_min_max]
     if not ranged:
         return None
-    low, high = _json(min(stat.min for stat in ranged)), _json(max(stat.max for stat in ranged))
+    low = _json(min(_end(stat, "min", field) for stat in ranged))
+    high = _json(max(_end(stat, "max", field) for stat in ranged))
     return None if low is None or high is None else (low, high)
+
+
+def _end(stat: Any, end: Literal["min", "max"], field: pa.Field) -> Any:
+    try:
+        return getattr(stat, end)
+    except OverflowError as error:  # Python has no such time
+        raise beyond_years(field.name, pa.scalar(getattr(stat, f"{end}_raw"), field.type)) from error
 
 
 def _json(value: Any) -> Any:

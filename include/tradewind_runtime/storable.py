@@ -98,6 +98,15 @@ def held(batch: pa.RecordBatch, schema: pa.Schema, table: str) -> pa.RecordBatch
         raise _unheld(table, str(error)) from error
 
 
+def beyond_years(column: str, time: pa.Scalar) -> StepError:
+    """A time that Parquet holds, and Python and many others do not: a transform's, as ingestion takes none such."""
+    shown = time.cast(pa.string())  # the year 30000 too
+    return StepError(
+        "TW547", f"the transform's result has a time in {column!r} beyond the years 1 to 9999: {shown}",
+        retryable=False, fix="make it NULL where there is none, or a time within these years",
+    )  # fmt: skip
+
+
 def _unheld(table: str, what: str) -> StepError:
     return StepError(
         "TW519", f"table {table!r} cannot take the new types: {what}", retryable=False,

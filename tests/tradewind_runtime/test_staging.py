@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.tradewind_runtime.tables import SCHEMA, START, batches, numbers, span
 
+from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.lake import Lake
 
 
@@ -68,3 +69,23 @@ def test_statistics_hold_for_every_type(lake):
     assert actions.get("max.s") is None
     pandas = DeltaTable(table.uri).to_pyarrow_table(filters=[("t", ">", START)])
     assert pandas.num_rows == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "shown"),
+    [
+        (pa.timestamp("us"), [0, 2**63 - 1], "9223372036854775807"),
+        (pa.timestamp("us", "UTC"), [0, 884_541_340_800_000_000], "30000-01-01"),
+        (pa.date32(), [-735_160, 0], "-0043-03-15"),
+    ],
+)
+def test_a_time_that_python_has_not_is_told_by_its_column(lake, kind, values, shown):
+    """As an engine may leave it that writes its own files."""
+    table = lake.table("p/t")
+    folder = table.staging("spark")
+    table.filesystem.create_dir(folder)
+    until = pa.array(values, pa.int32() if kind == pa.date32() else pa.int64()).cast(kind)
+    pq.write_table(pa.table({"n": [1, 2], "until": until}), f"{folder}/one.parquet")
+    with pytest.raises(StepError, match=f"a time in 'until' beyond the years 1 to 9999: .*{shown}") as caught:
+        table.staged(folder)
+    assert (caught.value.problems[0].code, caught.value.retryable) == ("TW547", False)

@@ -11,7 +11,7 @@ from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import Window
 from tradewind_runtime.contract.sources import PROVENANCE
 from tradewind_runtime.engines import Job, Output
-from tradewind_runtime.storable import stored
+from tradewind_runtime.storable import beyond_years, stored
 
 MOMENT = pa.timestamp("us", "UTC")
 
@@ -97,13 +97,14 @@ def shaped(
     """Rows with the schema of `shape`, without those that are not of the span; batches that are left empty are not.
 
     Raises:
-        StepError: TW547 where one has a value that its type does not hold.
+        StepError: TW547 where one has a value that its type does not hold, or a time beyond the years 1 to 9999.
     """
     for batch in batches:
         columns = [_held(column, field) for column, field in zip(batch.columns, schema, strict=True)]
         cast = pa.RecordBatch.from_arrays(columns, schema=schema)
         kept = cast.filter(_within(cast.column(time), span)) if time else cast
         if kept.num_rows:
+            _check_years(kept)
             yield kept
 
 
@@ -111,18 +112,38 @@ def _held(column: pa.Array, field: pa.Field) -> pa.Array:
     try:
         return _cast(column, field.type)
     except pa.ArrowInvalid as error:
-        raise refused(
-            f"has a value in {field.name!r} that {field.type} does not hold: {error}",
-            "cast the column to a type that holds it, or round it",
-        ) from error
+        raise unheld(field, error) from error
+
+
+def unheld(field: pa.Field, why: object) -> StepError:
+    """A value that the column's type does not hold."""
+    return refused(
+        f"has a value in {field.name!r} that {field.type} does not hold: {why}",
+        "cast the column to a type that holds it, or round it",
+    )
 
 
 def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
     if pa.types.is_date(column.type) and pa.types.is_timestamp(kind):
         column = column.cast(pa.timestamp("us"))
     if pa.types.is_timestamp(column.type) and column.type.tz is None and kind == MOMENT:
-        return pc.assume_timezone(column.cast(pa.timestamp("us"), safe=False), "UTC")
-    return column.cast(kind, safe=not pa.types.is_timestamp(kind))
+        return pc.assume_timezone(column.cast(pa.timestamp("us"), safe=_coarse(column.type)), "UTC")
+    return column.cast(kind, safe=not pa.types.is_timestamp(kind) or _coarse(column.type))
+
+
+def _coarse(kind: pa.DataType) -> bool:
+    """Whether its times may be too far away for microseconds; finer ones are cut."""
+    return bool(pa.types.is_timestamp(kind)) and kind.unit != "ns"
+
+
+def _check_years(rows: pa.RecordBatch) -> None:
+    times = [field.name for field in rows.schema if pa.types.is_temporal(field.type)]
+    ends = [(name, end) for name in times for end in pc.min_max(rows.column(name)).values()]
+    for name, end in ends:
+        try:
+            end.as_py()
+        except (ValueError, OverflowError) as error:  # Python has no such time
+            raise beyond_years(name, end) from error
 
 
 def _within(times: pa.Array, span: Window | None) -> pa.Array:

@@ -2,11 +2,12 @@
 
 import importlib.util
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import pyarrow as pa
 import pytest
@@ -198,6 +199,57 @@ def test_what_no_table_holds_is_refused_wherever_it_is(house, function, says):
     assert not caught.value.retryable
 
 
+TIMES = """
+import pyarrow as pa
+
+def make(tables, context):
+    t = tables["rows"]["t"]
+    kind = {"s": pa.timestamp("s"), "us": pa.timestamp("us", "UTC"), "day": pa.date32()}[context.args["unit"]]
+    until = pa.array([context.args["at"]] * len(t), pa.int32() if kind == pa.date32() else pa.int64())
+    return pa.table({"t": t, "until": until.cast(kind)})
+"""
+
+
+@pytest.mark.parametrize(
+    ("until", "shown"),
+    [
+        ("'infinity'::TIMESTAMP", "9223372036854775807"),
+        ("TIMESTAMP '30000-01-01'", "30000-01-01 00:00:00"),
+        ("TIMESTAMPTZ '30000-01-01'", "30000-01-01 00:00:00"),
+        ("TIMESTAMP_S '30000-01-01'", "30000-01-01 00:00:00"),
+        ("DATE '30000-01-01'", "30000-01-01"),
+        ("CASE WHEN n % 2 = 1 THEN DATE '0044-03-15 (BC)' ELSE DATE '2013-01-01' END", "-0043-03-15"),
+    ],
+)
+def test_a_time_that_few_programs_read_is_refused(house, until, shown):
+    with pytest.raises(StepError, match=f"has a time in 'until' beyond the years 1 to 9999: .*{shown}") as caught:
+        house.run(sql(f"SELECT t, {until} AS until FROM rows"))
+    assert (caught.value.problems[0].code, caught.value.retryable) == ("TW547", False)
+    assert not house.features.exists()
+
+
+@pytest.mark.parametrize(
+    ("unit", "at", "says"),
+    [
+        ("us", 253_402_300_800_000_000, "a time in 'until' beyond the years 1 to 9999: 10000-01-01"),
+        ("us", -62_135_596_800_000_001, "a time in 'until' beyond the years 1 to 9999: 0000-12-31"),
+        ("day", 2_932_897, "a time in 'until' beyond the years 1 to 9999: 10000-01-01"),
+        ("s", 10**13, "a value in 'until' that timestamp.us. does not hold"),  # else it were another year
+    ],
+)
+def test_a_functions_times_are_held_to_the_same_years(house, unit, at, says):
+    with pytest.raises(StepError, match=says) as caught:
+        house.run(python("m_times:make", unit=unit, at=at), code=house.code(m_times=TIMES))
+    assert (caught.value.problems[0].code, caught.value.retryable) == ("TW547", False)
+
+
+def test_the_first_and_the_last_of_these_years_are_held_and_what_is_left_out_may_be_any(house):
+    first, last = datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999999)  # noqa: DTZ001
+    query = f"SELECT t, '{first}'::TIMESTAMP AS low, '{last}'::TIMESTAMP AS high, NULL::DATE AS never FROM rows"
+    rows = house.rows(house.run(sql(f"{query} UNION ALL SELECT 'infinity'::TIMESTAMP, NULL, NULL, NULL")))
+    assert (rows["low"][0].as_py(), rows["high"][0].as_py(), rows.num_rows) == (first, last, 144)
+
+
 def test_a_function_of_include_models_transforms(house):
     code = house.code(m_days=MODEL)
     rows = house.rows(house.run(python("m_days:make", times=3), code=code))
@@ -335,6 +387,71 @@ def transform(spark, tables, context):
     Path(context.args["ready"]).write_text("running")
     return tables["rows"].select("t", F.udf(wait, "long")("n").alias("n"))
 """
+
+
+ALIKE = """
+def transform(spark, tables, context):
+    tables["rows"].createOrReplaceTempView("rows")
+    return spark.sql(context.args["query"])
+"""
+BY_PYTHON = """
+from datetime import timedelta
+import pyarrow as pa
+import pyarrow.compute as pc
+
+def make(tables, context):
+    rows = tables["rows"]
+    t, n, s = rows["t"], rows["n"], rows["s"]
+    odd = pc.equal(pc.bit_wise_and(n, 1), 1)
+    return pa.table({"t": t, "n": n, "i": n.cast(pa.int32()), "f": pc.divide(n.cast(pa.float64()), 4.0),
+                     "g": n.cast(pa.float32()), "s": s, "b": pc.greater(n, 200), "d": t.cast(pa.date32(), safe=False),
+                     "later": pc.add(t, timedelta(seconds=1)), "price": n.cast(pa.decimal128(21, 2)),
+                     "some": pc.if_else(odd, s, None)})
+"""
+#: In the words of DuckDB and of Spark alike.
+KINDS = """SELECT t, n, CAST(n AS INT) AS i, n / CAST(4 AS DOUBLE) AS f, CAST(n AS FLOAT) AS g, s, n > 200 AS b,
+    CAST(t AS DATE) AS d, t + INTERVAL 1 SECOND AS later, CAST(n AS DECIMAL(9, 2)) AS price,
+    CASE WHEN n % 2 = 1 THEN s END AS some FROM rows"""
+
+
+def test_three_engines_give_the_same_table(tmp_path, spark):
+    assert spark
+    by_sql, by_spark, by_function = (House(tmp_path / name) for name in ("sql", "spark", "python"))
+    made = by_sql.rows(by_sql.run(sql(KINDS)))
+    assert made.num_rows == 144
+    assert made["some"].null_count == 72
+    code = by_spark.code(alike=ALIKE)
+    assert by_spark.rows(by_spark.run(spark_job("alike", query=KINDS), code=code)).equals(made)
+    code = by_function.code(m_alike=BY_PYTHON)
+    assert by_function.rows(by_function.run(python("m_alike:make"), code=code)).equals(made)
+
+
+@pytest.mark.parametrize(
+    ("kind", "least", "beyond"),
+    [("DOUBLE", f"{2**53}", f"{2**53 + 1}"), ("FLOAT", f"CAST({2**24} AS INT)", f"CAST({-(2**24) - 1} AS INT)")],
+)
+def test_spark_rounds_no_whole_number_as_sql_does_not(house, spark, kind, least, beyond):
+    assert spark
+    code = house.code(alike=ALIKE)
+    house.run(sql(f"SELECT t, CAST(n AS {kind}) AS n FROM rows"))
+    one = "SELECT t, CASE WHEN n = 99 THEN {} END AS n FROM rows"
+    assert house.run(spark_job("alike", query=one.format(least)), code=code).metrics["rows"] == 144
+    wrong = one.format(beyond)
+    for transform in (sql(wrong), spark_job("alike", query=wrong)):
+        with pytest.raises(StepError, match=r"has a value in 'n' that (double|float) does not hold: .*") as caught:
+            house.run(transform, code=code)
+        assert re.search(r"-?\d{8,}", beyond)[0] in str(caught.value)
+        assert (caught.value.problems[0].code, caught.value.retryable) == ("TW547", False)
+
+
+def test_sparks_times_are_held_to_the_same_years(house, spark):
+    assert spark
+    code = house.code(alike=ALIKE)
+    for until in ("make_date(30000, 1, 1)", "timestamp_seconds(884541340800)"):
+        query = f"SELECT t, {until} AS until FROM rows"
+        with pytest.raises(StepError, match="a time in 'until' beyond the years 1 to 9999: 30000-01-01") as caught:
+            house.run(spark_job("alike", query=query), code=code)
+        assert (caught.value.problems[0].code, caught.value.retryable) == ("TW547", False)
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])

@@ -14,6 +14,7 @@ from apache_beam.transforms.combiners import ToList
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.timestamp import Timestamp
 
+from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import Window
 from tradewind_runtime.engines.beam.tables import Store
 from tradewind_runtime.engines.output import shaped
@@ -26,7 +27,7 @@ HELD = 64 << 20
 
 
 class WrongRowError(Exception):
-    """A row that is not of the declared type."""
+    """A row that is not of the declared type, or that no table holds."""
 
 
 class Written(beam.PTransform):  # type: ignore[misc]
@@ -86,9 +87,15 @@ class Batches(beam.DoFn):  # type: ignore[misc]
     def _flushed(self) -> Iterator[tuple[str, bytes]]:
         rows, self._rows = self._rows, []
         if rows:
-            for batch in shaped([arrow(rows, self._declared)], self._schema, self._time, self._span):
+            for batch in self._shaped(arrow(rows, self._declared)):
                 for day, part in by_day(batch, self._time):
                     yield str(day or ""), _packed(part)
+
+    def _shaped(self, batch: pa.RecordBatch) -> list[pa.RecordBatch]:
+        try:
+            return list(shaped([batch], self._schema, self._time, self._span))
+        except StepError as error:  # which Beam cannot make anew, as it does with what a worker raises
+            raise WrongRowError(error.problems[0].message.removeprefix("the transform's result ")) from error
 
 
 class Files(beam.DoFn):  # type: ignore[misc]

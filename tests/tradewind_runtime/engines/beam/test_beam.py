@@ -48,6 +48,10 @@ def schema(pipeline, tables, context):
     kept = rows | beam.Map(lambda row: {"t": row["t"], "n": row["n"]})
     return kept, pa.schema([("t", pa.timestamp("us", "UTC")), ("n", pa.int64())])
 
+def beyond(pipeline, tables, context):
+    rows = tables["rows"] | beam.Map(lambda row: {"t": row["t"], "until": context.args["until"]})
+    return rows, pa.schema([("t", pa.timestamp("us", "UTC")), ("until", pa.timestamp(context.args["unit"]))])
+
 def by_day(pipeline, tables, context):
     moments = tables["rows"] | beam.Map(lambda row: beam.window.TimestampedValue(row["n"], row["t"].timestamp()))
     windows = moments | beam.WindowInto(beam.window.FixedWindows(24 * 3600))
@@ -165,6 +169,8 @@ def test_a_users_windows_end_where_rows_are_written(house: House) -> None:
         ("unknown", {}, "TW547", "declares the column 't' as Any"),
         ("lost", {}, "TW547", "declares Lost, of which a type is not found: name 'Decimal' is not defined"),
         ("number", {}, "TW547", "is a int"),
+        ("beyond", {"unit": "us", "until": 2**63 - 1}, "TW547", "has a time in 'until' beyond the years"),
+        ("beyond", {"unit": "s", "until": 2**62}, "TW547", "has a value in 'until' that timestamp[us] does not"),
         ("schema", {"least": 9999}, "TW547", "no rows between 2013-01-05 00:00 and 2013-01-11 00:00"),
         ("absent", {}, "TW545", "include/models/m_beam.py has no function 'absent'"),
     ],
