@@ -76,8 +76,8 @@ def _trouble(attempts: Attempts, servers: World, kills: int, interruptions: int)
     """Runs in turn, until all has been done to them."""
     between = kills / (2 * interruptions + 1) if interruptions else kills + 1
     names, which = cycle(SOURCES), cycle(("broker", "store"))
-    while (done := sum(attempts.kills.values())) < kills or attempts.missed:
-        if sum(servers.away.values()) < min(2 * interruptions, done // between):
+    while (done := sum(attempts.kills.values())) < kills or attempts.missed or servers.interrupted < 2 * interruptions:
+        if servers.interrupted < min(2 * interruptions, done // between):
             servers.interrupt(next(which), attempts.chance.uniform(*AWAY))
         attempts.run(next(names), kills)
         tried = sum(attempts.kills.values()) + sum(attempts.ended.values())

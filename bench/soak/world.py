@@ -33,6 +33,11 @@ class World:
     _coming: Future[None] | None = None
 
     @property
+    def interrupted(self) -> int:
+        """How often one of them was away."""
+        return sum(self.away.values())
+
+    @property
     def connections(self) -> dict[str, str]:
         """Airflow's, by id."""
         kafka = self.broker.server.connections()["kafka_default"]

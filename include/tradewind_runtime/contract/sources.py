@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal
@@ -17,8 +18,8 @@ from tradewind_runtime.contract.http import HttpSource
 
 #: The types a column may be given, in Arrow's and Delta's common words; and `decimal(p,s)`.
 WORDS = ("string", "integer", "long", "float", "double", "boolean", "date", "timestamp", "binary")
-#: So many digits in all, so many of them after the point.
 DELIMITER = r"^[\t -!#-~]$"  # no quotes, and no end of a line
+#: So many digits in all, so many of them after the point.
 DECIMAL = re.compile(r"decimal\(\s*([0-9]{1,3})\s*,\s*([0-9]{1,3})\s*\)")
 _DIGITS = 38
 
@@ -278,6 +279,15 @@ class Source(Frozen):
         kept = self.kafka.keep if self.kafka else {}
         if wrong := [name for part, name in kept.items() if part != "key" and name in (self.columns or ())]:
             msg = f"only a message's key may have a type of your own; leave out of columns: {', '.join(wrong)}"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _columns_each_once(self) -> Source:
+        names = {*(self.columns or ()), *(self.kafka.keep.values() if self.kafka else ())}
+        counts = Counter(map(str.lower, names))
+        if twice := sorted(name for name in names if counts[name.lower()] > 1):
+            msg = f"a table tells no large letters from small ones; name each column once: {', '.join(twice)}"
             raise ValueError(msg)
         return self
 

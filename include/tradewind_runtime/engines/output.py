@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
@@ -31,7 +32,9 @@ def shape(schema: pa.Schema, job: Job) -> pa.Schema:
         raise refused(
             f"has reserved columns: {', '.join(reserved)}", "drop them, as in SELECT * EXCLUDE (…)", got=schema.names
         )
-    if twice := {name for name in schema.names if schema.names.count(name) > 1}:
+    before = job.output.schema() or pa.schema([])
+    named = Counter(map(str.lower, [*schema.names, *({*before.names} - {*schema.names})]))  # as Delta tells them apart
+    if twice := {name for name in schema.names if named[name.lower()] > 1}:
         raise refused(f"has columns twice: {', '.join(sorted(twice))}", "name each column once", got=schema.names)
     if job.time is not None:
         kind = schema.field(job.time).type if job.time in schema.names else None
@@ -42,7 +45,6 @@ def shape(schema: pa.Schema, job: Job) -> pa.Schema:
                 got=schema.names if kind is None else str(kind),
                 path="split.time",
             )
-    before = job.output.schema() or pa.schema([])
     # That no row of a day has a value says nothing of the column.
     blank = {one.name for one in schema if pa.types.is_null(one.type)} & set(before.names)
     known = [before.field(one.name) if one.name in blank else one for one in schema]

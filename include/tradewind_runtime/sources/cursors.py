@@ -16,6 +16,7 @@ from tradewind_runtime.replacing import Replace
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
+NEVER = -(2**62)  # a position before all: there is none any more, and a table keeps its positions
 WEST = timedelta(hours=12)  # by so much later than in UTC a day ends where it ends last
 
 

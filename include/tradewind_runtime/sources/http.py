@@ -29,7 +29,7 @@ from tradewind_runtime.lake import Table
 from tradewind_runtime.replacing import Replace
 from tradewind_runtime.sources import Access, Chunk
 from tradewind_runtime.sources.columns import RESERVED, TIMESTAMP, known
-from tradewind_runtime.sources.cursors import EPOCH, Cursor, number_of
+from tradewind_runtime.sources.cursors import EPOCH, NEVER, Cursor, number_of
 from tradewind_runtime.sources.files import FileRows, Origin
 from tradewind_runtime.sources.http_client import opened
 from tradewind_runtime.sources.http_pages import pages
@@ -108,7 +108,7 @@ class _Before:
     @property
     def highest(self) -> int | None:
         """The value that was the cursor's highest."""
-        return self.position if self.goes_on else None
+        return self.position if self.goes_on and self.position != NEVER else None
 
 
 @dataclass
@@ -146,8 +146,9 @@ class _Taken:
         self.positions |= {UNTIL: Advance(self.before.until, self.until), PATH: self.before.path}
         if self.cursor is not None:
             self.positions[f"{self.before.id}:until"] = Advance(self.before.own, self.until)
-            if highest is not None and highest != self.before.position:
-                self.positions[self.before.id] = Advance(self.before.position, highest)
+            now = NEVER if highest is None and self.before.position is not None else highest
+            if now is not None and now != self.before.position:
+                self.positions[self.before.id] = Advance(self.before.position, now)
 
     def _mine(self, places: pa.Array, cursor: Cursor) -> pa.Array:
         mine = places.is_valid()

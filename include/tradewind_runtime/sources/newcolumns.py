@@ -101,11 +101,13 @@ class Columns:
         return column.with_type(kind) if kind is not None and widens(column.type, kind) else column
 
     def _new(self, found: pa.Schema) -> Iterator[pa.Field]:
+        known = {*map(str.lower, self.schema.names)}  # as a table tells them apart
         for column in found:
             if column.name in self.schema.names or column.name in self.taken:
                 continue
-            kind = plain(column.type)
-            if kind is not None and NAME.fullmatch(column.name) and column.name not in RESERVED:
+            kind, name = plain(column.type), column.name.lower()
+            if kind is not None and NAME.fullmatch(column.name) and column.name not in RESERVED and name not in known:
+                known.add(name)
                 yield pa.field(column.name, kind)
             elif not pa.types.is_null(column.type):
                 self.left_out.add(column.name)

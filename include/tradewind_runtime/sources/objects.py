@@ -29,7 +29,7 @@ from tradewind_runtime.replacing import Replace
 from tradewind_runtime.sources import Access, BrokenObjectsError, Chunk
 from tradewind_runtime.sources.columns import known
 from tradewind_runtime.sources.files import FORMATS, Dialect, FileRows, Origin, open_rows
-from tradewind_runtime.sources.files.base import BLOCK, ROWS, Part, Small, ahead, at_once, typed
+from tradewind_runtime.sources.files.base import BLOCK, ROWS, Part, Small, ahead, at_once, suiting, typed
 from tradewind_runtime.sources.listing import matching
 from tradewind_runtime.sources.newcolumns import Columns
 from tradewind_runtime.sources.stores import Place
@@ -205,11 +205,13 @@ class _Group:
         self.columns = rows.columns.schema
 
     def _opened(self, one: Wanted, file: Pinned, bad: list[Bad]) -> FileRows:
-        objects = objects_of(self.source)
-        return open_rows(
-            file.path, format_of(objects, one.key), Columns.of(self.source, self.columns), dialect=dialect_of(objects),
+        objects, columns = objects_of(self.source), Columns.of(self.source, self.columns)
+        rows = open_rows(
+            file.path, format_of(objects, one.key), columns, dialect=dialect_of(objects),
             origin=Origin(one.key, one.mark, one.marked or 0), bad=bad,
         )  # fmt: skip
+        suiting(rows)
+        return rows
 
     def chunk(self) -> Iterator[Chunk]:
         """All of it, to be committed at once."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Container, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import numpy as np
@@ -27,25 +27,25 @@ from tradewind_runtime.lake import Table
 from tradewind_runtime.replacing import Replace, as_type
 from tradewind_runtime.sources import Access, Chunk
 from tradewind_runtime.sources.columns import known
-from tradewind_runtime.sources.cursors import EPOCH, Cursor
+from tradewind_runtime.sources.cursors import EPOCH, Cursor, number_of
 from tradewind_runtime.sources.databases import Database, opened, quoted
 from tradewind_runtime.sources.files import Blocks, FileRows, Origin
 from tradewind_runtime.sources.files.base import ahead
 from tradewind_runtime.sources.newcolumns import Columns
 from tradewind_runtime.sources.sql_parts import at_once
-from tradewind_runtime.sources.sql_progress import ASKED, OF, Progress
+from tradewind_runtime.sources.sql_progress import ASKED, PINNED, SOURCE, Progress
 
 
 def end_position(source: Source, access: Access) -> dict[str, int]:
     """The cursor's highest value, or nothing where there is no row yet; without a cursor the moment of asking."""
-    sql = _sql(source)
+    sql, now = _sql(source), time.time_ns() // 1000
     if sql.cursor is None:
-        return {"all": time.time_ns() // 1000}
+        return {"all": now, SOURCE: number_of(sql.table, None)}
     with opened(access.connection) as database:
         cursor = Cursor.of(sql.cursor, sql.overlap, database.schema(_select(sql)))
         found = _highest(cursor, sql, database)
-    asked = {ASKED: time.time_ns() // 1000} if cursor.overlap else {}
-    return {} if found is None else {cursor.name: found} | asked
+    asked = {ASKED: now} if cursor.overlap else {}
+    return {} if found is None else {cursor.name: found, PINNED: now, SOURCE: number_of(sql.table, sql.cursor)} | asked
 
 
 def read(source: Source, access: Access, end: Mapping[str, int], table: Table) -> Iterator[Chunk]:
@@ -63,7 +63,7 @@ def read(source: Source, access: Access, end: Mapping[str, int], table: Table) -
         if span is None:
             return
         mark, at, after = done.mark
-        moves = {done.id: span.last, mark: after, OF: done.source, **span.days}
+        moves = done.moves(span.last, span.over)
         name_of = _name(sql)
         told = (
             quarantine.told(access.lake, table.name, name_of) if span.replace else frozenset()
@@ -93,7 +93,7 @@ class _Span:
     where: str
     last: int  # up to which position
     replace: Replace | str | None  # which rows give way to it
-    days: Mapping[str, int] = field(default_factory=dict)  # what says whether days are read once they are over
+    over: int | None = None  # the same, where days are read once they are over
 
     @classmethod
     def of(
@@ -117,13 +117,12 @@ class _Span:
             cursor, last = replace(cursor, overlap=timedelta(0)), over
         else:
             return None
-        days = done.days(over)
         column = quoted(cursor.name)
         upper = f"{column} <= {_literal(cursor, last)}"
         if done.before is None:
-            return cls(upper, last, "all" if done.anew else None, days)
+            return cls(upper, last, "all" if done.anew else None, over)
         lower = f"{column} > {_literal(cursor, cursor.first(done.before))}"
-        return cls(f"{lower} AND {upper}", last, cursor.again(done.before), days)
+        return cls(f"{lower} AND {upper}", last, cursor.again(done.before), over)
 
 
 def _over(cursor: Cursor, sql: SqlSource, database: Database, done: Progress) -> int | None:

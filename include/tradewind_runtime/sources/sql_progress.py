@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import SqlSource
 from tradewind_runtime.lake import Table
-from tradewind_runtime.sources.cursors import number_of
+from tradewind_runtime.sources.cursors import NEVER, number_of
 
-ASKED = "asked at"  # no column is called so
-OF = "sql::of"  # no cursor's position is called so
-NEVER = -(2**62)  # before every day: days are not read once they are over, as they were by a cursor that has gone
+#: What a run is pinned to besides its cursor's value; no column is called so. When, where rows are read again; when, of
+#: what is not read whole; what tells its table and cursor from others.
+ASKED, PINNED, SOURCE = "asked at", "pinned at", "read from"
+#: The table's positions for the last two; no cursor's is called so.
+LATEST, OF = "sql::pinned", "sql::of"
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Progress:
     name: str  # of the cursor
     end: int
     asked: int | None  # when, where rows are read again
+    pinned: int | None
     source: int  # of this table and cursor; a query's text may change, for its rows are of the same kind
     now: Mapping[str, int | None]  # what the table has
 
@@ -30,17 +33,17 @@ class Progress:
         """What a run that was pinned to an end has before it.
 
         Raises:
-            StepError: TW527 where it was pinned by another cursor.
+            StepError: TW527 where it was pinned to another table, or by another cursor.
         """
-        name = sql.cursor or "all"
-        if name not in end:
+        name, source = sql.cursor or "all", number_of(sql.table, sql.cursor)
+        if name not in end or end.get(SOURCE, source) != source:
             raise StepError(
-                "TW527", "the run was pinned before the source had this cursor", retryable=False,
-                got=", ".join(one for one in end if one != ASKED), expected=name, fix="start a new run",
+                "TW527", "the run was pinned before the source had this table or cursor", retryable=False,
+                expected=f"{sql.table or 'query'}, {name}", fix="start a new run",
             )  # fmt: skip
         id = f"sql:{name}"
-        now = table.positions([id, f"{id}:asked", f"{id}:days", "sql:all", OF])
-        return cls(name, end[name], end.get(ASKED), number_of(sql.table, sql.cursor), now)
+        now = table.positions([id, f"{id}:asked", f"{id}:days", "sql:all", OF, LATEST])
+        return cls(name, end[name], end.get(ASKED), end[name] if name == "all" else end.get(PINNED), source, now)
 
     @property
     def id(self) -> str:
@@ -76,12 +79,24 @@ class Progress:
 
     @property
     def reached(self) -> bool:
-        """Whether there is nothing to do."""
-        _, before, after = self.mark
+        """Whether there is nothing to do: a run that was pinned later, be it of another table, has read this too."""
+        latest, (_, before, after) = self.now[LATEST], self.mark
+        if self.pinned is not None and latest is not None and latest >= self.pinned:
+            return True
         return before is not None and before >= after
 
-    def days(self, over: int | None) -> dict[str, int]:
-        """The position that says up to where days were read once they were over; None where they are not so read."""
+    def moves(self, last: int, over: int | None) -> dict[str, int]:
+        """Positions, once rows are in the table.
+
+        Args:
+            last: up to where they were read.
+            over: up to which day, where days are read once they are over.
+        """
+        mark, _, after = self.mark
+        pinned = {} if self.pinned is None else {LATEST: self.pinned}
+        return {self.id: last, mark: after, OF: self.source, **pinned, **self._days(over)}
+
+    def _days(self, over: int | None) -> dict[str, int]:
         id = f"{self.id}:days"
         if over is None:
             return {} if self.now[id] is None else {id: NEVER}

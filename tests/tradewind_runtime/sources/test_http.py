@@ -225,6 +225,10 @@ def test_another_path_begins_anew(shop: Shop, lake_uri: str) -> None:
     assert ids(taken_in(lake_uri, source("whole", cursor="at"))) == [1, 2]
     shop.rows = [order(3, 1)]
     assert ids(taken_in(lake_uri, source("whole", cursor="at"))) == [1, 2]
+    rows, shop.rows = shop.rows, []
+    assert ids(taken_in(lake_uri, source("link", cursor="at"))) == [], "nothing is there yet"
+    assert ids(taken_in(lake_uri, source("link", cursor="at"))) == []
+    shop.rows = rows
     assert ids(taken_in(lake_uri, source("link", cursor="at"))) == [3]
     shop.rows.append(order(4, 2))
     assert ids(taken_in(lake_uri, source("link", cursor="at"))) == [3, 4]

@@ -369,3 +369,25 @@ def test_files_of_a_table_that_a_rival_has_made_wider_meanwhile_are_staged_again
     project.ingest(EVERY)
     assert project.column() == [1.0, 2.0]
     assert {pq.read_schema(path).field("n").type for path in table.snapshot().files} == {pa.float64()}
+
+
+@pytest.mark.parametrize("text", ["a;n\n1;2\n", "x\n"])
+def test_a_file_with_none_of_the_table_s_columns_is_refused(project: Project, text: str) -> None:
+    """Each of its rows would be of nulls, and count as read."""
+    project.write("in/a.csv", text)
+    project.write("in/b.csv", "b,n\n2,3\n")
+    with pytest.raises(StepError, match=r"TW527: in/a\.csv has none of the table's columns(.|\n)*some of n"):
+        project.ingest(EVERY)
+    assert project.column() == [3]
+    add = objects("in/*.csv", columns={"n": "long"}, new_columns="add", max_bad=1_000)
+    project.ingest(add)
+    assert len(rows(project.lake)) == text.count("\n"), "where new columns are taken in it is as any other"
+
+
+def test_columns_that_differ_by_large_letters_alone_are_one_to_a_table(project: Project) -> None:
+    project.write("in/a.csv", "n\n1\n")
+    project.write("in/b.csv", "N,m\n5,2\n")
+    project.write("in/c.csv", "k,K\n1,2\n")
+    with pytest.raises(StepError, match=r"TW527: in/c\.csv has a column twice"):
+        project.ingest(objects("in/*.csv"))
+    assert sorted((row["n"] or 0, row["m"] or 0) for row in rows(project.lake)) == [(0, 2), (1, 0)]

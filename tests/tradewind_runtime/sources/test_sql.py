@@ -256,9 +256,39 @@ def test_a_run_that_was_pinned_by_another_cursor_is_not_read_by_this_one(
     whole, by_id = source(name), source(name, cursor="id")
     for of, other in ((whole, by_id), (by_id, whole)):
         pinned = end(server, other)
-        with pytest.raises(StepError, match="TW527: the run was pinned before the source had this cursor") as caught:
+        with pytest.raises(
+            StepError, match="TW527: the run was pinned before the source had this table or cursor"
+        ) as caught:
             taken_in(server, lake_uri, of, pinned)
         assert not caught.value.retryable
+
+
+def test_a_run_that_was_pinned_to_another_table_is_not_read_of_this_one(
+    server: PostgreSQL, name: str, lake_uri: str
+) -> None:
+    """Whose rows up to that place, once they come, would never be read."""
+    for table, last in ((name, 5), (f"{name}_other", 3)):
+        server.run(f"CREATE TABLE {table} (id integer)", f"INSERT INTO {table} SELECT generate_series(1, {last})")
+    pinned = end(server, source(name, cursor="id"))
+    with pytest.raises(StepError, match="TW527: the run was pinned before the source had this table"):
+        taken_in(server, lake_uri, source(f"{name}_other", cursor="id"), pinned)
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"cursor": "id"}, {"cursor": "id", "overlap": 1}], ids=["whole", "cursor", "overlap"]
+)
+def test_an_older_run_of_another_table_that_is_done_again_takes_nothing_back(
+    server: PostgreSQL, name: str, lake_uri: str, more: dict[str, Any]
+) -> None:
+    """It has the YAML of its own time."""
+    for table, last in ((name, 5), (f"{name}_other", 3)):
+        server.run(f"CREATE TABLE {table} (id integer)", f"INSERT INTO {table} SELECT generate_series(1, {last})")
+    older, newer = source(name, **more), source(f"{name}_other", cursor="id")
+    pinned = end(server, older)
+    assert ids(taken_in(server, lake_uri, older, pinned)) == [1, 2, 3, 4, 5]
+    assert ids(taken_in(server, lake_uri, newer)) == [1, 2, 3]
+    once_more(lake_uri, older, pinned)
+    assert ids(rows(lake_uri)) == [1, 2, 3]
 
 
 def test_how_days_are_read_may_change_with_the_table(server: PostgreSQL, name: str, lake_uri: str) -> None:

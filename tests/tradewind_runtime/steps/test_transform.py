@@ -124,6 +124,8 @@ def test_a_tables_types_are_kept_or_the_change_is_refused(house):
     assert house.rows(result)["extra"].null_count == 48
     with pytest.raises(StepError, match="has 'n' as string, which the table 'p/features' has as double"):
         house.run(sql("SELECT t, s AS n FROM rows"))
+    with pytest.raises(StepError, match="TW547: the transform's result has columns twice: N"):  # n, to a table
+        house.run(sql('SELECT t, n AS "N" FROM rows'), day=12)
 
 
 MODEL = """

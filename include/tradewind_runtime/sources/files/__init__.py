@@ -69,7 +69,7 @@ def open_rows(
         StepError: TW527 where the file as a whole cannot be read.
     """
     module = cast("Format", importlib.import_module(f"tradewind_runtime.sources.files.{kind}"))
-    rows = FileRows(columns, origin, iter(()), module.CONTENTS, [] if bad is None else bad)
+    rows = FileRows(columns, origin, iter(()), module.CONTENTS, [] if bad is None else bad, delimiter=dialect.delimiter)
     try:
         found = module.opened(path, rows, dialect)
     except BROKEN as error:

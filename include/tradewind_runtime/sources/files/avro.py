@@ -22,7 +22,7 @@ def opened(path: Path, rows: FileRows, dialect: Dialect) -> Blocks:
     del dialect
     with stream(path) as content:
         written = _written(_told(fastavro.block_reader, content).metadata)
-    column_names([field["name"] for field in written.schema["fields"]], rows)
+    rows.names = column_names([field["name"] for field in written.schema["fields"]], rows.origin)
     rows.columns.settle(columns_of([], written)[0].schema)
     return _blocks(path, written, rows)
 

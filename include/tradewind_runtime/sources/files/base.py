@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from collections import Counter, deque
@@ -74,6 +75,8 @@ class FileRows:
     contents: str  # how a refused row is kept: csv or json
     bad: list[Bad] = field(default_factory=list)
     small: Small | None = None
+    names: list[str] = field(default_factory=list)  # of its columns, where it says so before its rows
+    delimiter: str = ","  # of a CSV
 
     @property
     def schema(self) -> pa.Schema:
@@ -122,7 +125,7 @@ class FileRows:
         except NewColumnError as error:
             raise self.told(error, numbers) from None
         for row, reason in sorted(wrong.items()):
-            self.refuse(int(numbers[row]), reason, _content(table, row, self.contents))
+            self.refuse(int(numbers[row]), reason, _content(table, row, self))
         if not wrong:
             return table, numbers
         kept = np.delete(np.arange(len(numbers)), sorted(wrong))
@@ -187,7 +190,7 @@ def typed(parts: Sequence[Part]) -> pa.Table:
     for row, reason in sorted(good.refused.items()):
         at = int(np.searchsorted(ends, row, "right"))
         part, index = parts[at], row - int(ends[at]) + sizes[at]
-        part.file.refuse(int(part.numbers[index]), reason, _content(part.table, index, part.file.contents))
+        part.file.refuse(int(part.numbers[index]), reason, _content(part.table, index, part.file))
     keys = pa.array([part.file.origin.key for part in parts], pa.string())
     of = np.repeat(np.arange(len(parts)), sizes)[good.kept]
     numbers = np.concatenate([part.numbers for part in parts])[good.kept]
@@ -247,24 +250,34 @@ def bearable(names: Sequence[str], origin: Origin) -> None:
         )  # fmt: skip
 
 
-def column_names(names: Sequence[str], rows: FileRows) -> list[str]:
-    """Names that a table may have, each once; of a file that has any, one at least is wanted.
+def column_names(names: Sequence[str], origin: Origin) -> list[str]:
+    """Names that a table may have, each once; it knows no difference between letters that are large and small.
 
     Raises:
-        StepError: TW527 where two are the same, there are too many, or the file is of another table.
+        StepError: TW527 where two are the same, or there are too many.
     """
-    bearable(names, rows.origin)
+    bearable(names, origin)
     found = [_safe(name) for name in names]
-    if twice := sorted(name for name, count in Counter(found).items() if count > 1):
-        raise StepError("TW527", f"{rows.origin.key} has a column twice", retryable=False, got=twice[:20])
-    wanted = rows.columns.schema.names
-    if found and not rows.columns.looks and not {*found} & {*wanted}:  # each row would be of nulls
-        raise StepError(
-            "TW527", f"{rows.origin.key} has none of the table's columns", retryable=False, got=found[:20],
-            expected=f"some of {', '.join(wanted[:20])}",
-            fix="see objects.format and objects.delimiter, or name its columns in columns",
-        )  # fmt: skip
+    counts = Counter(map(str.lower, found))
+    if twice := sorted({name for name in found if counts[name.lower()] > 1}):
+        raise StepError("TW527", f"{origin.key} has a column twice", retryable=False, got=twice[:20])
     return found
+
+
+def suiting(rows: FileRows) -> None:
+    """See that a file which names its columns has one of the table's: else each of its rows is of nulls.
+
+    Raises:
+        StepError: TW527 where it has none.
+    """
+    wanted = rows.columns.schema.names
+    if not rows.names or {*rows.names} & {*wanted}:
+        return
+    raise StepError(
+        "TW527", f"{rows.origin.key} has none of the table's columns", retryable=False, got=rows.names[:20],
+        expected=f"some of {', '.join(wanted[:20])}",
+        fix="see objects.format and objects.delimiter, or name its columns in columns",
+    )  # fmt: skip
 
 
 def stream(path: Path) -> pa.NativeFile:
@@ -280,8 +293,11 @@ def _safe(name: str) -> str:
     return f"_{safe}" if safe[0].isdigit() else safe
 
 
-def _content(table: pa.Table, row: int, kind: str) -> bytes:
+def _content(table: pa.Table, row: int, file: FileRows) -> bytes:
     values: dict[str, Any] = {name: shown(table.column(name)[row]) for name in table.column_names}
-    if kind == "csv":
-        return b",".join(value if value is not None else b"" for value in values.values())
+    if file.contents == "csv":
+        line = io.StringIO()
+        texts = [(value or b"").decode("utf-8", "surrogateescape") for value in values.values()]
+        csv.writer(line, delimiter=file.delimiter, lineterminator="").writerow(texts)
+        return line.getvalue().encode("utf-8", "surrogateescape")
     return json.dumps(values, default=str).encode()

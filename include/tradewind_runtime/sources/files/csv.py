@@ -45,16 +45,12 @@ def opened(path: Path, rows: FileRows, dialect: Dialect) -> Blocks:
     """A file's rows, by its header."""
     with stream(path) as content:
         head = content.read(LONGEST + 1)
-    text = io.StringIO(head.decode("utf-8-sig", "surrogateescape"), newline="")
-    reader = csv.reader(text, delimiter=dialect.delimiter)
-    header = next(filter(None, reader), [])
-    # Lines of the file up to its end: some before it may be empty, and a name may have an end of a line within.
-    lines, rest = reader.line_num, text.read()
+    header, lines, rest = _parted(head.decode("utf-8-sig", "surrogateescape"), dialect)
     if len(head) > LONGEST and not rest:
         raise unreadable(rows.origin, f"its header is longer than {LONGEST} bytes")
     if any(map(_NO_TEXT.search, header)):
         raise unreadable(rows.origin, "its header is not UTF-8")
-    names = column_names(header, rows)
+    names = rows.names = column_names(header, rows.origin)
     empty = len(head) <= LONGEST and not rest.strip(" \r\n")
     if rows.columns.grows:
         rows.columns.settle(
@@ -72,6 +68,23 @@ def opened(path: Path, rows: FileRows, dialect: Dialect) -> Blocks:
             (content, start), count, len(content), len(content) / TOGETHER, kind, partial(_together, *kind)
         )
     return _either(_Reading(path, content, names, lines, dialect, rows), quick, asbytes)
+
+
+def _parted(text: str, dialect: Dialect) -> tuple[list[str], int, str]:
+    """A header, the lines up to its end and what comes then: lines before it may be empty, a name may go over several.
+
+    Raises:
+        csv.Error: of quotes that go over lines and are not closed as they should be: what they hold may be rows.
+    """
+    lines = io.StringIO(text, newline="")
+    reader = csv.reader(lines, delimiter=dialect.delimiter)
+    empty = 0
+    while not (header := next(reader, None)) and header is not None:
+        empty = reader.line_num
+    if reader.line_num > empty + 1:
+        lines.seek(0)
+        header = next(filter(None, csv.reader(lines, delimiter=dialect.delimiter, strict=True)))
+    return header or [], reader.line_num, lines.read()
 
 
 def _first(rest: str, dialect: Dialect) -> list[str]:

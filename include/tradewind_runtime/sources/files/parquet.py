@@ -45,7 +45,7 @@ def opened(path: Path, rows: FileRows, dialect: Dialect) -> Blocks:
 
 
 def _settled(rows: FileRows, schema: pa.Schema) -> list[str]:
-    names = column_names(schema.names, rows)
+    names = rows.names = column_names(schema.names, rows.origin)
     rows.columns.settle(pa.schema([pa.field(name, kind) for name, kind in zip(names, schema.types, strict=True)]))
     return names
 
