@@ -181,7 +181,7 @@ def _bounds(found: Sequence[Any], field: pa.Field) -> tuple[Any, Any] | None:
 def _end(stat: Any, end: Literal["min", "max"], field: pa.Field) -> Any:
     try:
         return getattr(stat, end)
-    except OverflowError as error:  # Python has no such time
+    except (OverflowError, ValueError) as error:  # Python has no such time
         raise beyond_years(field.name, pa.scalar(getattr(stat, f"{end}_raw"), field.type)) from error
 
 
