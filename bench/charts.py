@@ -13,8 +13,14 @@ from typing import Any
 from bench import results
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
-COLOURS = {"ours": "#0b6fa4", "bare": "#8a8a8a", "alone": "#8a8a8a", "by_hand": "#c9843b", "spark": "#c9843b"}
-WORDS = {"ours": "Tradewind", "bare": "bare", "alone": "Great Expectations alone", "by_hand": "the same, and written"}
+COLOURS = {
+    "ours": "#0b6fa4", "bare": "#8a8a8a", "alone": "#8a8a8a", "by_hand": "#c9843b", "spark": "#c9843b",
+    "connect": "#7a5ba6",
+}  # fmt: skip
+WORDS = {
+    "ours": "Tradewind", "bare": "bare", "alone": "Great Expectations alone", "by_hand": "the same, and written",
+    "spark": "Spark", "connect": "Kafka Connect",
+}  # fmt: skip
 MILLION = 1_000_000
 
 Grown = Mapping[int, Mapping[str, Sequence[Mapping[str, Any]]]]  # rows → who → what each run took
@@ -38,12 +44,15 @@ def found() -> Iterator[tuple[str, str, Grown]]:
 
 
 def series(grown: Grown, who: str) -> tuple[list[float], list[float], list[float]]:
-    """Millions of rows, the quickest seconds of each, and the most MiB; without those where it was left out."""
+    """Millions of rows, the quickest seconds of each, and the most MiB; without those where it was left out.
+
+    Nothing is known of a Java's memory.
+    """
     there = {rows: raw[who] for rows, raw in sorted(grown.items()) if raw.get(who)}
     return (
         [rows / MILLION for rows in there],
         [min(run["wall"] for run in runs) for runs in there.values()],
-        [max(run["peak_mib"] for run in runs) for runs in there.values()],
+        [max(run["peak_mib"] for run in runs) for runs in there.values() if "peak_mib" in runs[0]],
     )
 
 
@@ -59,7 +68,7 @@ def _drawn(name: str, case: str, grown: Grown) -> Path:
         rows, walls, peaks = series(grown, who)
         look = {"color": COLOURS[who], "marker": "o", "label": WORDS.get(who, who)}
         seconds.plot(rows, walls, **look)
-        memory.plot(rows, peaks, **look)
+        memory.plot(rows[: len(peaks)], peaks, **look)
     for axes, title in ((seconds, "seconds"), (memory, "peak memory, MiB")):
         axes.set(xlabel="million rows", title=title, xlim=(0, None), ylim=(0, None))
         axes.title.set_fontsize(10)

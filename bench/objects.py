@@ -32,7 +32,7 @@ GOAL = 0.8  # of bare pyarrow's speed
 TIMES = {"large": 5, "small": 1}  # the rows and files: a third of a million rows' second is a step's start
 PEERS = ("ours", "bare")
 CASES = tuple("-".join(words) for words in product(("parquet", "csv", "json"), ("large", "small"), ("folder", "s3")))
-GROWING = ("parquet-large-folder", "csv-large-folder")
+GROWING = ("parquet-large-folder", "csv-large-folder", "json-large-folder")
 CONNECTION, LANDING, LAKE = "s3_default", "landing", "lake"
 MODULES = {
     "ours": (

@@ -12,6 +12,7 @@ import json
 import os
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,11 @@ FROM generate_series(0::bigint, {rows} - 1) AS n
 """
 
 
-def fill(server: Any, rows: int) -> None:
+def fill(server: Any, rows: int, table: str = TABLE) -> None:
     """So many rows, which have been looked at once: whoever reads them first writes who may see them."""
     server.run(
-        FILL.format(table=TABLE, rows=rows), f"ALTER TABLE {TABLE} ADD PRIMARY KEY (id)", f"ANALYZE {TABLE}",
-        f"SELECT count(*) FROM {TABLE}",  # noqa: S608
+        FILL.format(table=table, rows=rows), f"ALTER TABLE {table} ADD PRIMARY KEY (id)", f"ANALYZE {table}",
+        f"SELECT count(*) FROM {table}",  # noqa: S608
     )  # fmt: skip
 
 
@@ -64,7 +65,7 @@ def read_bare(task: Task, folder: Path) -> int:
 
     where = {"whole": "TRUE", "cursor": f"id >= {task['first']} AND id < {task['first'] + task['rows']}"}[task["case"]]
     with driver.connect(os.environ["BENCH_POSTGRESQL"]) as session, session.cursor() as cursor:
-        cursor.execute(f"SELECT * FROM {TABLE} WHERE {where}")  # noqa: S608
+        cursor.execute(f"SELECT * FROM {task['table']} WHERE {where}")  # noqa: S608
         found = cursor.fetch_record_batch()
         return bare.written(found, found.schema, str(folder / "bare.parquet"))
 
@@ -79,7 +80,7 @@ def read_ours(task: Task, folder: Path, first: int, rows: int) -> int:
     without_pandas.leave_out()  # as the process of a run does
     by = {} if task["case"] == "whole" else {"cursor": "id"}
     end = {"id": first + rows - 1} if by else {"all": time.time_ns() // 1000}
-    source = Source.model_validate({"sql": {"table": TABLE, **by}})
+    source = Source.model_validate({"sql": {"table": task["table"], **by}})
     lake = (folder / "lake").as_uri()
     return int(ingest(lake, source, end, connection=CONNECTION, run=f"r{first}").metrics["rows"])
 
@@ -100,9 +101,18 @@ def one(who: str, task: Task) -> measuring.Taken:
 def compare(case: str, rows: int, repeat: int) -> dict[str, Any]:
     """One case: the quickest of a few times of each, and how they compare."""
     first = rows // 2 if case == "cursor" else 0
-    task = {"case": case, "first": first, "rows": rows - first}
+    task = {"case": case, "table": TABLE, "first": first, "rows": rows - first}
     body = measuring.told(measuring.in_turns("postgresql", PEERS, task, repeat), rows - first)
     return measuring.shown(case, body | {"of_bare": round(body["wall"]["bare"] / body["wall"]["ours"], 3)})
+
+
+def grow(case: str, server: Any, sizes: Sequence[int], repeat: int) -> dict[str, Any]:
+    """Several tables that are read whole, or one up to several ids."""
+    tables = {rows: f"{TABLE}_{rows}" if case == "whole" else TABLE for rows in sizes}
+    for rows, table in tables.items() if case == "whole" else ((sizes[-1], TABLE),):
+        fill(server, rows, table)
+    tasks = [{"case": case, "table": table, "first": 0, "rows": rows} for rows, table in tables.items()]
+    return measuring.grown("postgresql", PEERS, tasks, repeat)
 
 
 def main() -> int:
@@ -116,6 +126,7 @@ def main() -> int:
     from tradewind.dev.running import start
     from tradewind_runtime.connections import variable
 
+    names = options.only.split(",") if options.only else CASES
     head = {"goal_of_bare": GOAL, "columns": COLUMNS, "row_group": bare.ROW_GROUP}
     with (
         tempfile.TemporaryDirectory(prefix="bench-postgresql-") as folder,
@@ -127,15 +138,12 @@ def main() -> int:
         os.environ["BENCH_POSTGRESQL"] = f"postgresql://{USER}:{server.password}@{address}"
         if options.growth:
             sizes = [options.rows * times for times in measuring.GROWTH]
-            fill(server, sizes[-1])
-            tasks = [{"case": "cursor", "first": 0, "rows": rows} for rows in sizes]
-            grown = measuring.grown("postgresql", PEERS, tasks, options.repeat)
-            good = measuring.slowest(grown, "bare") * GOAL <= 1
-            write("postgresql_growth", {"ok": good, **head, "cases": {"cursor": grown}})
+            grown = {name: grow(name, server, sizes, options.repeat) for name in names}
+            good = all(measuring.slowest(one, "bare") * GOAL <= 1 for one in grown.values())
+            write("postgresql_growth", {"ok": good, **head, "cases": grown})
             draw()
             return 0 if good else 1
         fill(server, options.rows)
-        names = options.only.split(",") if options.only else CASES
         found = {name: compare(name, options.rows, options.repeat) for name in names}
     good = all(body["of_bare"] >= GOAL for body in found.values())
     write("postgresql", {"ok": good, **head, "cases": found})

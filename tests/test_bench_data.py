@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,21 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from bench import bare, charts, checks, measuring, results, rows
+from bench.ingest import stages
 
 from tradewind_runtime import staging
 from tradewind_runtime.sources.columns import TYPES
 
 
-def run(name: str, place: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> dict[str, Any]:
+def run(
+    name: str, place: Path, monkeypatch: pytest.MonkeyPatch, *words: str, kept: str | None = None
+) -> dict[str, Any]:
     """What a benchmark keeps, in a folder of the test's own."""
     monkeypatch.setattr(results, "__file__", str(place / "__init__.py"))
     monkeypatch.setattr(charts, "IMAGES", place / "images")
     monkeypatch.setattr(sys, "argv", [f"bench.{name}", *words])
     code = import_module(f"bench.{name}").main()
-    kept = f"{name}_growth" if "--growth" in words else name
+    kept = kept or (f"{name}_growth" if "--growth" in words else name)
     found: dict[str, Any] = json.loads((place / f"{kept}.json").read_text())
     assert found["ok"] == (code == 0)
     return found
@@ -93,7 +97,9 @@ def test_postgresql_comes_whole_by_a_cursor_and_growing(tmp_path: Path, monkeypa
     found = run("postgresql", tmp_path, monkeypatch, "--rows", "1000", "--repeat", "1")
     assert {name: body["rows"] for name, body in found["cases"].items()} == {"whole": 1_000, "cursor": 500}
     grown = run("postgresql", tmp_path, monkeypatch, "--rows", "100", "--repeat", "1", "--growth")
-    assert list(grown["cases"]["cursor"]) == ["100", "500", "2000"]
+    assert {name: list(body) for name, body in grown["cases"].items()} == {
+        name: ["100", "500", "2000"] for name in ("whole", "cursor")
+    }
 
 
 def test_checks_find_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,13 +120,37 @@ def test_a_chart_leaves_out_what_was_not_measured() -> None:
     grown = {1_000_000: {"ours": [run_, run_ | {"wall": 1.0}], "alone": [run_]}, 5_000_000: {"ours": [run_]}}
     assert charts.series(grown, "ours") == ([1.0, 5.0], [1.0, 2.0], [100, 100])
     assert charts.series(grown, "alone") == ([1.0], [2.0], [100])
+    java = {1_000_000: {"spark": [{"wall": 3.0}]}}
+    assert charts.series(java, "spark") == ([1.0], [3.0], []), "nothing is known of its memory"
 
 
 def test_the_growth_of_ingestion_from_kafka_is_drawn_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(results, "__file__", str(tmp_path / "__init__.py"))
     monkeypatch.setattr(charts, "IMAGES", tmp_path)
-    raw = {who: [{"wall": 1.0, "peak_mib": 100}] for who in ("bare", "ours")}
+    raw = {who: [{"wall": 1.0, "peak_mib": 100}] for who in ("bare", "ours")} | {"spark": [{"wall": 3.0}]}
     kept = {"cases": {"growing": {"1000000": {"raw": raw}, "5000000": {"raw": raw}}, "json200": {}}}
     (tmp_path / "ingest.json").write_text(json.dumps(kept))
     (tmp_path / "drift.json").write_text(json.dumps({"ok": True}))
     assert charts.draw() == [tmp_path / "growth-ingest-json.svg"]
+
+
+def test_time_is_of_the_stage_that_is_at_work() -> None:
+    clock = stages.Clock()
+    inner = clock.timed("inner", lambda: time.sleep(0.05))
+    clock.timed("outer", lambda: (time.sleep(0.02), inner(), inner()))()
+    assert clock.spent["inner"] >= 0.1
+    assert 0.02 <= clock.spent["outer"] < clock.spent["inner"]
+
+
+@pytest.mark.server
+def test_messages_are_read_by_each_and_stage_by_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("--messages", "3000", "--repeat", "1", "--only", "avro200")
+    found = run("ingest.__main__", tmp_path, monkeypatch, *words, kept="ingest")
+    case = found["cases"]["avro200"]
+    assert {who: [one["rows"] for one in runs] for who, runs in case["raw"].items()} == {
+        who: [3_000] * 3 for who in ("bare", "ours")
+    }
+    spent = case["stages_us_a_message"]
+    assert {"consume", "decode", "write", "commit", "start and the rest"} <= spent.keys()
+    assert min(spent.values()) > 0
+    assert found["taken"]["avro200"].keys() == found["machine"].keys()

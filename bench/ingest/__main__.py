@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,7 +21,7 @@ from typing import Any
 from bench.charts import draw
 from bench.ingest.peers import CLIENT, End, one
 from bench.ingest.topics import CASES, Case, fill
-from bench.results import read, write
+from bench.results import machine, read, write
 
 GOALS = {"typed": 0.3, "raw": 0.5, "spark": 2.0, "memory_mb": 350, "memory_growth": 1.15, "two_processes": 1.6}
 QUICK = ("bare", "ours")
@@ -70,13 +69,15 @@ def compare(broker: str, case: Case, count: int, repeat: int) -> dict[str, Any]:
         for who in peers if turn < repeat else QUICK:
             raw[who].append(measured(who, broker, case, end))
     best = {who: min(run["wall"] for run in runs) for who, runs in raw.items()}
+    stages = measured("stages", broker, case, end)
     body: dict[str, Any] = {
         "format": case.kind, "bytes": case.size, "partitions": case.partitions, "messages": count, "raw": raw,
         "of_bare": round(best["bare"] / best["ours"], 3),
         "messages_a_second": {who: round(count / seconds) for who, seconds in best.items()},
         "cpu_us_a_message": {
-            who: round(min(run["cpu"] for run in runs) / count * 1e6, 2) for who, runs in raw.items()
+            who: round(min(run["cpu"] for run in raw[who]) / count * 1e6, 2) for who in QUICK
         },
+        "stages_us_a_message": stages["stages_us"],
         "peak_mib": max(run["peak_mib"] for run in raw["ours"]),
         "times": {who: round(best[who] / best["ours"], 2) for who in BESIDE[case.kind]},
     }  # fmt: skip
@@ -84,22 +85,21 @@ def compare(broker: str, case: Case, count: int, repeat: int) -> dict[str, Any]:
 
 
 def grow(broker: str, repeat: int, unit: int) -> dict[str, Any]:
-    """One topic, up to several ends: time and memory of each."""
+    """One topic, up to several ends: time and memory of each; and what each million more takes, without any start."""
     case = CASES["growing"]
     fill(broker, case, MILLIONS[-1] * unit)
     found: dict[str, Any] = {}
     for million in MILLIONS:
         count = million * unit
-        raw = {
-            who: [measured(who, broker, case, {"0": count}) for _ in range(repeat if million < MILLIONS[-1] else 1)]
-            for who in QUICK
-        }
+        times = dict.fromkeys(BESIDE[case.kind], 1) | dict.fromkeys(QUICK, repeat if million < MILLIONS[-1] else 1)
+        raw = {who: [measured(who, broker, case, {"0": count}) for _ in range(n)] for who, n in times.items()}
         found[str(count)] = {
             "wall": {who: min(run["wall"] for run in runs) for who, runs in raw.items()},
             "peak_mib": max(run["peak_mib"] for run in raw["ours"]),
             "raw": raw,
         }
-    return _shown("growing", found)
+        _shown(f"growing {count}", found[str(count)])
+    return found
 
 
 def two(broker: str, count: int, repeat: int) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def _good(found: dict[str, Any]) -> bool:
 
 
 def kept() -> dict[str, Any]:
-    """What was measured before by the same client, with the date of each case."""
+    """What was measured before by the same client, with the machine, load and date of each case."""
     before = read("ingest")
     return before if before.get("client") == CLIENT else {}
 
@@ -182,7 +182,7 @@ def main() -> int:
                 found[name] = compare(broker, case, int(options.messages * case.share), options.repeat)
     before = kept() if options.only else {}
     cases = before.get("cases", {}) | found
-    taken = before.get("taken", {}) | dict.fromkeys(found, datetime.now(UTC).isoformat(timespec="seconds"))
+    taken = before.get("taken", {}) | dict.fromkeys(found, machine())
     good = _good(cases)
     write("ingest", {"ok": good, "goals": GOALS, "client": CLIENT, "taken": taken, "cases": cases})
     if "growing" in found:

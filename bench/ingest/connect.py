@@ -19,7 +19,7 @@ JARS = (
     "org.slf4j:slf4j-simple:2.0.17",
 )
 TABLE = "bench.messages"
-LIMIT = 300  # seconds
+LIMIT = 900  # seconds
 _JAVA = ("-Xmx2g", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
 #: A worker that takes many messages at a time, as its documentation advises; 500 are the default. Where nothing comes
 #: it asks its sink to go on as often as it keeps offsets, which is each minute by default: the last commit would wait.

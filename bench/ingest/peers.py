@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.ingest import connect
+from bench.ingest import connect, stages
 from bench.ingest.topics import COLUMNS, SCHEMA, Case
 from bench.measuring import taken
 
@@ -69,7 +69,7 @@ def _schema(lake: str) -> Any:
     return CodeRef(archive=code.digest, closure=code.digest)
 
 
-def spark(broker: str, case: Case, folder: Path) -> int:
+def spark(broker: str, case: Case, end: End, folder: Path) -> int:
     """Spark's own Kafka source in batch, JSON typed by `from_json`, to Parquet; on as many cores as ours has."""
     from pyspark.sql import SparkSession
     from pyspark.sql.functions import col, from_json
@@ -77,6 +77,7 @@ def spark(broker: str, case: Case, folder: Path) -> int:
     builder = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false")
     session = builder.config("spark.jars", ",".join(map(str, _jars()))).getOrCreate()
     source = session.read.format("kafka").option("kafka.bootstrap.servers", broker).option("subscribe", case.name)
+    source = source.option("endingOffsets", json.dumps({case.name: dict(end)}))
     rows = source.load().select("value", "topic", "partition", "offset", "timestamp")
     if case.kind == "json":
         types = ", ".join(f"{name} {kind.replace('long', 'bigint')}" for name, kind in COLUMNS.items())
@@ -102,14 +103,27 @@ def _jars() -> list[Path]:
     return sorted(jar for jar in folder.glob("*.jar") if jar.name not in known)
 
 
+def by_stages(broker: str, case: Case, end: End, lake: str) -> dict[str, Any]:
+    """As ours, with the microseconds that each stage takes of a message."""
+    clock = stages.watched()
+    found = taken(lambda: ours(broker, case, end, lake))
+    each = {stage: round(seconds / found["rows"] * 1e6, 3) for stage, seconds in clock.spent.items()}
+    rest = found["wall"] / found["rows"] * 1e6 - sum(each.values())
+    return found | {"stages_us": each | {"start and the rest": round(rest, 3)}}
+
+
 def one(who: str, broker: str, case: Case, end: End, lake: str | None) -> dict[str, Any]:
-    """What one of them takes in this process, with what it imports."""
+    """What one of them takes in this process, with what it imports; of what has a Java only the seconds are known."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
-        work: dict[str, Callable[[], int]] = {
-            "bare": lambda: bare(broker, case, end),
-            "ours": lambda: ours(broker, case, end, lake or (folder / "lake").as_uri()),
-            "spark": lambda: spark(broker, case, folder),
+        own = lake or (folder / "lake").as_uri()
+        if who == "stages":
+            return by_stages(broker, case, end, own)
+        if who in ("bare", "ours"):
+            read = {"bare": lambda: bare(broker, case, end), "ours": lambda: ours(broker, case, end, own)}[who]
+            return taken(read)
+        java: dict[str, Callable[[], int]] = {
+            "spark": lambda: spark(broker, case, end, folder),
             "connect": lambda: connect.written(broker, case.name, sum(end.values()), folder),
         }
-        return taken(work[who])
+        return {name: value for name, value in taken(java[who]).items() if name not in ("cpu", "peak_mib")}

@@ -14,9 +14,9 @@ from typing import Any
 LOAD = os.getloadavg()[0]
 
 
-def write(name: str, body: dict[str, Any]) -> Path:
-    """Keep a benchmark's figures beside this file."""
-    machine = {
+def machine() -> dict[str, Any]:
+    """Where and when, and under which load."""
+    return {
         "system": platform.platform(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
@@ -24,8 +24,12 @@ def write(name: str, body: dict[str, Any]) -> Path:
         "load": LOAD,
         "taken": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def write(name: str, body: dict[str, Any]) -> Path:
+    """Keep a benchmark's figures beside this file."""
     path = _path(name)
-    path.write_text(json.dumps({"machine": machine, **body}, indent=1) + "\n")
+    path.write_text(json.dumps({"machine": machine(), **body}, indent=1) + "\n")
     return path
 
 
