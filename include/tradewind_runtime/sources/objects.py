@@ -278,16 +278,20 @@ def _told_of(file: Pinned) -> Iterator[None]:
         BrokenObjectsError: with what is wrong: TW526 where it is another by now, for then that is why.
     """
     try:
-        try:
-            yield
-        except StepError as error:
-            if error.problems[0].code == UNREADABLE:
-                file.check()
-            raise
+        yield
     except StepError as error:
         if error.problems[0].code not in {UNREADABLE, CHANGED}:
             raise
-        raise BrokenObjectsError({file.key: error}) from error
+        raise BrokenObjectsError({file.key: _why(file, error)}) from error
+
+
+def _why(file: Pinned, error: StepError) -> StepError:
+    """One that is another by now cannot be read for that."""
+    try:
+        file.check()
+    except StepError as changed:
+        return changed
+    return error
 
 
 def replaced(objects: ObjectsSource, one: Wanted) -> Replace | str | None:
