@@ -31,7 +31,7 @@ from tradewind_runtime.sources.columns import known
 from tradewind_runtime.sources.files import FORMATS, Dialect, FileRows, Origin, open_rows
 from tradewind_runtime.sources.files.base import BLOCK, ROWS, Part, Small, ahead, at_once, suiting, typed
 from tradewind_runtime.sources.listing import matching
-from tradewind_runtime.sources.newcolumns import Columns
+from tradewind_runtime.sources.newcolumns import Columns, tell_left_out
 from tradewind_runtime.sources.stores import Place
 from tradewind_runtime.sources.stores.pinned import CHANGED, Pinned, fetched
 from tradewind_runtime.staging import grouped
@@ -228,6 +228,7 @@ class _Group:
                 marks={one.mark: positions[one.mark].after for one, _, _ in self.parts},
                 replace=replaced(objects_of(self.source), first),
             )
+        tell_left_out(first.key, {name for _, _, rows in self.parts for name in rows.columns.left_out})
 
     def _rows(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """A few rows of many objects are typed at once, and are one part of a file in the table."""
