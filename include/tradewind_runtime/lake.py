@@ -26,7 +26,7 @@ from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from tradewind_runtime.actions import add, arrow_schema, properties, remove
+from tradewind_runtime.actions import add, arrow_schema, foreign, properties, remove
 from tradewind_runtime.connections import Connection, arrow_filesystem, delta_options, store_options
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.documents import Documents
@@ -102,6 +102,12 @@ class Table:
             return None
         if version is None:
             self._known.newest = known
+        if unknown := foreign(known):
+            raise StepError(
+                "TW536", f"table {self.name!r} is written in a way that is not read here", retryable=False,
+                got=", ".join(unknown), expected="a table without them",
+                fix="have its other writer turn them off and write the rows anew (PURGE), or write to another table",
+            )  # fmt: skip
         return known
 
     def exists(self) -> bool:
@@ -265,8 +271,16 @@ class Table:
         return f"{self.uri}/{unquote(path)}"
 
     def history(self, version: int | None = None, limit: int | None = None) -> list[Commit]:
-        """Commits up to a version, newest first."""
-        return [Commit.of(entry) for entry in self._require(version).history(limit)]
+        """Commits up to a version, newest first.
+
+        delta-rs gives the log's newest ones whatever version it is asked of, and numbers them down from that.
+        """
+        while True:
+            now = self._require().version()
+            beyond = now - (now if version is None else version)
+            found = self._require().history(None if limit is None else limit + beyond)
+            if self._require().version() == now:  # else some may be of a rival's that came meanwhile
+                return [Commit.of(entry) for entry in found[beyond:]]
 
     def commit_with(self, key: str, value: Any) -> Commit | None:
         """The newest commit that was given this metadata: where a step that is done left its rows."""
