@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -31,6 +32,7 @@ from tradewind_runtime.connections import Connection, arrow_filesystem, delta_op
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.documents import Documents
 from tradewind_runtime.history import MOVES, Advance, Commit
+from tradewind_runtime.lifetimes import lifetimes
 from tradewind_runtime.positions import Positions
 from tradewind_runtime.replacing import Replacing, removals
 from tradewind_runtime.snapshot import Snapshot
@@ -81,10 +83,15 @@ class Table:
         return pafs.LocalFileSystem() if self.local else arrow_filesystem(self.options)
 
     @property
+    def _log(self) -> str:
+        """The log's folder, as Arrow wants it."""
+        return f"{self.uri.removeprefix('s3://')}/_delta_log"
+
+    @property
     def _positions(self) -> Positions:
         """As this thread has read them."""
         if not hasattr(self._known, "positions"):
-            self._known.positions = Positions(self.filesystem, f"{self.uri.removeprefix('s3://')}/_delta_log")
+            self._known.positions = Positions(self.filesystem, self._log)
         found: Positions = self._known.positions
         return found
 
@@ -206,15 +213,23 @@ class Table:
         Files that a writer has staged and not committed yet are told by their age alone, so none goes that is younger
         than any step may be.
         """
+        hours = math.ceil(max(days, YOUNGEST) * 24)
+        # A file of these days was there when they began, or came later. Checkpoints forget when one was replaced.
+        oldest = DeltaTable(self.uri, storage_options=dict(self.options) or None)
+        oldest.load_as_version(datetime.now(UTC) - timedelta(hours=hours))
         return list(
             self._require().vacuum(
-                retention_hours=math.ceil(max(days, YOUNGEST) * 24),
+                retention_hours=hours,
                 dry_run=dry_run,
                 enforce_retention_duration=False,
                 full=True,
-                keep_versions=sorted(keep),
+                keep_versions=sorted({*keep, oldest.version()}),
             )
         )
+
+    def lifetimes(self, files: Collection[str]) -> list[tuple[int, int]]:
+        """From which version up to which it had each of some files that went, by their paths below it."""
+        return list(lifetimes(self.filesystem, self._log, self._require().version(), files))
 
     def _require(self, version: int | None = None) -> DeltaTable:
         table = self._load(version)

@@ -76,7 +76,7 @@ def _warnings(findings: Sequence[Finding]) -> tuple[str, ...]:
 
 def _done(context: StepContext, table: Table, raw: Snapshot, own: Sequence[Finding]) -> StepOutcome:
     """These rows have been checked: by a killed attempt, by an earlier run, or before a later one's."""
-    version = table.version_with("raw", raw.version)
+    version = context.there(table, table.version_with("raw", raw.version))
     if version is None:
         version = table.snapshot().version
     context.log.info("%s: version %d of the raw rows has been checked", table.name, raw.version)
