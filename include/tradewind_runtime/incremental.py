@@ -122,7 +122,8 @@ def changed(snapshot: Snapshot, before: int, column: str | None) -> tuple[Window
         return ()
     table = snapshot.table
     try:
-        old, new = table.entries_of(first), table.entries_of(last)
+        bounds = [column] if column else []
+        old, new = table.entries_of(first, *bounds), table.entries_of(last, *bounds)
         if _otherwise(snapshot, before):
             return None
     except DeltaError:  # the log of that version is no longer kept
@@ -151,7 +152,7 @@ def within(snapshot: Snapshot, column: str | None, span: Window, lookback: timed
     if column is None:
         return snapshot
     low, high = earlier(midnight(span.start), lookback), days(span.end, span.end).end
-    entries = snapshot.table.entries_of(snapshot.version)
+    entries = snapshot.table.entries_of(snapshot.version, column)
 
     def needed(path: str) -> bool:
         found = _days(entries[path], column)

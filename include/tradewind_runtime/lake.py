@@ -269,17 +269,24 @@ class Table:
         files = tuple(sorted(map(self.absolute, paths)))
         return Snapshot(self, table.version(), files, arrow_schema(table))
 
-    def entries(self, handle: DeltaTable) -> dict[str, dict[str, Any]]:
-        """What a version's log says of each file, by its absolute path: size, rows, bounds."""
-        return {self.absolute(row["path"]): row for row in pa.table(handle.get_add_actions(flatten=True)).to_pylist()}
+    def entries(self, handle: DeltaTable, *columns: str) -> dict[str, dict[str, Any]]:
+        """What a version's log says of each file, by its absolute path: size, rows, and bounds of some columns.
+
+        Those of all columns of a wide table would come to many times what Python can hold of very many files.
+        """
+        found = pa.table(handle.get_add_actions(flatten=True))
+        bounds = [f"{what}.{column}" for column in columns for what in ("min", "max", "null_count")]
+        wanted = {"path", "size_bytes", "num_records", *bounds}
+        rows = found.select([name for name in found.column_names if name in wanted]).to_pylist()
+        return {self.absolute(row["path"]): row for row in rows}
 
     def identity(self) -> str:
         """The table's own id: one that was deleted and made again has another."""
         return str(self._require().metadata().id)
 
-    def entries_of(self, version: int) -> dict[str, dict[str, Any]]:
+    def entries_of(self, version: int, *columns: str) -> dict[str, dict[str, Any]]:
         """The same of a version by its number."""
-        return self.entries(self._require(version))
+        return self.entries(self._require(version), *columns)
 
     def absolute(self, path: str) -> str:
         """Of a file, as the log calls it: encoded, and relative to the table."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.tradewind_runtime.tables import SCHEMA, batches, numbers
 
+from tradewind_runtime import compaction, lake
 from tradewind_runtime.compaction import LARGE, SMALL, between, compact, small_ones, still_there
 from tradewind_runtime.history import Advance
 from tradewind_runtime.lake import Lake, Table
 from tradewind_runtime.snapshot import Snapshot
-from tradewind_runtime.staging import cut_of
+from tradewind_runtime.staging import cut_of, write_files
 
 DAYS = ["2013-01-01", "2013-01-02", "part"]
 SIZES = st.dictionaries(
@@ -98,3 +101,31 @@ def test_rows_that_were_put_together_with_new_ones_are_not_taken_for_old(table: 
     compact(table, table.snapshot().version)
     now = table.snapshot()
     assert {cut_of(path) for path in set(now.files) - unchanged(table, seen, now)} == {"2013-01-01"}
+
+
+def test_what_was_put_together_before_a_kill_stays_so(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compaction, "AT_ONCE", 1)
+    before, written = table.snapshot(), []
+
+    def killed(*args: Any, **more: Any) -> list[str]:
+        written.append(write_files(*args, **more))
+        if len(written) == 2:
+            raise SystemExit
+        return written[-1]
+
+    monkeypatch.setattr(lake, "write_files", killed)
+    with pytest.raises(SystemExit):
+        compact(table, before.version)
+    assert len(table.snapshot().files) == 11, "of one day all are one file"
+    assert compact(table, before.version) == 10, "the other day's, and no more"
+    assert len(table.snapshot().files) == 2
+    assert numbers(table) == list(range(20))
+    assert unchanged(table, before, table.snapshot()) == set(table.snapshot().files)
+
+
+def test_of_many_columns_only_the_bounds_that_are_asked_for_come_into_python(table: Table) -> None:
+    of_none, of_one = table.entries_of(10), table.entries_of(10, "n")
+    assert {name for row in of_none.values() for name in row} == {"path", "size_bytes", "num_records"}
+    assert {name for row in of_one.values() for name in row} - {"path", "size_bytes", "num_records"} == {
+        "min.n", "max.n", "null_count.n",
+    }  # fmt: skip
