@@ -17,8 +17,8 @@ from tradewind_runtime.connections import Connection
 from tradewind_runtime.contract.sources import Source
 from tradewind_runtime.lake import Lake, Table
 from tradewind_runtime.sources import Access, kafka
-from tradewind_runtime.steps import ingest as ingesting
 from tradewind_runtime.verify import verify_table
+from tradewind_runtime.widening import fit
 
 pytestmark = pytest.mark.server
 BEFORE, MENDED = {"n": "long", "c": "long"}, {"n": "long"}
@@ -179,7 +179,7 @@ def test_a_rival_by_the_older_columns_that_is_first(topic: Topic, at: Callable[.
 def test_a_rival_by_the_newer_columns_that_is_first(topic: Topic, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has made rows of what this one was to refuse."""
     topic.send(ONCE, GOOD)
-    fit, raced = ingesting.fit, []
+    raced = []
 
     def raced_by(table: Table, schema: pa.Schema) -> pa.Schema:
         if not raced:
@@ -187,7 +187,7 @@ def test_a_rival_by_the_newer_columns_that_is_first(topic: Topic, monkeypatch: p
             topic.ingest(MENDED)
         return fit(table, schema)
 
-    monkeypatch.setattr(ingesting, "fit", raced_by)
+    monkeypatch.setattr("tradewind_runtime.steps.ingest.fit", raced_by)
     topic.ingest(BEFORE)
     assert topic.held() == ([(0, 0), (0, 1)], [])
     assert topic.sound()
