@@ -2,7 +2,8 @@
 
 Chunk by chunk: rows are staged, those that cannot be read go to `<name>_quarantine`, then the rows are
 committed; both commits carry the source's positions. A kill between the two leaves the quarantine ahead,
-and the next attempt, which starts from the positions of the rows, leaves out what is there already.
+and the next attempt, which starts from the positions of the rows, leaves out what is there already, and takes out
+the messages that it finds good (`taking_out`).
 `max_bad` is judged over what this attempt has read, before each chunk is committed: where there is too much,
 that chunk is neither in the rows nor in the quarantine, and is read again once the cause is mended.
 An object that is broken holds no other back, and the step fails at the end. Where it breaks in its midst its chunk is
@@ -20,7 +21,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tradewind_runtime import quarantine, sources
+from tradewind_runtime import quarantine, sources, taking_out
 from tradewind_runtime.context import StepContext
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.pins import IngestConfig
@@ -148,6 +149,9 @@ def _ingest(context: StepContext, config: IngestConfig, table: Table, tally: _Ta
         table.create(pa.schema([*fixed, *PROVENANCE]))
     if not end:  # a run that consumes nothing, such as a backfill
         return
+    topic = source.kafka.topic if source.kafka else None
+    if topic:
+        taking_out.take_out(table, refused, topic)
     allowed = replace(access(context), left_out=frozenset(tally.broken))
     for chunk in _chunks(context, source, allowed, end, table):
         schema = chunk.schema if chunk.written else fitting(table, chunk.schema)
@@ -156,15 +160,17 @@ def _ingest(context: StepContext, config: IngestConfig, table: Table, tally: _Ta
         # The columns come before what is refused by their types: a chunk that is read again is read by the same ones.
         if fit(table, chunk.schema) != schema:
             raise PositionsMovedError(table.name)  # another writer has made one wider: the files are of the old types
-        _quarantine(context, refused, chunk)
+        good = _quarantine(context, refused, table, chunk)
         table.commit(
             written.files,
             schema=schema,
-            positions=chunk.positions,
+            positions={**chunk.positions, **(taking_out.owed(table) if good else {})},
             replace=chunk.replace,
             metadata={"run": context.request.run_id, "rows": written.rows, "bad": len(chunk.bad)},
         )
         tally.committed(chunk, written)
+        if topic and good:
+            taking_out.take_out(table, refused, topic)
         if tally.rows > written.rows:
             context.log.info("%s: %d rows so far", config.name, tally.rows)
 
@@ -196,21 +202,32 @@ def _judge(config: IngestConfig, rows: int, bad_before: int, bad: list[Bad]) -> 
     )
 
 
-def _quarantine(context: StepContext, table: Table, chunk: sources.Chunk) -> None:
+def _quarantine(context: StepContext, refused: Table, table: Table, chunk: sources.Chunk) -> bool:
     """Commit the bad rows that the quarantine does not hold yet: it may be ahead of the rows, never behind.
 
-    Where it is ahead, a killed attempt was there: one that may have seen other columns, or other answers.
+    Where it is ahead, another attempt was there: one that may have seen other columns, or other answers.
+
+    Returns:
+        Whether it has messages that such a one has refused, and this one has not.
+
+    Raises:
+        PositionsMovedError: where that one was not killed, and has committed its rows.
     """
-    now = table.positions(chunk.marks)
+    now, before = refused.positions(chunk.marks), {id: chunk.positions[id].before for id in chunk.marks}
+    ahead = {id: known for id, known in now.items() if known is not None and known > (before[id] or 0)}
+    if ahead and table.positions(ahead) != {id: before[id] for id in ahead}:
+        raise PositionsMovedError(table.name)
     told = [row for row in chunk.bad if (known := now[row.id]) is not None and row.at < known]
-    held = quarantine.held(table.snapshot(), told, "ingest") if told else set()
+    held = quarantine.held(refused.snapshot(), told, "ingest") if told else set()
     new = [row for row in chunk.bad if (row.source, row.position, row.content) not in held]
     moves = {id: Advance(now[id], mark) for id, mark in chunk.marks.items() if (now[id] or 0) < mark or now[id] is None}
-    if not new and not table.exists():
-        table.create(quarantine.SCHEMA)
-    if not moves and not new:
-        return
-    rows = quarantine.to_arrow(new, "ingest")
-    staged = table.stage(rows.to_batches(), quarantine.SCHEMA) if new else []
-    metadata: dict[str, Any] = {"run": context.request.run_id, "rows": len(new)}
-    table.commit(staged, schema=quarantine.SCHEMA, positions=moves, metadata=metadata)
+    again = {id: (before[id] or 0, min(known, chunk.marks[id])) for id, known in ahead.items()}
+    good = taking_out.refused_within(refused, again) - {(row.source, row.position) for row in chunk.bad}
+    if not new and not refused.exists():
+        refused.create(quarantine.SCHEMA)
+    if moves or new:
+        rows = quarantine.to_arrow(new, "ingest")
+        staged = refused.stage(rows.to_batches(), quarantine.SCHEMA) if new else []
+        metadata: dict[str, Any] = {"run": context.request.run_id, "rows": len(new)}
+        refused.commit(staged, schema=quarantine.SCHEMA, positions=moves, metadata=metadata)
+    return bool(good)
