@@ -40,6 +40,7 @@ from tradewind_runtime.staging import Staged, cut_of, describe, find_files, writ
 from tradewind_runtime.storable import held, stored_schema
 
 ATTEMPTS = 20
+RECENT = 20  # commits; mostly one of them tells what is asked
 YOUNGEST = 2.0  # days; a step with files that are not committed yet never runs so long
 
 
@@ -303,6 +304,14 @@ class Table:
             found = self._require().history(None if limit is None else limit + beyond)
             if self._require().version() == now:  # else some may be of a rival's that came meanwhile
                 return [Commit.of(entry) for entry in found[beyond:]]
+
+    def version_of_rows(self) -> int | None:
+        """The newest version that has other rows than the one before, or may have: upkeep makes some that have not."""
+        for limit in (RECENT, None) if self.exists() else ():
+            for commit in self.history(limit=limit):
+                if "compacted" not in commit.told and not commit.operation.startswith("VACUUM"):
+                    return commit.version
+        return None
 
     def commit_with(self, key: str, value: Any) -> Commit | None:
         """The newest commit that was given this metadata: where a step that is done left its rows."""

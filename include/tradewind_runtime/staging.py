@@ -25,7 +25,8 @@ from tradewind_runtime.storable import beyond_years
 ROW_GROUP = 65_536
 OPEN = 32  # files at a time: a process may open a thousand or so, and on S3 each has a buffer of megabytes
 HELD = 128 << 20  # bytes of rows of more days than that; while they are put in order, they are there twice
-_CUT = re.compile(r"(\d{4}-\d\d-\d\d)-\d+\.parquet")
+DAY = "tradewind_day"  # the column by which Spark cuts files: it names their folders, and is not in them
+_CUT, _FOLDER = re.compile(r"(\d{4}-\d\d-\d\d)-\d+\.parquet"), re.compile(rf"{DAY}=(\d{{4}}-\d\d-\d\d)")
 LONGEST = 64  # characters of a text that is worth a place in the log
 
 
@@ -162,8 +163,9 @@ def grouped(tables: Iterable[SomeRows], rows: int, size: int) -> Iterator[list[S
 
 
 def cut_of(path: str) -> str:
-    """The date that all rows of a file have, by its name; `part` where it was cut by none."""
-    found = _CUT.fullmatch(PurePosixPath(path).name)
+    """The date that all rows of a file have, by its name, or its folder's by Spark; `part` where it was cut by none."""
+    file = PurePosixPath(path)
+    found = _CUT.fullmatch(file.name) or _FOLDER.fullmatch(file.parent.name)
     return found[1] if found else "part"
 
 

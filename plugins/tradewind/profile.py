@@ -62,7 +62,7 @@ class Profile(Frozen):
     )
     settings: dict[str, Any] = Field(
         default_factory=dict,
-        description="Handed to every step: `spark`, `beam`, `threads` (1), `duckdb` (`memory`), `chunk_rows` (500,000), "
+        description="Handed to every step: `spark`, `beam`, `threads` (1), `duckdb` (`memory`), `chunk_rows`, "
         "`companions_timeout` (seconds).",
     )
     registry: Registry = Field(Registry(), description="Where models are registered.")

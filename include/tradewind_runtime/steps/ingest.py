@@ -84,7 +84,8 @@ def run(context: StepContext) -> StepOutcome:
         raise StepError("TW521", f"table {table.name!r}: other writers were first {RIVALS} times", fix="try again")
     if tally.broken:
         raise _broken(tally.broken)
-    version = table.version()
+    version = context.there(table, table.version_of_rows())
+    version = table.version() if version is None else version
     if version is None or set(table.snapshot(version).schema.names) <= RESERVED:
         raise StepError(
             "TW522",
@@ -116,6 +117,7 @@ def access(context: StepContext, use: str = "source") -> sources.Access:
         project=Path(project) if project else None,
         window=context.request.window,
         scratch=context.scratch,
+        pinned=context.request.pins.get("created"),
         chunk_rows=int(context.setting("chunk_rows", sources.Access.chunk_rows)),
     )
 
