@@ -4,8 +4,9 @@ Chunk by chunk: rows are staged, those that cannot be read go to `<name>_quarant
 committed; both commits carry the source's positions. A kill between the two leaves the quarantine ahead,
 and the next attempt, which starts from the positions of the rows, leaves out what is there already, and takes out
 the messages that it finds good (`taking_out`).
-`max_bad` is judged over what this attempt has read, before each chunk is committed: where there is too much,
-that chunk is neither in the rows nor in the quarantine, and is read again once the cause is mended.
+`max_bad` is judged over what the run has read, before each chunk is committed: where there is too much,
+that chunk is neither in the rows nor in the quarantine, and is read again once the cause is mended. What
+earlier attempts have committed counts too, so that a kill changes no verdict.
 An object that is broken holds no other back, and the step fails at the end. Where it breaks in its midst its chunk is
 read again without it, and each object from then on is read through first.
 """
@@ -37,18 +38,33 @@ from tradewind_runtime.sources.writing import Written, write
 from tradewind_runtime.widening import fit, fitting
 
 TOLD = 200  # positions in a result's facts: a run may move hundreds of thousands
+#: Newest commits among which earlier attempts' are looked for: where the fewer have any, among the more.
+RECENT = 50, 500
 RIVALS = 20  # how often another writer may be first before this one gives up
 
 
 @dataclass
 class _Tally:
-    """What this attempt has read and committed."""
+    """What this attempt has read and committed, and what the run's earlier ones had before."""
 
+    rows_before: int = 0
+    bad_before: int = 0
     rows: int = 0
     late: int = 0
     bad: int = 0
     broken: dict[str, StepError] = field(default_factory=dict)
     positions: dict[str, tuple[int | None, int]] = field(default_factory=dict)
+
+    @classmethod
+    def begun(cls, run_id: str, table: Table) -> _Tally:
+        """Of a run whose earlier attempts have left their commits, if any; others' may stand between."""
+        before = list[Mapping[str, Any]]()
+        for limit in RECENT if table.exists() else ():
+            found = table.history(limit=limit)
+            before = [one.told for one in found if one.told.get("run") == run_id and "bad" in one.told]
+            if not before or len(found) < limit:
+                break
+        return cls(sum(told["rows"] for told in before), sum(told["bad"] for told in before))
 
     def committed(self, chunk: sources.Chunk, written: Written) -> None:
         self.rows += written.rows
@@ -71,8 +87,9 @@ def run(context: StepContext) -> StepOutcome:
         StepError: TW522 where there has never been a row, TW523 where too many cannot be read, TW527 where objects are
             broken, once all others are taken in; others of the source.
     """
-    config, started, tally = context.config(IngestConfig), time.monotonic(), _Tally()
+    config, started = context.config(IngestConfig), time.monotonic()
     table = context.table(f"{config.name}_raw")
+    tally = _Tally.begun(context.request.run_id, table)
     for _ in range(RIVALS):
         try:
             with seldom_collected():
@@ -158,7 +175,7 @@ def _ingest(context: StepContext, config: IngestConfig, table: Table, tally: _Ta
     for chunk in _chunks(context, source, allowed, end, table):
         schema = chunk.schema if chunk.written else fitting(table, chunk.schema)
         written = chunk.written or write(table, chunk.rows, schema, source, context.request.window)
-        _judge(config, tally.rows + written.rows, tally.bad, chunk.bad)
+        _judge(config, tally, written.rows, chunk.bad)
         # The columns come before what is refused by their types: a chunk that is read again is read by the same ones.
         if fit(table, chunk.schema) != schema:
             raise PositionsMovedError(table.name)  # another writer has made one wider: the files are of the old types
@@ -187,8 +204,9 @@ def _chunks(
     return sources.reader(source.kind).read(source, allowed, end, table)
 
 
-def _judge(config: IngestConfig, rows: int, bad_before: int, bad: list[Bad]) -> None:
-    count, limit = bad_before + len(bad), config.source.max_bad
+def _judge(config: IngestConfig, tally: _Tally, rows: int, bad: list[Bad]) -> None:
+    rows, count = tally.rows_before + tally.rows + rows, tally.bad_before + tally.bad + len(bad)
+    limit = config.source.max_bad
     if count <= limit if limit >= 1 else count <= limit * (rows + count):
         return
     first = sorted(bad, key=lambda row: (row.source, row.position))[:3]

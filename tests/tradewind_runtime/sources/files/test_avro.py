@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,17 @@ def test_rows_are_of_the_files_own_types(project: Project, caplog: pytest.LogCap
     assert (found[1]["small"], found[1]["name"], found[1]["_position"]) == (None, None, 1)
     kinds = {one.name: str(one.type) for one in Lake(project.lake).table("demo/flights_raw").snapshot().schema}
     assert (kinds["small"], kinds["share"], kinds["price"]) == ("int32", "float", "decimal128(9, 2)")
+
+
+def test_a_time_is_a_text_down_to_its_own_unit(project: Project) -> None:
+    fields = [
+        {"name": "micros", "type": {"type": "long", "logicalType": "time-micros"}},
+        {"name": "millis", "type": {"type": "int", "logicalType": "time-millis"}},
+    ]
+    project.write("a.avro", container([{"micros": time(1, 2, 3, 4), "millis": time(1, 2, 3)}], fields))
+    project.ingest(objects("a.avro"))
+    (row,) = rows(project.lake)
+    assert (row["micros"], row["millis"]) == ("01:02:03.000004", "01:02:03.000")
 
 
 @pytest.mark.parametrize("codec", ["null", "deflate", "bzip2", "xz"])
