@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,8 @@ from obstore.store import LocalStore
 
 from tradewind_runtime.connections import Connection
 from tradewind_runtime.contract.errors import StepError
-from tradewind_runtime.contract.sources import STORES, WILD
+from tradewind_runtime.contract.keys import WILD, regex
+from tradewind_runtime.contract.sources import STORES
 from tradewind_runtime.sources.stores.bucket import Bucket
 
 
@@ -147,17 +147,3 @@ def _opened(address: SplitResult, connection: Connection | None) -> Store:
 def _said(error: Exception, connection: Connection | None) -> str:
     text = str(error).partition("\n")[0]
     return (connection.hide(text) if connection else text)[:300]
-
-
-def regex(pattern: str) -> re.Pattern[str]:
-    """A glob over keys: `*` and `?` stay within a folder, `**` does not, `[…]` is a set."""
-    words = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    parts = re.split(r"(\*\*/|\*\*|\*|\?|\[!?[^\]]+\])", pattern)
-    return re.compile("".join(words.get(part) or _literal(part) for part in parts if part))
-
-
-def _literal(part: str) -> str:
-    if part.startswith("[") and part.endswith("]") and len(part) > 2:
-        inner = part[1:-1].replace("\\", r"\\")
-        return f"[^{inner[1:]}]" if inner.startswith("!") else f"[{inner}]"
-    return re.escape(part)
