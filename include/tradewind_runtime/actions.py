@@ -14,10 +14,20 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from tradewind_runtime.staging import Staged
 
+#: Features of a table that change nothing of how its rows are read, or that delta-rs sees to.
+HARMLESS = {"timestampNtz", "v2Checkpoint", "vacuumProtocolCheck"}
+
 
 def arrow_schema(table: DeltaTable) -> pa.Schema:
     """A version's columns."""
     return pa.schema(pa.schema(table.schema().to_arrow()))
+
+
+def foreign(table: DeltaTable) -> list[str]:
+    """What a reader must know of a version and we do not, such as rows that were deleted beside their file."""
+    protocol, named = table.protocol(), table.metadata().configuration
+    mapped = {"columnMapping"} if named.get("delta.columnMapping.mode", "none") != "none" else set()
+    return sorted({*(protocol.reader_features or ())} - {"columnMapping"} - HARMLESS | mapped)
 
 
 def properties(told: Mapping[str, Any], positions: Sequence[Transaction] = ()) -> CommitProperties:

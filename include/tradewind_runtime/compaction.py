@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from tradewind_runtime.lake import Rewriting, Table
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 SMALL = 32 * 1024 * 1024  # bytes: larger files stay as they are
 LARGE = 128 * 1024 * 1024  # no more is put together
+AT_ONCE = 16  # groups of a commit: what is done when a step is killed stays done
 
 
 def compact(table: Table, until: int) -> int:
@@ -27,11 +29,13 @@ def compact(table: Table, until: int) -> int:
 
     def choose(handle: DeltaTable) -> Rewriting | None:
         sizes = {path: int(row["size_bytes"]) for path, row in table.entries(handle).items() if path in have}
-        groups = list(small_ones(sizes))
+        groups = list(islice(small_ones(sizes), AT_ONCE))
         return Rewriting(groups, {"compacted": sum(map(len, groups))}) if groups else None
 
-    done = table.rewrite(choose)
-    return int(done.told["compacted"]) if done else 0
+    files = 0
+    while (done := table.rewrite(choose)) is not None:
+        files += int(done.told["compacted"])
+    return files
 
 
 def still_there(table: Table, files: Collection[str], commits: Iterable[Mapping[str, Any]]) -> set[str]:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from tradewind_runtime import gone
 from tradewind_runtime.connections import Connection, connection
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import ArtefactRef, DatasetRef, ModelRef, ValueRef
@@ -73,6 +74,10 @@ class StepContext:
         """A table of this pipeline."""
         return self.lake.table(f"{self.request.pipeline}/{name}")
 
+    def there(self, table: Table, version: int | None) -> int | None:
+        """A version that a step found for its rows, unless it can be read no more: the newest has them then."""
+        return None if version is None or gone.of(self.lake.documents, table.name).has(version) else version
+
     def input(self, name: str, kind: type[Ref]) -> Ref:
         """What an upstream step put out.
 
@@ -93,4 +98,5 @@ class StepContext:
     def snapshot(self, name: str) -> Snapshot:
         """The pinned rows of an upstream step's table."""
         ref = self.input(name, DatasetRef)
+        gone.require(self.lake.documents, ref)
         return self.lake.table(ref.table).snapshot(ref.version)

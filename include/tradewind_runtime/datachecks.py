@@ -128,7 +128,7 @@ def _newest(case: _Case, column: str) -> tuple[datetime | None, int]:
     if not (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
         message = f"freshness: the column {column!r} is no time"
         raise _unaskable(case.config, message, "name one of type timestamp or date", got=word(kind))
-    entries = raw.table.entries_of(raw.version)
+    entries = raw.table.entries_of(raw.version, column)
     times = [
         found
         for path, file in entries.items()

@@ -21,6 +21,7 @@ from tradewind_runtime.context import Notes, StepContext
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.request import StepRequest, StepResult
 from tradewind_runtime.lake import Lake
+from tradewind_runtime.launchers.exchange import Exchange
 
 log = logging.getLogger("tradewind")
 
@@ -38,7 +39,8 @@ def execute(request: StepRequest) -> StepResult:
         StepError: where the step fails for a known reason; anything else is a bug of step or user code.
     """
     lake = open_lake(request)
-    if (done := lake.documents.get_model(request.result_path, StepResult)) is not None:
+    exchange = Exchange(request, lake.documents)
+    if (done := exchange.result()) is not None:
         log.info("already done by run %s: adopting result %s", done.run_id, done.fingerprint[:12])
         _clear(request, lake)
         return done
@@ -61,10 +63,11 @@ def execute(request: StepRequest) -> StepResult:
     _clear(request, lake)
     if created:
         return result
-    adopted = lake.documents.get_model(request.result_path, StepResult)
-    assert adopted is not None, "a result that exists can be read"
-    log.info("another attempt was first: adopting its result")
-    return adopted
+    if (adopted := exchange.result()) is not None:
+        log.info("another attempt was first: adopting its result")
+        return adopted
+    lake.documents.put(request.result_path, result.model_dump_json(by_alias=True, indent=1).encode())
+    return result
 
 
 @contextmanager

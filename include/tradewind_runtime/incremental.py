@@ -82,20 +82,21 @@ def todo(
         return replace(whole, why="nothing is known of what is there")
     if known.recipe != recipe:
         return replace(whole, why="configuration, code or environment is another")
-    stale: list[Window] = []
+    # What was computed of days of which any source has not all rows any more is all that there will ever be.
+    gone = [day for name, one in inputs.items() for day in _kept_no_longer(one, times.get(name), lookback)]
+    stale, why = [], "what is new or has changed"
     for name, snapshot in inputs.items():
         found = changed(snapshot, known.read[name], times.get(name))
         if found is None:
-            return replace(whole, why=f"{name} has changed, and on which days cannot be told")
-        if found:
-            looking = [Window(start=one.start, end=_whole_days(one.end, lookback)) for one in found]
-            stale += minus(looking, _kept_no_longer(snapshot, times.get(name), lookback))
-    valid = minus(known.spans, stale)
+            stale, why = [*known.spans, wanted], f"{name} has changed, and on which days cannot be told"
+            break
+        stale += [Window(start=one.start, end=_whole_days(one.end, lookback)) for one in found]
+    valid = minus(known.spans, minus(stale, gone))
     spans = union(minus([wanted], valid), gap=lookback)  # near ones read the same rows
     if len(spans) > PARTS:
         spans = (spans[0].union(spans[-1]),)
     covered = Covered(recipe=recipe, read=read, ids=ids, spans=union([*valid, *spans, wanted]))
-    return Todo(spans, covered, "what is new or has changed")
+    return Todo(spans, covered, why)
 
 
 def _whole_days(end: datetime, lookback: timedelta) -> datetime:
@@ -104,7 +105,7 @@ def _whole_days(end: datetime, lookback: timedelta) -> datetime:
 
 
 def _kept_no_longer(snapshot: Snapshot, column: str | None, lookback: timedelta) -> tuple[Window, ...]:
-    """Days of which a source has not all rows any more: what was computed of them is all that there will ever be."""
+    """Days of which a source has not all rows any more."""
     cut = retention.cuts(snapshot.table, snapshot.version).get(column or "")
     return () if cut is None else (Window(start=FIRST, end=_whole_days(days(cut, cut).end, lookback)),)
 
@@ -122,7 +123,8 @@ def changed(snapshot: Snapshot, before: int, column: str | None) -> tuple[Window
         return ()
     table = snapshot.table
     try:
-        old, new = table.entries_of(first), table.entries_of(last)
+        bounds = [column] if column else []
+        old, new = table.entries_of(first, *bounds), table.entries_of(last, *bounds)
         if _otherwise(snapshot, before):
             return None
     except DeltaError:  # the log of that version is no longer kept
@@ -151,7 +153,7 @@ def within(snapshot: Snapshot, column: str | None, span: Window, lookback: timed
     if column is None:
         return snapshot
     low, high = earlier(midnight(span.start), lookback), days(span.end, span.end).end
-    entries = snapshot.table.entries_of(snapshot.version)
+    entries = snapshot.table.entries_of(snapshot.version, column)
 
     def needed(path: str) -> bool:
         found = _days(entries[path], column)

@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -26,11 +27,12 @@ from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from tradewind_runtime.actions import add, arrow_schema, properties, remove
+from tradewind_runtime.actions import add, arrow_schema, foreign, properties, remove
 from tradewind_runtime.connections import Connection, arrow_filesystem, delta_options, store_options
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.documents import Documents
 from tradewind_runtime.history import MOVES, Advance, Commit
+from tradewind_runtime.lifetimes import lifetimes
 from tradewind_runtime.positions import Positions
 from tradewind_runtime.replacing import Replacing, removals
 from tradewind_runtime.snapshot import Snapshot
@@ -38,6 +40,7 @@ from tradewind_runtime.staging import Staged, cut_of, describe, find_files, writ
 from tradewind_runtime.storable import held, stored_schema
 
 ATTEMPTS = 20
+RECENT = 20  # commits; mostly one of them tells what is asked
 YOUNGEST = 2.0  # days; a step with files that are not committed yet never runs so long
 
 
@@ -81,10 +84,15 @@ class Table:
         return pafs.LocalFileSystem() if self.local else arrow_filesystem(self.options)
 
     @property
+    def _log(self) -> str:
+        """The log's folder, as Arrow wants it."""
+        return f"{self.uri.removeprefix('s3://')}/_delta_log"
+
+    @property
     def _positions(self) -> Positions:
         """As this thread has read them."""
         if not hasattr(self._known, "positions"):
-            self._known.positions = Positions(self.filesystem, f"{self.uri.removeprefix('s3://')}/_delta_log")
+            self._known.positions = Positions(self.filesystem, self._log)
         found: Positions = self._known.positions
         return found
 
@@ -102,6 +110,12 @@ class Table:
             return None
         if version is None:
             self._known.newest = known
+        if unknown := foreign(known):
+            raise StepError(
+                "TW536", f"table {self.name!r} is written in a way that is not read here", retryable=False,
+                got=", ".join(unknown), expected="a table without them",
+                fix="have its other writer turn them off and write the rows anew (PURGE), or write to another table",
+            )  # fmt: skip
         return known
 
     def exists(self) -> bool:
@@ -200,15 +214,23 @@ class Table:
         Files that a writer has staged and not committed yet are told by their age alone, so none goes that is younger
         than any step may be.
         """
+        hours = math.ceil(max(days, YOUNGEST) * 24)
+        # A file of these days was there when they began, or came later. Checkpoints forget when one was replaced.
+        oldest = DeltaTable(self.uri, storage_options=dict(self.options) or None)
+        oldest.load_as_version(datetime.now(UTC) - timedelta(hours=hours))
         return list(
             self._require().vacuum(
-                retention_hours=math.ceil(max(days, YOUNGEST) * 24),
+                retention_hours=hours,
                 dry_run=dry_run,
                 enforce_retention_duration=False,
                 full=True,
-                keep_versions=sorted(keep),
+                keep_versions=sorted({*keep, oldest.version()}),
             )
         )
+
+    def lifetimes(self, files: Collection[str]) -> list[tuple[int, int]]:
+        """From which version up to which it had each of some files that went, by their paths below it."""
+        return list(lifetimes(self.filesystem, self._log, self._require().version(), files))
 
     def _require(self, version: int | None = None) -> DeltaTable:
         table = self._load(version)
@@ -248,25 +270,48 @@ class Table:
         files = tuple(sorted(map(self.absolute, paths)))
         return Snapshot(self, table.version(), files, arrow_schema(table))
 
-    def entries(self, handle: DeltaTable) -> dict[str, dict[str, Any]]:
-        """What a version's log says of each file, by its absolute path: size, rows, bounds."""
-        return {self.absolute(row["path"]): row for row in pa.table(handle.get_add_actions(flatten=True)).to_pylist()}
+    def entries(self, handle: DeltaTable, *columns: str) -> dict[str, dict[str, Any]]:
+        """What a version's log says of each file, by its absolute path: size, rows, and bounds of some columns.
+
+        Those of all columns of a wide table would come to many times what Python can hold of very many files.
+        """
+        found = pa.table(handle.get_add_actions(flatten=True))
+        bounds = [f"{what}.{column}" for column in columns for what in ("min", "max", "null_count")]
+        wanted = {"path", "size_bytes", "num_records", *bounds}
+        rows = found.select([name for name in found.column_names if name in wanted]).to_pylist()
+        return {self.absolute(row["path"]): row for row in rows}
 
     def identity(self) -> str:
         """The table's own id: one that was deleted and made again has another."""
         return str(self._require().metadata().id)
 
-    def entries_of(self, version: int) -> dict[str, dict[str, Any]]:
+    def entries_of(self, version: int, *columns: str) -> dict[str, dict[str, Any]]:
         """The same of a version by its number."""
-        return self.entries(self._require(version))
+        return self.entries(self._require(version), *columns)
 
     def absolute(self, path: str) -> str:
         """Of a file, as the log calls it: encoded, and relative to the table."""
         return f"{self.uri}/{unquote(path)}"
 
     def history(self, version: int | None = None, limit: int | None = None) -> list[Commit]:
-        """Commits up to a version, newest first."""
-        return [Commit.of(entry) for entry in self._require(version).history(limit)]
+        """Commits up to a version, newest first.
+
+        delta-rs gives the log's newest ones whatever version it is asked of, and numbers them down from that.
+        """
+        while True:
+            now = self._require().version()
+            beyond = now - (now if version is None else version)
+            found = self._require().history(None if limit is None else limit + beyond)
+            if self._require().version() == now:  # else some may be of a rival's that came meanwhile
+                return [Commit.of(entry) for entry in found[beyond:]]
+
+    def version_of_rows(self) -> int | None:
+        """The newest version that has other rows than the one before, or may have: upkeep makes some that have not."""
+        for limit in (RECENT, None) if self.exists() else ():
+            for commit in self.history(limit=limit):
+                if "compacted" not in commit.told and not commit.operation.startswith("VACUUM"):
+                    return commit.version
+        return None
 
     def commit_with(self, key: str, value: Any) -> Commit | None:
         """The newest commit that was given this metadata: where a step that is done left its rows."""

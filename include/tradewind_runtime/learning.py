@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tradewind_runtime import devices, estimators, metrics, splits
+from tradewind_runtime import devices, estimators, gone, metrics, splits
 from tradewind_runtime.checkpoints import Checkpoints, checkpoints_path
 from tradewind_runtime.context import StepContext
 from tradewind_runtime.contract.errors import StepError
@@ -184,8 +184,9 @@ class _Key:
 
 @lru_cache(maxsize=1)
 def _parts(key: _Key, limit: int | None) -> tuple[pa.Table, pa.Table]:
-    table = open_lake(key.request).table(key.features.table)
-    snapshot = table.snapshot(key.features.version)
+    lake = open_lake(key.request)
+    gone.require(lake.documents, key.features)
+    snapshot = lake.table(key.features.table).snapshot(key.features.version)
     window = key.request.window
     train = splits.rows(snapshot, key.config.split, window, "train")
     valid = splits.rows(snapshot, key.config.split, window, "valid")

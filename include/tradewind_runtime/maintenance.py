@@ -9,7 +9,7 @@ from typing import Any
 
 from deltalake.exceptions import DeltaError
 
-from tradewind_runtime import compaction, leases
+from tradewind_runtime import compaction, gone, leases
 from tradewind_runtime.contract.base import Frozen
 from tradewind_runtime.contract.pins import safe_run
 from tradewind_runtime.documents import Documents
@@ -48,7 +48,12 @@ def vacuum(lake: Lake, name: str, pins: Pins, *, days: float, dry_run: bool) -> 
     """Delete files that were replaced more than some days ago, and those that a killed writer has left."""
     table = lake.table(name)
     kept = {version for version in pins.get(name, ()) if _there(lake, name, version)}
-    found = table.vacuum(days, kept, dry_run=dry_run)
+    found = table.vacuum(days, kept, dry_run=True)
+    if found and not dry_run:
+        gone.tell(lake.documents, name, table.lifetimes(found))
+        told, found = set(found), table.vacuum(days, kept, dry_run=False)
+        if more := set(found) - told:
+            gone.tell(lake.documents, name, table.lifetimes(more))
     return Vacuumed(table=name, files=len(found), pinned=tuple(sorted(kept)))
 
 

@@ -1,7 +1,7 @@
 """Messages that were refused, read again by the columns of today: those that are good now become rows, once.
 
-A row goes into the table first and leaves the quarantine then. A kill in between leaves it in both, as `verify` tells;
-the next time it is found in the table and only leaves the quarantine.
+Some are read at a time: they go into the table first and leave the quarantine then. A kill in between leaves them in
+both, as `verify` tells; the next time they are found in the table and only leave the quarantine.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tradewind_runtime import quarantine
 from tradewind_runtime.contract.base import Frozen
@@ -23,7 +22,8 @@ from tradewind_runtime.lake import PositionsMovedError, Table
 from tradewind_runtime.replacing import Without
 from tradewind_runtime.sources import Access
 from tradewind_runtime.sources.kafka_rows import Messages, Rows
-from tradewind_runtime.sources.partitions import partition_of, transaction
+from tradewind_runtime.sources.partitions import partition_of
+from tradewind_runtime.waiting import OF_ROW, PLACE, among, keys, waiting
 from tradewind_runtime.widening import fit, together
 
 POSITION = "replay"  # another number after each replay of a table, so that of two at once one begins anew
@@ -64,31 +64,59 @@ def put_back(source: Source, access: Access, tables: Tables, mended: Mapping[Pla
             "TW531", "only messages of Kafka are read again", retryable=False, got=source.kind,
             fix="write the object again, mended: its rows then take the place of the older version's",
         )  # fmt: skip
-    for _ in range(RIVALS):
-        try:
-            return _once(source, access, tables, mended)
-        except PositionsMovedError:
-            continue
-    raise StepError("TW521", f"table {tables.raw.name!r}: other writers were first {RIVALS} times", fix="try again")
+    _require_known(tables, source.kafka.topic, mended)
+    rows, why = 0, Counter[str]()
+    for some in waiting(tables.raw, tables.refused, source.kafka.topic):
+        made, reasons = _some(source, access, tables, some, mended)
+        rows += made
+        why += reasons
+    return PutBack(rows=rows, left=why.total(), reasons=why)
 
 
-def _once(source: Source, access: Access, tables: Tables, mended: Mapping[Place, bytes | None]) -> PutBack:
-    assert source.kafka is not None
-    raw, topic = tables.raw, source.kafka.topic
-    before = raw.position(POSITION)
-    waiting = _waiting(tables, topic)
-    if unknown := sorted(set(mended) - set(_places(waiting)) - _among(raw, set(mended))):
+def _require_known(tables: Tables, topic: str, mended: Mapping[Place, bytes | None]) -> None:
+    """See that what somebody has mended is in quarantine, or was and is a row.
+
+    Raises:
+        StepError: TW531 where it is not.
+    """
+    if not mended:
+        return
+    sources, positions = zip(*mended, strict=True)
+    asked = pa.table([pa.array(sources, pa.string()), pa.array(positions, pa.int64())], schema=PLACE)
+    known = set(_places(among(tables.raw.snapshot(), asked))) if tables.raw.exists() else set()
+    for some in waiting(tables.raw, tables.refused, topic, PLACE.names):
+        known.update(_places(some.join(asked, PLACE.names, join_type="left semi")))
+    if unknown := sorted(set(mended) - known):
         raise StepError(
             "TW531", f"{len(unknown)} mended messages are not in quarantine", retryable=False,
             got=", ".join(f"{origin} at {position}" for origin, position in unknown[:5]),
             fix="name source and position as `tradewind lake show` has them",
         )  # fmt: skip
-    there = _among(raw, set(_places(waiting)))  # a replay was killed between its two commits
-    messages = _messages(waiting.filter(pa.array([one not in there for one in _places(waiting)], pa.bool_())), mended)
+
+
+def _some(
+    source: Source, access: Access, tables: Tables, refused: pa.Table, mended: Mapping[Place, bytes | None]
+) -> tuple[int, Counter[str]]:
+    """How many of some refused messages have become rows, and why the others have not."""
+    for _ in range(RIVALS):
+        try:
+            return _once(source, access, tables, refused, mended)
+        except PositionsMovedError:
+            continue
+    raise StepError("TW521", f"table {tables.raw.name!r}: other writers were first {RIVALS} times", fix="try again")
+
+
+def _once(
+    source: Source, access: Access, tables: Tables, refused: pa.Table, mended: Mapping[Place, bytes | None]
+) -> tuple[int, Counter[str]]:
+    assert source.kafka is not None
+    raw = tables.raw
+    before = raw.position(POSITION)
+    there = among(raw.snapshot(), refused)  # a replay was killed between its two commits, or a rival was first
     rows = Rows.of(source, access, raw.schema())
-    made, why = rows.made(messages)
+    made, why = rows.made(_messages(_without(refused, there), mended))
     if made.num_rows:
-        whole = together([made], rows.schema, topic)
+        whole = together([made], rows.schema, source.kafka.topic)
         schema = fit(raw, whole.schema)
         raw.commit(
             raw.stage(whole.to_batches(), schema, cut_by=source.time if source.time in schema.names else None),
@@ -96,42 +124,20 @@ def _once(source: Source, access: Access, tables: Tables, mended: Mapping[Place,
             positions={POSITION: Advance(before, secrets.randbits(53))},
             metadata={"run": POSITION, "rows": made.num_rows},
         )
-    gone = there | set(_places(made, "_source", "_position"))
-    if gone:
-        metadata = {"run": POSITION, "rows": -len(gone)}
-        tables.refused.commit([], schema=quarantine.SCHEMA, replace=Without(_keys(gone)), metadata=metadata)
-    return PutBack(rows=made.num_rows, left=len(why), reasons=Counter(why.values()))
+    gone = pa.concat_tables([there, made.select(OF_ROW).rename_columns(PLACE.names)])
+    if gone.num_rows:
+        metadata = {"run": POSITION, "rows": -gone.num_rows}
+        tables.refused.commit([], schema=quarantine.SCHEMA, replace=Without(keys(gone)), metadata=metadata)
+    return made.num_rows, Counter(why.values())
 
 
-def _waiting(tables: Tables, topic: str) -> pa.Table:
-    """Messages of the topic that were refused when they came, below the positions that the rows have reached."""
-    if not tables.refused.exists() or not tables.raw.exists():
-        return quarantine.SCHEMA.empty_table()
-    # A quarantine of an older version has fewer columns.
-    snapshot = replace(tables.refused.snapshot(), schema=quarantine.SCHEMA)
-    found = snapshot.to_arrow(where=pc.field("stage") == "ingest")
-    ends = {}
-    for origin in pc.unique(found["source"]).to_pylist():
-        if partition_of(origin)[0] == topic:
-            # A quarantine is one chunk ahead after a kill: what lies there is read once more by the source itself.
-            ends[origin] = tables.raw.position(transaction(*partition_of(origin))) or 0
-    kept = [position < ends.get(origin, 0) for origin, position in _places(found)]
-    return found.filter(pa.array(kept, pa.bool_()))
+def _without(refused: pa.Table, there: pa.Table) -> pa.Table:
+    known = set(_places(there))
+    return refused.filter(pa.array([place not in known for place in _places(refused)], pa.bool_()))
 
 
-def _places(rows: pa.Table, source: str = "source", position: str = "position") -> list[Place]:
-    return list(zip(rows[source].to_pylist(), rows[position].to_pylist(), strict=True))
-
-
-def _among(raw: Table, places: set[Place]) -> set[Place]:
-    """Those of them that are rows."""
-    if not places or not raw.exists():
-        return set()
-    positions = [position for _, position in places]
-    where = pc.field("_source").isin(sorted({origin for origin, _ in places}))
-    where &= (pc.field("_position") >= min(positions)) & (pc.field("_position") <= max(positions))
-    found = raw.snapshot().to_arrow(["_source", "_position"], where)
-    return places & set(_places(found, "_source", "_position"))
+def _places(rows: pa.Table) -> list[Place]:
+    return list(zip(rows["source"].to_pylist(), rows["position"].to_pylist(), strict=True))
 
 
 def _messages(waiting: pa.Table, mended: Mapping[Place, bytes | None]) -> Messages:
@@ -145,9 +151,3 @@ def _messages(waiting: pa.Table, mended: Mapping[Place, bytes | None]) -> Messag
         keys=waiting["key"].to_pylist(),
         headers=waiting["headers"].to_pylist(),
     )
-
-
-def _keys(places: set[Place]) -> pa.Table:
-    """As the quarantine has them."""
-    rows = [{"source": origin, "position": position, "stage": "ingest"} for origin, position in places]
-    return pa.Table.from_pylist(rows, pa.schema([quarantine.SCHEMA.field(name) for name in rows[0]]))

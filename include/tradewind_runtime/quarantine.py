@@ -48,11 +48,20 @@ class Bad:
 
 
 def held(known: Snapshot, rows: Collection[Bad], stage: str) -> set[tuple[str, int, bytes | None]]:
-    """Which of these refused rows a quarantine has of a stage: their source, position and content."""
-    where = (pc.field("stage") == stage) & pc.field("source").isin(sorted({row.source for row in rows}))
-    found = known.to_arrow(["source", "position", "content"], where)
+    """Which of these refused rows a quarantine has of a stage: their source, position and content.
+
+    What lies beyond their positions is not read, for a source may have very many.
+    """
     wanted = {(row.source, row.position, row.content) for row in rows}
-    return wanted & set(zip(*(column.to_pylist() for column in found.columns), strict=True))
+    if not wanted:
+        return wanted
+    at = pc.field("position")
+    where = (pc.field("stage") == stage) & pc.field("source").isin(sorted({row.source for row in rows}))
+    where &= (at >= min(row.position for row in rows)) & (at <= max(row.position for row in rows))
+    found = known.dataset().to_batches(columns=["source", "position", "content"], filter=where)
+    return {
+        row for batch in found for row in zip(*map(pa.Array.to_pylist, batch.columns), strict=True) if row in wanted
+    }
 
 
 def beside(lake: Lake, raw: str) -> Table:

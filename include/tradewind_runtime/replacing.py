@@ -81,7 +81,7 @@ def removals(
     gone: list[str] = []
     files: dict[str, list[str]] = {}
     went: dict[str, int] = {}
-    for row, kept in _giving_way(table.entries(handle).values(), replace, schema, read):
+    for row, kept in _giving_way(table.entries(handle, *_columns(replace)).values(), replace, schema, read):
         actions.append(remove(row))
         path = unquote(row["path"])
         if kept is None:
@@ -122,6 +122,12 @@ def _giving_way(
     spans = [replace] if isinstance(replace, Replace) else list(replace)
     if spans:
         yield from _spans(files, spans, schema, read)
+
+
+def _columns(replace: Replacing) -> set[str]:
+    """Those whose bounds say which files have what gives way."""
+    spans = [replace] if isinstance(replace, Replace) else replace
+    return set() if isinstance(spans, str | Without | But) else {span.column for span in spans}
 
 
 def _spans(

@@ -132,7 +132,7 @@ def _look(table: Table, handle: DeltaTable, by: str, cut: datetime) -> _Old:
     _require(table, schema, by)
     limit = _moment(_earliest(cut, schema.field(by).type))
     old = older({by: cut}, schema)
-    for path, file in table.entries(handle).items():
+    for path, file in table.entries(handle, by).items():
         rows, low, high = int(file["num_records"]), file.get(f"min.{by}"), file.get(f"max.{by}")
         nulls = file.get(f"null_count.{by}")
         if nulls == rows or (low is not None and _moment(low) >= limit):

@@ -23,7 +23,10 @@ import pyarrow.parquet as pq
 from tradewind_runtime.storable import beyond_years
 
 ROW_GROUP = 65_536
-_CUT = re.compile(r"(\d{4}-\d\d-\d\d)-\d+\.parquet")
+OPEN = 32  # files at a time: a process may open a thousand or so, and on S3 each has a buffer of megabytes
+HELD = 128 << 20  # bytes of rows of more days than that; while they are put in order, they are there twice
+DAY = "tradewind_day"  # the column by which Spark cuts files: it names their folders, and is not in them
+_CUT, _FOLDER = re.compile(r"(\d{4}-\d\d-\d\d)-\d+\.parquet"), re.compile(rf"{DAY}=(\d{{4}}-\d\d-\d\d)")
 LONGEST = 64  # characters of a text that is worth a place in the log
 
 
@@ -45,35 +48,86 @@ def write_files(
     *,
     name: str = "part",
 ) -> list[str]:
-    """Write rows into a folder, and give the files' paths: one file, or one for each UTC date of a column.
+    """Write rows into a folder, and give the files' paths: one file, or some for each UTC date of a column.
 
     A file's name begins with its date, or with `name`.
     """
     root = folder.removeprefix("s3://")
     if isinstance(filesystem, pafs.LocalFileSystem):
         filesystem.create_dir(root, recursive=True)
-    writers: dict[date | None, tuple[str, pq.ParquetWriter]] = {}
+    files = _Files(filesystem, root, schema, cut_by, name)
     try:
         for batch in batches:
-            for day, part in by_day(batch, cut_by) if batch.num_rows else ():
-                if day not in writers:
-                    path = f"{root}/{day or name}-{len(writers):05d}.parquet"
-                    writers[day] = (
-                        path,
-                        pq.ParquetWriter(
-                            path,
-                            schema,
-                            filesystem=filesystem,
-                            compression="zstd",
-                            coerce_timestamps="us",
-                            use_dictionary=repeating(schema),
-                        ),
-                    )
-                writers[day][1].write_batch(part.cast(schema), row_group_size=ROW_GROUP)
+            if batch.num_rows:
+                files.add(batch.cast(schema))
+        files.flush()
     finally:
-        for _, writer in writers.values():
+        files.close()
+    return files.paths
+
+
+class _Files:
+    """Files of a folder, one for each day.
+
+    Where days are more than may be open, rows are held: a day whose file was closed gets another one for all of them,
+    and not for each batch.
+    """
+
+    def __init__(
+        self, filesystem: pafs.FileSystem, root: str, schema: pa.Schema, cut_by: str | None, name: str
+    ) -> None:
+        self._filesystem, self._root, self._schema, self._cut_by, self._name = filesystem, root, schema, cut_by, name
+        self._open: dict[date | None, pq.ParquetWriter] = {}  # used least recently first
+        self._held: list[pa.RecordBatch] = []
+        self._size = 0
+        self.paths: list[str] = []
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """To its days' files, or to what is held: not past it, for a day's rows stay in their order."""
+        if not self._held:
+            parts = list(by_day(batch, self._cut_by))
+            if len(self._open.keys() | {day for day, _ in parts}) <= OPEN:
+                self._write(parts)
+                return
+        self._held.append(batch)
+        self._size += batch.nbytes
+        if self._size >= HELD:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is held."""
+        if not self._held:
+            return
+        together = pa.Table.from_batches(self._held, self._schema).combine_chunks()
+        self._held, self._size = [], 0
+        self._write([part for batch in together.to_batches() for part in by_day(batch, self._cut_by)])
+
+    def close(self) -> None:
+        """Whatever has come of it."""
+        for writer in self._open.values():
             writer.close()
-    return [path for path, _ in writers.values()]
+
+    def _write(self, parts: list[tuple[date | None, pa.RecordBatch]]) -> None:
+        # Days whose files are open come first, before those of others are closed for want of room.
+        for day, rows in sorted(parts, key=lambda part: part[0] not in self._open):
+            writer = self._open.pop(day, None) or self._new(day)
+            self._open[day] = writer
+            writer.write_batch(rows, row_group_size=ROW_GROUP)
+
+    def _new(self, day: date | None) -> pq.ParquetWriter:
+        if len(self._open) == OPEN:
+            self._open.pop(next(iter(self._open))).close()
+        path = f"{self._root}/{day or self._name}-{len(self.paths):05d}.parquet"
+        writer = pq.ParquetWriter(
+            path,
+            self._schema,
+            filesystem=self._filesystem,
+            compression="zstd",
+            coerce_timestamps="us",
+            use_dictionary=repeating(self._schema),
+        )
+        self.paths.append(path)
+        return writer
 
 
 def repeating(schema: pa.Schema) -> list[str]:
@@ -109,8 +163,9 @@ def grouped(tables: Iterable[SomeRows], rows: int, size: int) -> Iterator[list[S
 
 
 def cut_of(path: str) -> str:
-    """The date that all rows of a file have, by its name; `part` where it was cut by none."""
-    found = _CUT.fullmatch(PurePosixPath(path).name)
+    """The date that all rows of a file have, by its name, or its folder's by Spark; `part` where it was cut by none."""
+    file = PurePosixPath(path)
+    found = _CUT.fullmatch(file.name) or _FOLDER.fullmatch(file.parent.name)
     return found[1] if found else "part"
 
 
@@ -120,9 +175,15 @@ def by_day(batch: pa.RecordBatch, column: str | None) -> Iterator[tuple[date | N
         yield None, batch
         return
     days = pc.cast(batch.column(column), pa.timestamp("us")).cast(pa.date32(), safe=False)
-    for day in pc.unique(days).to_pylist():
-        mask = pc.equal(days, day) if day is not None else pc.is_null(days)
-        yield day, batch.filter(mask)
+    coded = days.dictionary_encode(null_encoding="encode")
+    if len(coded.dictionary) == 1:
+        yield coded.dictionary[0].as_py(), batch
+        return
+    order, at = pc.array_sort_indices(coded.indices), 0  # a stable order
+    counts = coded.indices.value_counts().field("counts")
+    for day, count in zip(coded.dictionary.to_pylist(), counts.to_pylist(), strict=True):
+        yield day, batch.take(order.slice(at, count))
+        at += count
 
 
 def find_files(filesystem: pafs.FileSystem, folder: str) -> list[str]:

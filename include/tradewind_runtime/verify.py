@@ -7,6 +7,8 @@ what it still gives too. Unasked, an offset without a row may be lost, or may ne
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import duckdb
@@ -22,6 +24,7 @@ from tradewind_runtime.reconcile.retained import expired
 from tradewind_runtime.snapshot import Snapshot
 from tradewind_runtime.sources.partitions import partition_of, transaction
 
+MEMORY = "1GB"  # of the database; beyond it there is the disk
 SHOWN = 5  # lost or unknown positions that are named
 
 
@@ -46,7 +49,7 @@ class Verified(Frozen):
 
 
 _HELD = """
-create temp table held as
+create table held as
 select _source as source, _position as position, true as kept from rows
 union all select source, position, false from refused
 """
@@ -89,8 +92,8 @@ def verify_table(lake: Lake, name: str, ask: Ask | None = None) -> list[Verified
     snapshot = table.snapshot(version)
     if "_source" not in snapshot.schema.names:
         return []
-    with duckdb.connect() as base:
-        base.register("rows", snapshot.to_arrow(["_source", "_position"]))
+    with _database() as base:
+        base.register("rows", snapshot.dataset())
         columns = ["source", "position", "stage"]
         base.register("refused", _refused(refused.to_arrow(columns)) if refused else _NONE)
         base.execute(_HELD)
@@ -103,6 +106,14 @@ def verify_table(lake: Lake, name: str, ask: Ask | None = None) -> list[Verified
         _line(name, source, committed[source], counts.get(source, _Counts()), against.get(source, {}))
         for source in known
     ]
+
+
+@contextmanager
+def _database() -> Iterator[duckdb.DuckDBPyConnection]:
+    """One in a file, for a table may have more rows than memory has room for their positions."""
+    with TemporaryDirectory(prefix="tradewind-") as folder, duckdb.connect(f"{folder}/held.duckdb") as base:
+        base.execute(f"set memory_limit = '{MEMORY}'")
+        yield base
 
 
 def _at_once(table: Table, beside: Table) -> tuple[int | None, Snapshot | None]:

@@ -60,7 +60,11 @@ class Profile(Frozen):
     environments: dict[str, Environment] = Field(
         default_factory=dict, description="What steps are started with; `steps` where the YAML names no other."
     )
-    settings: dict[str, Any] = Field(default_factory=dict, description="Handed to every step: spark, beam, threads.")
+    settings: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Handed to every step: `spark`, `beam`, `threads` (1), `duckdb` (`memory`), `chunk_rows`, "
+        "`companions_timeout` (seconds).",
+    )
     registry: Registry = Field(Registry(), description="Where models are registered.")
     serving: Serving = Field(Serving(), description="How the model server is reached.")
     kubernetes: PodSettings = Field(PodSettings(), description="Pods of steps, and what a YAML may ask for them.")

@@ -1,7 +1,11 @@
 """The one committer: each row once, whoever else commits; those who do so at the same moment are in `test_rivals`."""
 
+import json
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
+from deltalake import DeltaTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.tradewind_runtime.tables import SCHEMA, START, batches, new_lake, numbers
@@ -102,3 +106,61 @@ def test_what_others_have_done_is_seen_by_whoever_has_read_before(lake):
     mine.commit([], schema=SCHEMA, positions={"k": Advance(205, 300)})
     assert others.position("k") == 300
     assert others.snapshot(before).version == before
+
+
+def test_history_of_an_older_version_tells_of_no_later_one(lake, monkeypatch):
+    table = lake.table("p/t")
+    for n in range(6):
+        table.commit(table.stage(batches((0, n)), SCHEMA), schema=SCHEMA, metadata={"n": n})
+    told = {version: version - 1 for version in range(1, 7)}
+    assert {one.version: one.told["n"] for one in table.history(4, 2)} == {4: told[4], 3: told[3]}
+    assert [one.version for one in table.history(4)] == [4, 3, 2, 1, 0]
+    assert [one.version for one in table.history(limit=1)] == [6]
+
+    listed = DeltaTable.history
+
+    def late(self, limit=None):
+        """A rival commits before the log is listed."""
+        monkeypatch.setattr(DeltaTable, "history", listed)
+        rival = Lake(lake.root).table("p/t")
+        rival.commit(rival.stage(batches((0, 9)), SCHEMA), schema=SCHEMA, metadata={"n": 6})
+        return listed(self, limit)
+
+    monkeypatch.setattr(DeltaTable, "history", late)
+    assert {one.version: one.told["n"] for one in table.history(4, 2)} == {4: told[4], 3: told[3]}
+
+
+FOREIGN = [
+    ({"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": ["deletionVectors", "timestampNtz"],
+      "writerFeatures": ["deletionVectors", "timestampNtz"]}, {}, "deletionVectors"),
+    ({"minReaderVersion": 2, "minWriterVersion": 5}, {"delta.columnMapping.mode": "name"}, "columnMapping"),
+    ({"minReaderVersion": 2, "minWriterVersion": 5}, {}, None),
+    ({"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": ["timestampNtz", "columnMapping"],
+      "writerFeatures": ["timestampNtz", "columnMapping"]}, {}, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("protocol", "configuration", "unknown"), FOREIGN)
+def test_a_table_that_others_write_otherwise_is_not_read_wrongly(lake, protocol, configuration, unknown):
+    table = lake.table("p/t")
+    table.commit(table.stage(batches((0, 3)), SCHEMA), schema=SCHEMA)
+    log = Path(table.uri) / "_delta_log"
+    lines = [json.loads(line) for line in (log / f"{0:020}.json").read_text().splitlines()]
+    meta = next(line["metaData"] for line in lines if "metaData" in line)
+    meta["configuration"] |= configuration
+    if configuration:
+        columns = json.loads(meta["schemaString"])
+        for id, field in enumerate(columns["fields"], 1):
+            name = {"delta.columnMapping.id": id, "delta.columnMapping.physicalName": f"of-another-{id}"}
+            field["metadata"] = name
+        meta["schemaString"] = json.dumps(columns)
+    actions = [{"protocol": protocol}, {"metaData": meta}]
+    (log / f"{2:020}.json").write_text("\n".join(map(json.dumps, actions)))
+    for known in (table, Lake(lake.root).table("p/t")):
+        if unknown is None:
+            assert numbers(known) == [3]
+            continue
+        for asked in (known.snapshot, known.schema, lambda known=known: known.commit([], schema=SCHEMA)):
+            with pytest.raises(StepError, match=rf"TW536(.|\n)*{unknown}") as caught:
+                asked()
+            assert not caught.value.retryable

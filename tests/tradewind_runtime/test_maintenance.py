@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
 
 import pytest
+from deltalake import DeltaTable
+from tests.tradewind_runtime.sources.project import Project, objects
 from tests.tradewind_runtime.tables import SCHEMA, batches, numbers
 
-from tradewind_runtime import leases
+from tradewind_runtime import gone, leases
+from tradewind_runtime.context import StepContext
+from tradewind_runtime.contract.checks import CheckConfig
+from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import DatasetRef
+from tradewind_runtime.contract.request import StepRequest, StepResult
+from tradewind_runtime.execute import execute
+from tradewind_runtime.gone import Gone
 from tradewind_runtime.history import Advance
 from tradewind_runtime.lake import Lake, Table
 from tradewind_runtime.maintenance import compact, pinned, vacuum
@@ -124,3 +133,76 @@ def test_a_table_with_one_file_is_left_alone(lake: Lake) -> None:
     version = lake.table(NAME).version()
     assert compact(lake, NAME).files == 0
     assert lake.table(NAME).version() == version
+
+
+def test_what_was_replaced_of_late_stays_also_where_a_checkpoint_has_forgotten_when(lake: Lake) -> None:
+    """Ten days ago a file of forty days gave way: for thirty days its version can be read."""
+    table, now = lake.table(NAME), time.time()
+    keys = {"commitInfo": "timestamp", "add": "modificationTime", "remove": "deletionTimestamp"}
+    for version in range(6):
+        at = now - (40 - version if version < 4 else 10) * 86_400
+        log = Path(table.uri) / f"_delta_log/{version:020}.json"
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        for line in lines:
+            for action in keys.keys() & line.keys():
+                line[action][keys[action]] = int(at * 1_000)
+            if "add" in line:
+                os.utime(Path(table.uri) / line["add"]["path"], (at, at))
+        log.write_text("\n".join(map(json.dumps, lines)) + "\n")
+        os.utime(log, (at, at))
+    DeltaTable(table.uri).create_checkpoint()
+    vacuum(Lake(lake.root), NAME, {}, days=30, dry_run=False)
+    assert readable(lake) == {3, 4, 5}, "version 3 was the newest until ten days ago"
+
+
+@pytest.mark.usefixtures("at_once")
+def test_versions_that_lost_files_are_told_and_no_others(lake: Lake) -> None:
+    table = lake.table(NAME)
+    table.commit(table.stage(batches((0, 9)), SCHEMA), schema=SCHEMA)  # 6, with the file of 5
+    vacuum(lake, NAME, {NAME: {2}}, days=0, dry_run=True)
+    assert gone.of(lake.documents, NAME).spans == ()
+    vacuum(lake, NAME, {NAME: {2}}, days=0, dry_run=False)
+    told = gone.of(lake.documents, NAME)
+    assert {version for version in range(1, 7) if not told.has(version)} == readable(lake) | {6} == {2, 5, 6}
+    vacuum(lake, NAME, {}, days=0, dry_run=False)
+    assert gone.of(lake.documents, NAME).spans == ((1, 5),)
+    assert list(lake.tables()) == [NAME]
+
+
+def test_spans_of_versions_are_joined() -> None:
+    assert Gone(spans=((1, 3), (5, 6))).joined([(3, 4), (8, 9)]).spans == ((1, 4), (5, 6), (8, 9))
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_new_run_does_again_what_stands_on_rows_that_are_gone(tmp_path: Path) -> None:
+    """A source that seldom changes: its tables are put together and vacuumed, and its next run finds its rows."""
+    project, source = Project(tmp_path / "a project", (tmp_path / "a lake").as_uri()), objects("*.csv")
+    lake = Lake(project.lake)
+
+    def checked(run: str) -> tuple[StepResult, StepResult]:
+        rows = project.ingest(source)
+        request = StepRequest(
+            step="check", id="check_flights", pipeline="demo", run_id=run, lake=project.lake,
+            config=CheckConfig(source="flights").model_dump(mode="json"), inputs={"rows": rows.outputs["rows"]},
+        )  # fmt: skip
+        return rows, execute(request)
+
+    for n in (1, 2):
+        project.write(f"{n}.csv", f"n\n{n}\n")
+        _, first = checked(f"r{n}")
+    assert checked("r3")[1] == first, "nothing has changed"
+    for name in ("demo/flights_raw", "demo/flights"):
+        compact(lake, name)
+        vacuum(lake, name, {}, days=0, dry_run=False)
+    again = checked("r4")[1]
+    assert again.run_id == "r4"
+    ref = again.outputs["rows"]
+    assert isinstance(ref, DatasetRef)
+    assert sorted(lake.table(ref.table).snapshot(ref.version).to_arrow()["n"].to_pylist()) == [1, 2]
+    assert checked("r5")[1] == again, "and that stands"
+    old = StepContext(
+        StepRequest(step="transform", id="t", pipeline="demo", run_id="r3", lake=lake.root, inputs=first.outputs),
+        lake, tmp_path,
+    )  # fmt: skip
+    with pytest.raises(StepError, match=r"TW520(.|\n)*is kept no longer"):
+        old.snapshot("rows")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pyarrow as pa
 import pytest
 from tests.tradewind_runtime.checkable import START, House, rows
 
@@ -113,3 +114,23 @@ def test_what_retention_left_of_rows_of_both_kinds(house):
     compact(house.raw, house.raw.version())
     retention.expire(house.raw, "at", START + timedelta(hours=15))
     assert new(house, first)[0] == 5
+
+
+LATER = {
+    "rows": lambda house: house.add(rows(1, first=30)),
+    "put together": lambda house: compact(house.raw, house.raw.version()),
+    "too old": lambda house: retention.expire(house.raw, "at", START + timedelta(hours=2)),
+    "replaced": lambda house: house.add(rows(4, first=8), replace=span(0, 2)),
+    "wider": lambda house: house.raw.add_columns([pa.field("more", pa.int64())]),
+}
+
+
+@pytest.mark.parametrize("later", LATER)
+def test_what_comes_after_the_version_that_is_asked_of_is_none_of_its_news(house, later):
+    first = house.add(rows(3))
+    house.add(rows(2, first=10))
+    house.add(rows(4, first=20))
+    pinned = house.raw.snapshot()
+    LATER[later](house)
+    found = news.since(pinned, first)
+    assert (news.count(pinned, first), found.rows.count(), found.again, found.spans) == (6, 6, False, ())

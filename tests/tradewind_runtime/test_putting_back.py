@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -12,18 +14,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.tradewind_runtime.tables import new_lake
 
-from tradewind_runtime import quarantine
+from tradewind_runtime import putting_back, quarantine, waiting
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import Source
 from tradewind_runtime.history import Advance
 from tradewind_runtime.lake import Lake, PositionsMovedError, Table
 from tradewind_runtime.putting_back import PutBack, Tables, put_back
 from tradewind_runtime.quarantine import Bad
+from tradewind_runtime.snapshot import Snapshot
 from tradewind_runtime.sources import Access
 from tradewind_runtime.sources.columns import KAFKA_TIMESTAMP, PROVENANCE
 from tradewind_runtime.verify import verify_table
 
 SENT = datetime(2013, 1, 4, 5, tzinfo=UTC)
+NOT_JSON = "not JSON: Expecting value: line 1 column 1 (char 0)"
 SCHEMA = pa.schema([("n", pa.int64()), *PROVENANCE, KAFKA_TIMESTAMP])
 
 
@@ -71,7 +75,7 @@ def place(lake_uri: str) -> Place:
 
 
 def test_what_the_columns_of_today_take_becomes_rows_once(place: Place) -> None:
-    assert place.replay() == PutBack(rows=2, left=1, reasons={"not JSON: Expecting value: line 1 column 1 (char 0)": 1})
+    assert place.replay() == PutBack(rows=2, left=1, reasons={NOT_JSON: 1})
     assert place.rows() == {offset: float(offset) for offset in (0, 1, 2, 4, 6, 7, 8, 9)} | {3: 1.5}
     assert place.refused() == [("ingest", 5)]
     assert place.sound()
@@ -157,6 +161,90 @@ def test_a_kill_between_the_commits_doubles_nothing(place: Place, monkeypatch: p
     assert len(place.rows()) == 9
     assert place.refused() == [("ingest", 5)]
     assert place.sound()
+
+
+def test_no_row_comes_into_memory_but_those_that_are_refused_too(
+    lake_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many lie between the first refused message and the last."""
+    place = Place(Lake(lake_uri), {0: b'{"n": 0}', 4_999: b"broken"}, end=5_000)
+    read = rows_read(monkeypatch)
+    made = listed(monkeypatch)
+    assert place.replay(source({"n": "long"}), at4999=b'{"n": 7}').rows == 2
+    assert sum(read["p/s_raw"]) == 0, "none of them is a row"
+    assert max(made) <= 2
+    place.refuse(*(Bad("t-0", offset, "column n", b'{"n": 0}') for offset in (0, 2_500, 4_999)))
+    read.clear()
+    assert place.replay(source({"n": "long"})) == PutBack(rows=0, left=0, reasons={})
+    assert sum(read["p/s_raw"]) == 3
+    assert max(made) <= 3
+    assert len(place.rows()) == 5_000
+    assert place.sound()
+
+
+def rows_read(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
+    """Of each table how many rows each batch had that has come from its files."""
+    found, whole = defaultdict[str, list[int]](list), Snapshot.dataset
+
+    class Seen:
+        def __init__(self, snapshot: Snapshot) -> None:
+            self.name, self.dataset = snapshot.table.name, whole(snapshot)
+
+        def to_batches(self, **asked: Any) -> Iterator[pa.RecordBatch]:
+            for batch in self.dataset.to_batches(**asked):
+                found[self.name].append(batch.num_rows)
+                yield batch
+
+        def to_table(self, **asked: Any) -> pa.Table:
+            return pa.Table.from_batches(self.to_batches(**asked), self.dataset.scanner(**asked).projected_schema)
+
+    def dataset(snapshot: Snapshot) -> Seen:
+        return Seen(snapshot)
+
+    monkeypatch.setattr(Snapshot, "dataset", dataset)
+    return found
+
+
+def listed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many places became Python's each time."""
+    found, whole = [0], putting_back._places
+
+    def places(rows: pa.Table) -> list[tuple[str, int]]:
+        found.append(rows.num_rows)
+        return whole(rows)
+
+    monkeypatch.setattr(putting_back, "_places", places)
+    return found
+
+
+def test_very_many_are_read_a_few_at_a_time(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.refuse(*(Bad("t-0", offset, "column n", b'{"n": 0.5}') for offset in (4, 8, 9)))  # which are rows
+    monkeypatch.setattr(waiting, "READ", 1)
+    monkeypatch.setattr(waiting, "ROW_GROUP", 2)
+    made = listed(monkeypatch)
+    assert place.replay() == PutBack(rows=2, left=1, reasons={NOT_JSON: 1})
+    assert max(made) == 2
+    assert place.rows() == {offset: float(offset) for offset in (0, 1, 2, 4, 6, 7, 8, 9)} | {3: 1.5}
+    assert place.refused() == [("ingest", 5)]
+    assert place.sound()
+
+
+def test_a_rival_amid_very_many(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this one has done before that is counted, and not done again."""
+    monkeypatch.setattr(waiting, "READ", 1)
+    monkeypatch.setattr(waiting, "ROW_GROUP", 1)
+    whole, commits = Table.commit, []
+
+    def commit(self: Table, *args: Any, **more: Any) -> int:
+        commits.append(self.name)
+        if len(commits) == 3:  # its third message
+            assert place.replay(at5=b'{"n": 50}').rows == 2
+        return whole(self, *args, **more)
+
+    monkeypatch.setattr(Table, "commit", commit)
+    assert place.replay() == PutBack(rows=1, left=1, reasons={NOT_JSON: 1})
+    assert place.rows() == {offset: float(offset) for offset in range(10)} | {3: 1.5, 5: 50.0}
+    assert place.refused() == []
 
 
 def test_of_two_at_once_each_does_what_the_other_has_not(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from pydantic_core import PydanticKnownError
 from tradewind_runtime.contract import dates
 from tradewind_runtime.contract.base import ConnectionId, Duration, Frozen, Name
 from tradewind_runtime.contract.http import HttpSource
+from tradewind_runtime.contract.keys import WILD, fault
 
 #: The types a column may be given, in Arrow's and Delta's common words; and `decimal(p,s)`.
 WORDS = ("string", "integer", "long", "float", "double", "boolean", "date", "timestamp", "binary")
@@ -129,7 +130,6 @@ STORES = {
     "s3": "s3", "s3a": "s3", "gs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure", "http": "http",
     "https": "http",
 }  # fmt: skip
-WILD = re.compile(r"[*?\[]")
 
 
 class ObjectsSource(Frozen):
@@ -176,15 +176,18 @@ class ObjectsSource(Frozen):
     @model_validator(mode="after")
     def _of_a_store(self) -> ObjectsSource:
         scheme, found, rest = self.uri.partition("://")
-        if not found or scheme == "file" or "{" in scheme:  # a word is filled in later
+        if found and "{" in scheme:  # a word is filled in later
             return self
-        if scheme not in STORES:
+        if found and scheme not in {*STORES, "file"}:
             msg = f"no store is known by {scheme}://; there are {', '.join(STORES)}, and file for files"
             raise ValueError(msg)
-        if STORES[scheme] == "http" and (WILD.search(rest) or "@" in rest.partition("/")[0]):
-            msg = "an address of HTTP names one file: without *, ?, [ and a login, which is the connection's"
+        if STORES.get(scheme) == "http":
+            if WILD.search(rest) or "@" in rest.partition("/")[0]:
+                msg = "an address of HTTP names one file: without *, ?, [ and a login, which is the connection's"
+                raise ValueError(msg)
+            urlsplit(self.uri)  # a ValueError where its host is none
+        elif msg := fault(self.uri):
             raise ValueError(msg)
-        urlsplit(self.uri)  # a ValueError where its host is none
         return self
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from tradewind_runtime import gone
 from tradewind_runtime.contract.errors import Problem, StepError
 from tradewind_runtime.contract.request import StepRequest, StepResult
 from tradewind_runtime.contract.usage import Usage
@@ -34,8 +35,9 @@ class Exchange:
         self.documents.delete(beside(self.path, USAGE))
 
     def result(self) -> StepResult | None:
-        """Its result, if there is one."""
-        return self.documents.get_model(self.request.result_path, StepResult)
+        """Its result, if there is one whose tables can still be read."""
+        found = self.documents.get_model(self.request.result_path, StepResult)
+        return found if found is not None and gone.stands(self.documents, found) else None
 
     def reason(self, how: str, *, code: str = "TW590", retryable: bool = True, **details: Any) -> StepError:
         """Why there is no result: the step's own reason, else how its process ended."""

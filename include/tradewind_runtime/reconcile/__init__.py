@@ -37,7 +37,7 @@ class Asked:
     unread: int = 0  # what it has besides: messages; of an object, 1 where this version of it is not in the table
     lasting: bool = True  # whether all that it ever gave since then is given now
     old: Positions = field(default_factory=lambda: NONE)  # given, of rows that retention takes away by their own time
-    span: tuple[int, int] = (0, 0)  # those below have been taken away, and those between may have been
+    span: tuple[int, int] = (0, 0)  # those below have been taken away; between, those before the first that is left
     refusals: bool = True  # whether refused rows are among them; of an object, older versions' stay in quarantine
 
 

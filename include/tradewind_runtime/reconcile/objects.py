@@ -36,7 +36,7 @@ def asked(source: Source, access: Access, table: Table, version: int | None) -> 
     now = dict.fromkeys(every) if version is None else table.positions(every, version)
     place = Place.of(objects.uri, access)
     retained = Retained.of(access.lake, table, version)
-    spans = retained.spans({count for count, _ in ids.values()})
+    commits = retained.commits({count for count, _ in ids.values()})
     for key, (count, mark) in ids.items():
         waiting = Asked(key, NONE, unread=1, lasting=False)
         if not in_place(now, count, mark):
@@ -47,7 +47,7 @@ def asked(source: Source, access: Access, table: Table, version: int | None) -> 
             if file.changed:
                 raise file.changed
             given, old = _numbers(file, source, retained)
-            yield Asked(key, given, old=old, span=_span(spans[count], now[count]), refusals=False)
+            yield Asked(key, given, old=old, span=_span(commits[count], now[count]), refusals=False)
         except StepError as error:
             if error.problems[0].code != CHANGED:
                 raise

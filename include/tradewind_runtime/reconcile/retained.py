@@ -46,9 +46,19 @@ class Retained:
         return rows.filter(older(known, rows.schema)) if known else rows.slice(0, 0)
 
     def spans(self, ids: Collection[str]) -> dict[str, tuple[int, int]]:
+        """Of each partition's transaction the position below which what is missing counts as gone, twice.
+
+        It is where the commit ends that straddles the moment. Within that nothing tells which rows went: they are not
+        in the order of `_ingested` where Spark has read ranges at once, or `replay` has put one back. So a row that was
+        lost there is not told: a false alarm would be worse.
+        """
+        return {id: (high, high) for id, (_, high) in self.commits(ids).items()}
+
+    def commits(self, ids: Collection[str]) -> dict[str, tuple[int, int]]:
         """Of each transaction the position below which all rows are gone, and that from which on none is.
 
-        What lies between was committed together: there those are gone that come before the first that is left.
+        What lies between was committed together: of what is read in order, as an object is, there those are gone that
+        come before the first that is left.
         """
         rows = _committed(self.raw, ids, self.ingested, self.version)
         bad = _committed(self.refused, ids, self.refused_until, None)

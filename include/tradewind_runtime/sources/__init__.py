@@ -37,6 +37,7 @@ class Access:
     scratch: Path | None = None  # empty, of this attempt only
     registry: Connection | None = None  # of schemas
     schemas: Path | None = None  # the user's folder of schema files
+    pinned: str | None = None  # when the run was, as ISO 8601
     chunk_rows: int = 500_000  # about how many rows a commit takes
     left_out: Collection[str] = ()  # objects that are broken, as this attempt has found: it is careful from then on
 

@@ -10,7 +10,6 @@ first one by another cursor or of another path.
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -34,12 +33,10 @@ from tradewind_runtime.sources.files import FileRows, Origin
 from tradewind_runtime.sources.http_client import opened
 from tradewind_runtime.sources.http_pages import pages
 from tradewind_runtime.sources.http_rows import Answers, numbered
-from tradewind_runtime.sources.newcolumns import Columns
+from tradewind_runtime.sources.newcolumns import Columns, tell_left_out
 
 UNTIL = "http:until"
 PATH = "http::path"  # no cursor's position is called so
-
-log = logging.getLogger("tradewind")
 
 
 def end_position(source: Source, access: Access) -> dict[str, int]:  # noqa: ARG001 - as every source
@@ -79,8 +76,7 @@ def read(source: Source, access: Access, end: Mapping[str, int], table: Table) -
             marks={UNTIL: until},
             replace=taken.replace,
         )
-        if out := columns.left_out:
-            log.info("%s: left out, since no table can hold them: %s", http.path, ", ".join(sorted(out)))
+        tell_left_out(http.path, columns.left_out)
 
 
 @dataclass(frozen=True)

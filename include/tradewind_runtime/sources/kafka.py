@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -20,13 +19,12 @@ from tradewind_runtime.sources import Access, Chunk
 from tradewind_runtime.sources.kafka_client import consumer_of, partitions, topic_id, watermarks
 from tradewind_runtime.sources.kafka_progress import Progress, batches
 from tradewind_runtime.sources.kafka_rows import Messages, Rows
+from tradewind_runtime.sources.newcolumns import tell_left_out
 from tradewind_runtime.sources.partitions import origin, place, transaction
 from tradewind_runtime.staging import ROW_GROUP, grouped
 from tradewind_runtime.widening import together
 
 GROUP_BYTES = 8 * 1024 * 1024  # of rows that are written at once
-
-log = logging.getLogger("tradewind")
 
 
 def end_position(source: Source, access: Access) -> dict[str, int]:
@@ -88,8 +86,7 @@ def chunks(consumer: Consumer, progress: Progress, rows: Rows) -> Iterator[Chunk
     while progress.moves():
         yield found.next()
         progress.committed(found.reached)
-    if out := rows.columns.left_out:
-        log.info("%s: left out, since no table can hold them: %s", topic, ", ".join(sorted(out)))
+    tell_left_out(topic, rows.columns.left_out)
 
 
 @dataclass(frozen=True)

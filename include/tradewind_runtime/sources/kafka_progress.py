@@ -180,14 +180,29 @@ def _sorted(consumer: Consumer, found: list[Message], progress: Progress) -> Mes
     for partition, offset in reached.items():
         progress.seen(partition, offset + 1)
     keep = progress.kafka.keep
+    headers, refused = _headers(messages) if "headers" in keep else ([], {})
     return Messages(
         values=list(map(Message.value, messages)),
         partitions=partitions,
         offsets=offsets,
         times=[None if kind == _NO_TIMESTAMP else time for kind, time in map(Message.timestamp, messages)],
         keys=list(map(Message.key, messages)) if "key" in keep else [],
-        headers=[headers_as_json(message.headers()) for message in messages] if "headers" in keep else [],
+        headers=headers,
+        refused=refused,
     )
+
+
+def _headers(messages: list[Message]) -> tuple[list[str | None], dict[int, str]]:
+    """As JSON; and of messages whose headers cannot be read, why."""
+    found: list[str | None] = []
+    refused: dict[int, str] = {}
+    for index, message in enumerate(messages):
+        try:
+            found.append(headers_as_json(message.headers()))
+        except (SystemError, UnicodeDecodeError):  # the client's C code goes on with what Python's decoding has raised
+            found.append(None)
+            refused[index] = "a header's name is not UTF-8"
+    return found, refused
 
 
 def _places(messages: list[Message]) -> tuple[list[int], list[int]]:

@@ -30,6 +30,7 @@ class Messages:
     times: Sequence[int | None] = ()  # milliseconds
     keys: list[bytes | None] = field(default_factory=list)  # as the next, only where they are kept
     headers: list[str | None] = field(default_factory=list)  # JSON
+    refused: dict[int, str] = field(default_factory=dict)  # those that the client could not read whole, and why
 
     def moments(self) -> pa.Array:
         """The times; null where a producer has written one that none is, as nanoseconds."""
@@ -67,11 +68,15 @@ class Rows:
         Raises:
             StepError: TW529 where one has a column that it must not.
         """
+        values = messages.values
+        if messages.refused:  # nothing of theirs may say which columns there are
+            values = [None if index in messages.refused else value for index, value in enumerate(values)]
         try:
-            rows, indexes, refused = self.decodes.decode(messages.values)
+            rows, indexes, refused = self.decodes.decode(values)
         except NewColumnError as error:
             place = f"{self.topic}-{messages.partitions[error.row]} at {messages.offsets[error.row]}"
             raise error.told(place) from None
+        refused |= messages.refused
         if self.kept.columns:
             rows, indexes = _with_kept(rows, indexes, refused, messages, self.kept)
         return self._with_provenance(rows, indexes, messages), refused

@@ -6,7 +6,6 @@ The control plane asks it too, so it knows neither a lake nor a library that rea
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +17,7 @@ from tradewind_runtime.connections import Connection
 from tradewind_runtime.contract import dates
 from tradewind_runtime.contract.base import duration_text
 from tradewind_runtime.contract.errors import StepError
+from tradewind_runtime.contract.keys import key_of
 from tradewind_runtime.contract.pins import PinConfig
 from tradewind_runtime.contract.refs import Window
 from tradewind_runtime.contract.request import StepRequest
@@ -171,9 +171,7 @@ def _patterns(objects: ObjectsSource, window: Window | None, back: timedelta = N
     Raises:
         StepError: TW514 where it wants dates and the run has no window, or what no date has.
     """
-    parts = urlsplit(objects.uri)
-    path = objects.uri if not parts.scheme else objects.uri.partition("://")[2].removeprefix(parts.netloc)
-    path = re.sub(r"^(\./|/)+", "", path)
+    path = key_of(objects.uri)
     paths = [path]
     if dates.dated(path):
         if window is None:
@@ -183,5 +181,6 @@ def _patterns(objects: ObjectsSource, window: Window | None, back: timedelta = N
                 "TW514", f"no date has a {wrong[0]}", retryable=False, got=objects.uri, expected=", ".join(dates.PARTS)
             )
         paths = dates.of_days(path, Window(start=window.start - back, end=window.end).dates())
-    encoded = parts.scheme == "file" or STORES.get(parts.scheme) == "http"
+    scheme = urlsplit(objects.uri).scheme
+    encoded = scheme == "file" or STORES.get(scheme) == "http"
     return [unquote(one) for one in paths] if encoded else paths

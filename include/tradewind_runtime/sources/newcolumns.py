@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
@@ -12,6 +13,8 @@ from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.sources import NewColumns, Source
 from tradewind_runtime.sources.columns import NAME, RESERVED, plain
 from tradewind_runtime.widening import widens
+
+log = logging.getLogger("tradewind")
 
 
 class NewColumnError(Exception):
@@ -115,3 +118,9 @@ class Columns:
 
 def _known(kind: pa.DataType) -> pa.DataType:
     return pa.string() if pa.types.is_null(kind) else kind
+
+
+def tell_left_out(place: str, names: Collection[str]) -> None:
+    """Say which columns of a source are in no table, since none can hold them."""
+    if names:
+        log.info("%s: left out, since no table can hold them: %s", place, ", ".join(sorted(names)))

@@ -4,7 +4,8 @@ An object's version is its ETag (of a store) or its size and time (files). In th
 versions of a key that were taken in, and `object:<key>@<version>` is that count at the time: the version whose
 number is its key's is in place. So an object that was written again, even back to what it once was, is read again
 and its rows take the place of the older ones. With `mode: replace` one object, the newest, holds the whole table:
-`objects` counts those, and `objects:<key>@<version>` is that count.
+`objects` counts those, and `objects:<key>@<version>` is that count; `objects:pinned` is when the run was pinned that
+took one in, in microseconds, so that a run from before it which is done again takes nothing back.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import logging
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from itertools import groupby
 from operator import attrgetter
 from pathlib import PurePosixPath
@@ -31,14 +33,15 @@ from tradewind_runtime.sources.columns import known
 from tradewind_runtime.sources.files import FORMATS, Dialect, FileRows, Origin, open_rows
 from tradewind_runtime.sources.files.base import BLOCK, ROWS, Part, Small, ahead, at_once, suiting, typed
 from tradewind_runtime.sources.listing import matching
-from tradewind_runtime.sources.newcolumns import Columns
+from tradewind_runtime.sources.newcolumns import Columns, tell_left_out
 from tradewind_runtime.sources.stores import Place
-from tradewind_runtime.sources.stores.pinned import CHANGED, Pinned, fetched
+from tradewind_runtime.sources.stores.pinned import CHANGED, EPOCH, Pinned, fetched
 from tradewind_runtime.staging import grouped
 from tradewind_runtime.widening import together
 
 UNREADABLE = "TW527"
 WHOLE = "objects"  # whose one object is all of the table
+PINNED = "objects:pinned"
 TOGETHER = 1_000  # objects of a commit: each has two positions there, which stay in the table's log
 ROW = 256  # bytes of files that count as one of a chunk's rows
 AHEAD = 3  # batches that wait for the writer, which takes now longer and now less than the reader
@@ -124,6 +127,7 @@ class Wanted:
     mark: str
     counted: int | None
     marked: int | None
+    besides: Mapping[str, Advance] = field(default_factory=dict)  # what moves too
 
     @property
     def new(self) -> bool:
@@ -134,7 +138,7 @@ class Wanted:
     def positions(self) -> dict[str, Advance]:
         """What moves once its rows are in the table."""
         after = (self.counted or 0) + 1
-        return {self.counter: Advance(self.counted, after), self.mark: Advance(self.marked, after)}
+        return {self.counter: Advance(self.counted, after), self.mark: Advance(self.marked, after), **self.besides}
 
 
 def ids_of(objects: ObjectsSource, end: Mapping[str, str]) -> dict[str, tuple[str, str]]:
@@ -157,17 +161,28 @@ def wanted(source: Source, access: Access, end: Mapping[str, str], table: Table)
     """
     objects = objects_of(source)
     ids = ids_of(objects, end)
-    now = table.positions({WHOLE, *(id for pair in ids.values() for id in pair)})
+    now = table.positions({WHOLE, PINNED, *(id for pair in ids.values() for id in pair)})
     if objects.mode == "append" and now[WHOLE] is not None:
         raise StepError(
             "TW527", f"{table.name} was read with mode: replace", retryable=False, got="mode: append",
             expected="mode: replace", fix="put it back, or read the objects as a source of another name",
         )  # fmt: skip
+    besides: dict[str, Advance] = {}
+    if objects.mode == "replace" and (moment := _moment(access.pinned)) is not None:
+        if (before := now[PINNED]) is not None and moment < before:
+            log.info("%s: a later run has taken in what was there then", table.name)
+            return []
+        besides = {PINNED: Advance(before, moment)}
     return [
-        Wanted(key, end[key], count, mark, now[count], now[mark])
+        Wanted(key, end[key], count, mark, now[count], now[mark], besides)
         for key, (count, mark) in ids.items()
         if not in_place(now, count, mark) and key not in access.left_out
     ]
+
+
+def _moment(pinned: str | None) -> int | None:
+    """In microseconds."""
+    return (datetime.fromisoformat(pinned) - EPOCH) // timedelta(microseconds=1) if pinned else None
 
 
 @dataclass
@@ -228,6 +243,7 @@ class _Group:
                 marks={one.mark: positions[one.mark].after for one, _, _ in self.parts},
                 replace=replaced(objects_of(self.source), first),
             )
+        tell_left_out(first.key, {name for _, _, rows in self.parts for name in rows.columns.left_out})
 
     def _rows(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """A few rows of many objects are typed at once, and are one part of a file in the table."""
@@ -278,16 +294,20 @@ def _told_of(file: Pinned) -> Iterator[None]:
         BrokenObjectsError: with what is wrong: TW526 where it is another by now, for then that is why.
     """
     try:
-        try:
-            yield
-        except StepError as error:
-            if error.problems[0].code == UNREADABLE:
-                file.check()
-            raise
+        yield
     except StepError as error:
         if error.problems[0].code not in {UNREADABLE, CHANGED}:
             raise
-        raise BrokenObjectsError({file.key: error}) from error
+        raise BrokenObjectsError({file.key: _why(file, error)}) from error
+
+
+def _why(file: Pinned, error: StepError) -> StepError:
+    """One that is another by now cannot be read for that."""
+    try:
+        file.check()
+    except StepError as changed:
+        return changed
+    return error
 
 
 def replaced(objects: ObjectsSource, one: Wanted) -> Replace | str | None:

@@ -19,6 +19,13 @@ def transaction(topic: str, partition: int) -> str:
     return f"kafka:{topic}:{partition}"
 
 
+def place_of(id: str) -> str | None:
+    """As rows name the partition whose transaction this is; None of one that is no partition's."""
+    kind, _, rest = id.partition(":")
+    topic, _, number = rest.rpartition(":")
+    return place(topic, int(number)) if kind == "kafka" and number.isdecimal() else None
+
+
 def origin(topic: str, partition: int) -> str:
     """The id of what says, beside its position, which topic of that name it is of."""
     return f"{transaction(topic, partition)}@topic"

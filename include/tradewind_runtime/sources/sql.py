@@ -31,7 +31,7 @@ from tradewind_runtime.sources.cursors import EPOCH, Cursor, number_of
 from tradewind_runtime.sources.databases import Database, opened, quoted
 from tradewind_runtime.sources.files import Blocks, FileRows, Origin
 from tradewind_runtime.sources.files.base import ahead
-from tradewind_runtime.sources.newcolumns import Columns
+from tradewind_runtime.sources.newcolumns import Columns, tell_left_out
 from tradewind_runtime.sources.sql_parts import at_once
 from tradewind_runtime.sources.sql_progress import ASKED, PINNED, SOURCE, Progress
 
@@ -79,6 +79,7 @@ def read(source: Source, access: Access, end: Mapping[str, int], table: Table) -
                 marks={mark: after},
                 replace=span.replace,
             )
+    tell_left_out(name_of, columns.left_out)
 
 
 def _batches(rows: FileRows, told: Container[bytes]) -> Iterator[pa.RecordBatch]:

@@ -10,7 +10,7 @@ Freshness, volume and schema are asked first, and of a run without new rows too.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from tradewind_runtime import checked, datachecks, news, quarantine, retention, sifting
@@ -25,21 +25,23 @@ from tradewind_runtime.lake import PositionsMovedError, Table
 from tradewind_runtime.replacing import But
 from tradewind_runtime.sifting import Numbers, Reason, Sieve
 from tradewind_runtime.snapshot import Snapshot
+from tradewind_runtime.sources.cursors import number_of
 from tradewind_runtime.widening import fit
 
 POSITION = "check"
+RAW = "check@raw"  # beside it: of which table, for one that was made again begins to count anew
 
 
 def run(context: StepContext) -> StepOutcome:
     """Check the new rows of one source.
 
     Raises:
-        StepError: TW540 where an expectation of severity `stop` fails; TW541 where one cannot be asked; TW546 where
-            the engine is Spark, and fails.
+        StepError: TW540 where an expectation of severity `stop` fails; TW541 where one cannot be asked; TW542 where the
+            raw table was made again; TW546 where the engine is Spark, and fails.
     """
     config = context.config(CheckConfig)
     raw, table = context.snapshot("rows"), context.table(config.source)
-    before = table.position(POSITION)
+    before, id = table.position(POSITION), _same(raw, table)
     own = datachecks.ask(context, config, raw, before)
     if before is not None and before >= raw.version:
         _settle(context, config, replace(raw, files=()), own, {})
@@ -51,7 +53,7 @@ def run(context: StepContext) -> StepOutcome:
         failing = sifting.union(reasons)
         assert not len(failing) or failing[-1] < new.rows.count(), "rows are numbered as they are read"
         refused = _quarantine(context, config, sieve, reasons) if len(failing) else 0
-        version = _take(context, new, sieve, failing, before)
+        version = _take(context, new, sieve, failing, {POSITION: Advance(before, raw.version), **id})
     warnings = _warnings(findings)
     rows = new.rows.count() - len(failing)
     context.log.info("%s: %d rows pass, %d go to quarantine", config.source, rows, len(failing))
@@ -70,13 +72,28 @@ def run(context: StepContext) -> StepOutcome:
     )
 
 
+def _same(raw: Snapshot, table: Table) -> dict[str, Advance]:
+    """What says of which raw table the position is, where that is not said yet.
+
+    Raises:
+        StepError: TW542 where it is of another: its versions say nothing of this one's rows.
+    """
+    known, now = table.position(RAW), number_of(raw.table.identity())
+    if known not in (None, now):
+        raise StepError(
+            "TW542", f"{raw.table.name} was made again since {table.name} was filled from it", retryable=False,
+            fix=f"put the old one back, or delete {table.name} too: all rows are then checked anew",
+        )  # fmt: skip
+    return {RAW: Advance(known, now)}
+
+
 def _warnings(findings: Sequence[Finding]) -> tuple[str, ...]:
     return tuple(finding.text for finding in findings if not finding.success)
 
 
 def _done(context: StepContext, table: Table, raw: Snapshot, own: Sequence[Finding]) -> StepOutcome:
     """These rows have been checked: by a killed attempt, by an earlier run, or before a later one's."""
-    version = table.version_with("raw", raw.version)
+    version = context.there(table, table.version_with("raw", raw.version))
     if version is None:
         version = table.snapshot().version
     context.log.info("%s: version %d of the raw rows has been checked", table.name, raw.version)
@@ -164,19 +181,21 @@ def _quarantine(context: StepContext, config: CheckConfig, sieve: Sieve, reasons
     return count
 
 
-def _take(context: StepContext, new: news.News, sieve: Sieve, failing: Numbers, before: int | None) -> int:
+def _take(
+    context: StepContext, new: news.News, sieve: Sieve, failing: Numbers, positions: Mapping[str, Advance]
+) -> int:
     """Commit the rows that pass, together with how far the raw table has been checked."""
     config = context.config(CheckConfig)
-    table, version = context.table(config.source), new.rows.version
+    table = context.table(config.source)
     schema = fit(table, new.rows.schema)
     timed = config.time in schema.names and retention.is_time(schema.field(config.time).type)
     try:
         return table.commit(
             sieve.pass_on(failing, table, schema, config.time if timed else None),
             schema=schema,
-            positions={POSITION: Advance(before, version)},
+            positions=positions,
             replace=_replaced(new) if new.again else new.spans or None,
-            metadata={"raw": version, "step": context.request.fingerprint, "run": context.request.run_id},
+            metadata={"raw": new.rows.version, "step": context.request.fingerprint, "run": context.request.run_id},
         )
     except PositionsMovedError as error:
         raise StepError("TW542", f"another run has checked {config.source!r} meanwhile", fix="try again") from error

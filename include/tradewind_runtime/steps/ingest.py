@@ -2,9 +2,11 @@
 
 Chunk by chunk: rows are staged, those that cannot be read go to `<name>_quarantine`, then the rows are
 committed; both commits carry the source's positions. A kill between the two leaves the quarantine ahead,
-and the next attempt, which starts from the positions of the rows, leaves out what is there already.
-`max_bad` is judged over what this attempt has read, before each chunk is committed: where there is too much,
-that chunk is neither in the rows nor in the quarantine, and is read again once the cause is mended.
+and the next attempt, which starts from the positions of the rows, leaves out what is there already, and takes out
+the messages that it finds good (`taking_out`).
+`max_bad` is judged over what the run has read, before each chunk is committed: where there is too much,
+that chunk is neither in the rows nor in the quarantine, and is read again once the cause is mended. What
+earlier attempts have committed counts too, so that a kill changes no verdict.
 An object that is broken holds no other back, and the step fails at the end. Where it breaks in its midst its chunk is
 read again without it, and each object from then on is read through first.
 """
@@ -20,7 +22,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tradewind_runtime import quarantine, sources
+from tradewind_runtime import quarantine, sources, taking_out
 from tradewind_runtime.context import StepContext
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.pins import IngestConfig
@@ -36,18 +38,33 @@ from tradewind_runtime.sources.writing import Written, write
 from tradewind_runtime.widening import fit, fitting
 
 TOLD = 200  # positions in a result's facts: a run may move hundreds of thousands
+#: Newest commits among which earlier attempts' are looked for: where the fewer have any, among the more.
+RECENT = 50, 500
 RIVALS = 20  # how often another writer may be first before this one gives up
 
 
 @dataclass
 class _Tally:
-    """What this attempt has read and committed."""
+    """What this attempt has read and committed, and what the run's earlier ones had before."""
 
+    rows_before: int = 0
+    bad_before: int = 0
     rows: int = 0
     late: int = 0
     bad: int = 0
     broken: dict[str, StepError] = field(default_factory=dict)
     positions: dict[str, tuple[int | None, int]] = field(default_factory=dict)
+
+    @classmethod
+    def begun(cls, run_id: str, table: Table) -> _Tally:
+        """Of a run whose earlier attempts have left their commits, if any; others' may stand between."""
+        before = list[Mapping[str, Any]]()
+        for limit in RECENT if table.exists() else ():
+            found = table.history(limit=limit)
+            before = [one.told for one in found if one.told.get("run") == run_id and "bad" in one.told]
+            if not before or len(found) < limit:
+                break
+        return cls(sum(told["rows"] for told in before), sum(told["bad"] for told in before))
 
     def committed(self, chunk: sources.Chunk, written: Written) -> None:
         self.rows += written.rows
@@ -70,8 +87,9 @@ def run(context: StepContext) -> StepOutcome:
         StepError: TW522 where there has never been a row, TW523 where too many cannot be read, TW527 where objects are
             broken, once all others are taken in; others of the source.
     """
-    config, started, tally = context.config(IngestConfig), time.monotonic(), _Tally()
+    config, started = context.config(IngestConfig), time.monotonic()
     table = context.table(f"{config.name}_raw")
+    tally = _Tally.begun(context.request.run_id, table)
     for _ in range(RIVALS):
         try:
             with seldom_collected():
@@ -83,7 +101,8 @@ def run(context: StepContext) -> StepOutcome:
         raise StepError("TW521", f"table {table.name!r}: other writers were first {RIVALS} times", fix="try again")
     if tally.broken:
         raise _broken(tally.broken)
-    version = table.version()
+    version = context.there(table, table.version_of_rows())
+    version = table.version() if version is None else version
     if version is None or set(table.snapshot(version).schema.names) <= RESERVED:
         raise StepError(
             "TW522",
@@ -115,6 +134,7 @@ def access(context: StepContext, use: str = "source") -> sources.Access:
         project=Path(project) if project else None,
         window=context.request.window,
         scratch=context.scratch,
+        pinned=context.request.pins.get("created"),
         chunk_rows=int(context.setting("chunk_rows", sources.Access.chunk_rows)),
     )
 
@@ -148,23 +168,28 @@ def _ingest(context: StepContext, config: IngestConfig, table: Table, tally: _Ta
         table.create(pa.schema([*fixed, *PROVENANCE]))
     if not end:  # a run that consumes nothing, such as a backfill
         return
+    topic = source.kafka.topic if source.kafka else None
+    if topic:
+        taking_out.take_out(table, refused, topic)
     allowed = replace(access(context), left_out=frozenset(tally.broken))
     for chunk in _chunks(context, source, allowed, end, table):
         schema = chunk.schema if chunk.written else fitting(table, chunk.schema)
         written = chunk.written or write(table, chunk.rows, schema, source, context.request.window)
-        _judge(config, tally.rows + written.rows, tally.bad, chunk.bad)
+        _judge(config, tally, written.rows, chunk.bad)
         # The columns come before what is refused by their types: a chunk that is read again is read by the same ones.
         if fit(table, chunk.schema) != schema:
             raise PositionsMovedError(table.name)  # another writer has made one wider: the files are of the old types
-        _quarantine(context, refused, chunk)
+        good = _quarantine(context, refused, table, chunk)
         table.commit(
             written.files,
             schema=schema,
-            positions=chunk.positions,
+            positions={**chunk.positions, **(taking_out.owed(table) if good else {})},
             replace=chunk.replace,
             metadata={"run": context.request.run_id, "rows": written.rows, "bad": len(chunk.bad)},
         )
         tally.committed(chunk, written)
+        if topic and good:
+            taking_out.take_out(table, refused, topic)
         if tally.rows > written.rows:
             context.log.info("%s: %d rows so far", config.name, tally.rows)
 
@@ -179,8 +204,9 @@ def _chunks(
     return sources.reader(source.kind).read(source, allowed, end, table)
 
 
-def _judge(config: IngestConfig, rows: int, bad_before: int, bad: list[Bad]) -> None:
-    count, limit = bad_before + len(bad), config.source.max_bad
+def _judge(config: IngestConfig, tally: _Tally, rows: int, bad: list[Bad]) -> None:
+    rows, count = tally.rows_before + tally.rows + rows, tally.bad_before + tally.bad + len(bad)
+    limit = config.source.max_bad
     if count <= limit if limit >= 1 else count <= limit * (rows + count):
         return
     first = sorted(bad, key=lambda row: (row.source, row.position))[:3]
@@ -196,21 +222,32 @@ def _judge(config: IngestConfig, rows: int, bad_before: int, bad: list[Bad]) -> 
     )
 
 
-def _quarantine(context: StepContext, table: Table, chunk: sources.Chunk) -> None:
+def _quarantine(context: StepContext, refused: Table, table: Table, chunk: sources.Chunk) -> bool:
     """Commit the bad rows that the quarantine does not hold yet: it may be ahead of the rows, never behind.
 
-    Where it is ahead, a killed attempt was there: one that may have seen other columns, or other answers.
+    Where it is ahead, another attempt was there: one that may have seen other columns, or other answers.
+
+    Returns:
+        Whether it has messages that such a one has refused, and this one has not.
+
+    Raises:
+        PositionsMovedError: where that one was not killed, and has committed its rows.
     """
-    now = table.positions(chunk.marks)
+    now, before = refused.positions(chunk.marks), {id: chunk.positions[id].before for id in chunk.marks}
+    ahead = {id: known for id, known in now.items() if known is not None and known > (before[id] or 0)}
+    if ahead and table.positions(ahead) != {id: before[id] for id in ahead}:
+        raise PositionsMovedError(table.name)
     told = [row for row in chunk.bad if (known := now[row.id]) is not None and row.at < known]
-    held = quarantine.held(table.snapshot(), told, "ingest") if told else set()
+    held = quarantine.held(refused.snapshot(), told, "ingest") if told else set()
     new = [row for row in chunk.bad if (row.source, row.position, row.content) not in held]
     moves = {id: Advance(now[id], mark) for id, mark in chunk.marks.items() if (now[id] or 0) < mark or now[id] is None}
-    if not new and not table.exists():
-        table.create(quarantine.SCHEMA)
-    if not moves and not new:
-        return
-    rows = quarantine.to_arrow(new, "ingest")
-    staged = table.stage(rows.to_batches(), quarantine.SCHEMA) if new else []
-    metadata: dict[str, Any] = {"run": context.request.run_id, "rows": len(new)}
-    table.commit(staged, schema=quarantine.SCHEMA, positions=moves, metadata=metadata)
+    again = {id: (before[id] or 0, min(known, chunk.marks[id])) for id, known in ahead.items()}
+    good = taking_out.refused_within(refused, again) - {(row.source, row.position) for row in chunk.bad}
+    if not new and not refused.exists():
+        refused.create(quarantine.SCHEMA)
+    if moves or new:
+        rows = quarantine.to_arrow(new, "ingest")
+        staged = refused.stage(rows.to_batches(), quarantine.SCHEMA) if new else []
+        metadata: dict[str, Any] = {"run": context.request.run_id, "rows": len(new)}
+        refused.commit(staged, schema=quarantine.SCHEMA, positions=moves, metadata=metadata)
+    return bool(good)

@@ -41,7 +41,7 @@ def run(context: StepContext) -> StepOutcome:
     artefact = artefacts.load(context.lake.documents, _champion(context))
     if output.position(done) is None:
         _score(context, config, output, done, artefact)
-    version = output.version_with("step", context.request.fingerprint)
+    version = context.there(output, output.version_with("step", context.request.fingerprint))
     snapshot = output.snapshot(version)
     rows = snapshot.count(_where(snapshot.schema, config.time, context.request.window))
     context.log.info("%s: %d rows scored by model %s", output.name, rows, artefact.digest[:12])

@@ -177,7 +177,7 @@ def _job(context: StepContext, config: TransformConfig, table: Table) -> Job:
 def _outcome(context: StepContext, table: Table, job: Job) -> StepOutcome:
     """What was computed, be it by another attempt: its commit tells."""
     done, span = table.commit_with("step", context.request.fingerprint), job.context.range
-    snapshot = table.snapshot(done.version if done else None)
+    snapshot = table.snapshot(context.there(table, done.version if done else None))
     where = None
     if job.time and span:
         low, high = (pa.scalar(at, MOMENT) for at in (span.start, span.end))

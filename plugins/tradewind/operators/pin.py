@@ -142,15 +142,20 @@ class PinOperator(LeasedOperator):
         if ends is not None and ends.created > max(event.timestamp for event in events):
             raise AirflowSkipException(f"what has arrived is read by the run {ends.run_id}")
         now = datetime.now(UTC)
-        since = [datetime.fromisoformat(event.extra["payload"]["since"]) for event in events]
         known = [ends.until] if ends else []
-        return Window(start=min(*since, *known, now - timedelta(seconds=1)), end=now)
+        return Window(start=min(*map(_since, events), *known, now - timedelta(seconds=1)), end=now)
 
 
 def _events(context: Context, uris: Collection[str]) -> list[Any]:
     """Of these assets, those that have started the run."""
     found = context.get("triggering_asset_events") or {}
     return [event for asset, events in found.items() if asset.uri in uris for event in events]
+
+
+def _since(event: Any) -> datetime:
+    """When what has arrived first waited, as far as is told: an event that a person made tells only its own time."""
+    told = event.extra["payload"]["since"] if event.extra.get("from_trigger") else None
+    return datetime.fromisoformat(told) if told else event.timestamp
 
 
 def _params_window(context: Context) -> Window | None:

@@ -43,7 +43,7 @@ def test_a_rollout_s_form_asks_for_a_version() -> None:
 
 def test_the_form_offers_the_steps_to_do_anew_and_takes_no_other() -> None:
     param = dags_of(plan().model_dump_json(), file="/bundle/p.py")["p"].params.get_param("refresh")
-    steps = ["ingest_rows", "check_rows", "transform", "train", "evaluate", "register"]
+    steps = ["check_rows", "transform", "train", "evaluate", "register"]
     assert (param.schema["examples"], param.value) == (steps, [])
     assert [param.resolve(chosen) for chosen in (["train", "transform"], None)] == [["train", "transform"], None]
     for wrong in (["trian"], ["pin"]):

@@ -167,3 +167,17 @@ def test_who_may_wait_for_objects_is_not_asked_for_again_meanwhile(tmp_path: Pat
     documents = Documents((tmp_path / "lake").as_uri())
     patient = arrival.model_copy(update={"waits": True})
     assert [look_at("p", one, documents, None).held for one in (arrival, patient)] == [False, True]
+
+
+def test_a_key_that_no_run_can_name_is_told_as_a_run_tells_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/bad\udcff.csv").write_text("n\n1\n")
+    arrival = {"source": "a", "objects": {"uri": f"file://{tmp_path}/in/*"}, "enough": 1, "wait": 900, "poll": 60}
+    trigger = ArrivalTrigger((tmp_path / "lake").as_uri(), pipeline="p", arrival=arrival)
+    with pytest.raises(TimeoutError):
+        asyncio.run(asyncio.wait_for(first_event(trigger), 2))
+    said = capsys.readouterr().out
+    assert r"in/bad\xff.csv' has in it what is not UTF-8" in said
+    assert "fix: rename it" in said

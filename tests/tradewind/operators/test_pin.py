@@ -156,6 +156,31 @@ def test_a_run_by_what_arrived_goes_on_from_the_end_of_the_last_and_reads_nothin
     assert window(by, "r4").start == day(7), "nothing between two windows"
 
 
+def test_an_event_that_a_person_made_says_by_its_own_time_since_when_something_waits(plan: Plan) -> None:
+    """In Airflow's UI, or by POST /assets/events, with or without words of theirs."""
+    arrival = Arrival(source="clicks", kafka={"topic": "c"}, enough=5, wait=60, poll=10)
+    by = plan.model_copy(update={"dags": (plan.dags[0].model_copy(update={"schedule": Schedule(arrival=arrival)}),)})
+
+    def made(number: int, **words: Any) -> dict[Any, list[Any]]:
+        event = SimpleNamespace(timestamp=day(number), extra={"from_rest_api": True, **words})
+        return {AssetUniqueKey("clicks", "tradewind://arrival/p/clicks"): [event]}
+
+    pin(by, "r1", kind="asset_triggered", triggering_asset_events=made(5))
+    assert window(by, "r1").start == day(5)
+    release(by)
+    pin(by, "r2", kind="asset_triggered", triggering_asset_events=made(6, payload="mine"))
+    assert window(by, "r2").start == day(6)
+    release(by)
+    both = {key: [*events, *made(6)[key]] for key, events in arrived(5).items()}
+    pin(by, "r3", kind="asset_triggered", triggering_asset_events=both)
+    assert window(by, "r3").start == day(4), "the trigger's tells more"
+    release(by)
+    ends = Ends(pipeline="p", run_id="r3", created=day(8), until=day(7))
+    Documents(plan.lake).put(Ends.path("p"), ends.model_dump_json().encode())
+    pin(by, "r4", kind="asset_triggered", triggering_asset_events=made(12))
+    assert window(by, "r4").start == day(7), "nothing between two windows"
+
+
 def test_who_does_training_anew_asks_for_it(plan: Plan) -> None:
     for anew in (frozenset({"transform"}), frozenset({"train"})):
         run = Run(plan, "train", "r1", Documents(plan.lake), refresh=anew)

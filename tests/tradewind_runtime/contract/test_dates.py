@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tradewind_runtime.contract.dates import PARTS, dated, of_any_day, of_days, stray, unknown
-from tradewind_runtime.sources.stores import regex
+from tradewind_runtime.contract.keys import regex
 
 DAYS = [date(2013, 1, 5), date(2013, 1, 31), date(2013, 12, 31)]
 

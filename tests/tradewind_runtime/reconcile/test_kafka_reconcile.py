@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
+import pyarrow as pa
 import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
@@ -21,10 +22,14 @@ from tradewind_runtime.reconcile import Asked, ask
 from tradewind_runtime.replacing import Replace
 from tradewind_runtime.retention import expire
 from tradewind_runtime.sources import Access, kafka
+from tradewind_runtime.sources.columns import PROVENANCE
+from tradewind_runtime.staging import Staged
 from tradewind_runtime.verify import Verified, verify_table
 
 pytestmark = pytest.mark.server
 RAW = "demo/flights_raw"
+STAMPS = pa.schema([("n", pa.int64()), *PROVENANCE])
+BEGAN = datetime.now(UTC) - timedelta(hours=10)
 
 
 class Topic:
@@ -237,16 +242,97 @@ def test_what_retention_has_taken_away_is_no_loss(topic: Callable[..., Topic]) -
     flights.ingest()
     flights.send(range(10, 20))
     flights.ingest()
+    flights.send(range(20, 24))
+    flights.ingest()
     table = flights.lake.table(RAW)
     rows = table.snapshot().to_arrow().to_pylist()
     expire(table, "_ingested", min(row["_ingested"] for row in rows if row["n"] >= 10))
-    assert [(one.rows, one.lost, one.expired, one.ok) for one in flights.verified()] == [(5, 0, 5, True)] * 2
+    assert [(one.rows, one.lost, one.expired, one.ok) for one in flights.verified()] == [(7, 0, 5, True)] * 2
     # By the time of the messages: those that are left say it themselves.
     cut = max(row["_timestamp"] for row in rows) + timedelta(milliseconds=1)
-    table.commit([], schema=table.snapshot().schema, replace=Replace("n", 19, 20))
+    table.commit([], schema=table.snapshot().schema, replace=Replace("n", 23, 24))
     assert flights.verified()[1].lost == 1
     expire(table, "_timestamp", cut)
-    assert [(one.rows, one.lost, one.expired, one.ok) for one in flights.verified()] == [(0, 0, 10, True)] * 2
+    assert [(one.rows, one.lost, one.expired, one.ok) for one in flights.verified()] == [(0, 0, 12, True)] * 2
+
+
+class Stamped:
+    """A table of the first partition whose rows say themselves when they were ingested, in hours since `BEGAN`."""
+
+    def __init__(self, flights: Topic) -> None:
+        self.flights, self.table, self.end = flights, flights.lake.table(RAW), 0
+
+    def commit(self, hours: dict[int, float], end: int) -> None:
+        moves = {f"kafka:{self.flights.name}:0": Advance(self.end or None, end)}
+        self.table.commit(self._staged(hours), schema=STAMPS, positions=moves)
+        self.end = end
+
+    def put_back(self, offset: int, hour: float) -> None:
+        """As `replay` does: no position of the topic moves."""
+        self.table.commit(self._staged({offset: hour}), schema=STAMPS)
+
+    def lose(self, offset: int) -> None:
+        self.table.commit([], schema=STAMPS, replace=Replace("_position", offset, offset + 1))
+
+    def expire(self, hour: float) -> int:
+        return expire(self.table, "_ingested", BEGAN + timedelta(hours=hour)).rows
+
+    def told(self) -> tuple[int, int | None, int | None, tuple[int, ...], bool]:
+        one = self.flights.verified()[0]
+        return one.rows, one.lost, one.expired, one.examples, one.ok
+
+    def _staged(self, hours: dict[int, float]) -> list[Staged]:
+        place = f"{self.flights.name}-0"
+        rows = [
+            {"n": at, "_source": place, "_position": at, "_ingested": BEGAN + timedelta(hours=hour)}
+            for at, hour in hours.items()
+        ]
+        return self.table.stage(pa.Table.from_pylist(rows, STAMPS).to_batches(), STAMPS)
+
+
+@pytest.fixture
+def stamped(topic: Callable[..., Topic]) -> Stamped:
+    flights = topic()
+    flights.send(range(40))  # of which the first partition has a half
+    return Stamped(flights)
+
+
+def test_a_commit_whose_later_offsets_were_ingested_earlier(stamped: Stamped) -> None:
+    """Spark reads a partition in ranges, by several tasks."""
+    stamped.commit({at: 2 if at < 5 else 1 for at in range(10)}, 10)
+    stamped.commit(dict.fromkeys(range(10, 20), 3), 20)
+    assert stamped.expire(1.5) == 5
+    assert stamped.told() == (15, 0, 5, (), True)
+    stamped.lose(12)
+    assert stamped.told() == (14, 1, 5, (12,), False), "the next commit is all of after the cut"
+
+
+def test_a_replayed_message_within_the_commit_that_was_cut(stamped: Stamped) -> None:
+    """It is younger than those after it."""
+    stamped.commit({at: at / 10 for at in range(10) if at != 3}, 10)
+    stamped.commit(dict.fromkeys(range(10, 20), 3), 20)
+    stamped.put_back(3, 4)
+    assert stamped.expire(0.65) == 6
+    assert stamped.told() == (14, 0, 6, (), True)
+    stamped.lose(19)
+    assert stamped.told() == (13, 1, 6, (19,), False)
+
+
+def test_what_a_commit_of_after_the_cut_has_lost_is_told(stamped: Stamped) -> None:
+    stamped.commit(dict.fromkeys(range(5), 1), 5)
+    time.sleep(0.02)
+    cut = datetime.now(UTC)
+    time.sleep(0.02)
+    stamped.commit({5: 20, 6: 1, 7: 20, 8: 1, 9: 1}, 10)
+    stamped.commit(dict.fromkeys(range(10, 15), 20), 15)
+    stamped.commit(dict.fromkeys(range(15, 20), 20), 20)
+    assert expire(stamped.table, "_ingested", cut).rows == 8
+    assert stamped.told() == (12, 0, 8, (), True)
+    stamped.lose(12)
+    stamped.lose(15)
+    assert stamped.told() == (10, 2, 8, (12, 15), False)
+    stamped.lose(7)
+    assert stamped.told() == (9, 2, 9, (12, 15), False), "of the commit that was cut nobody knows which went"
 
 
 def test_a_strict_policy_for_new_columns_is_for_runs_and_stops_no_verification(topic: Callable[..., Topic]) -> None:

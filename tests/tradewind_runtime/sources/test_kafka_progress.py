@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 from tests.tradewind_runtime.sources.test_kafka import Topic
 
-from tradewind_runtime.contract.sources import KafkaSource
-from tradewind_runtime.sources import kafka_progress
+from tradewind_runtime.contract.sources import KafkaSource, Source
+from tradewind_runtime.lake import Lake
+from tradewind_runtime.sources import Access, kafka_progress
 from tradewind_runtime.sources.kafka_progress import Progress, batches
+from tradewind_runtime.sources.kafka_rows import Rows
 
 
 class Asked:
@@ -49,6 +51,46 @@ class OfMarkersAlone:
 
     def incremental_unassign(self, partitions: list[TopicPartition]) -> None:
         assert len(partitions) == 1
+
+
+class Unnamed(Message):
+    """With a header whose name is not UTF-8, as the client's C code tells it."""
+
+    def headers(self) -> Any:
+        try:
+            b"\xff".decode()
+        except UnicodeDecodeError as error:
+            msg = "<method 'headers' of 'cimpl.Message' objects> returned a result with an exception set"
+            raise SystemError(msg) from error
+
+
+class OfMessages(OfMarkersAlone):
+    """A consumer that gives these."""
+
+    def __init__(self, *messages: Message) -> None:
+        self.messages = list(messages)
+
+    def consume(self, count: int, timeout: float) -> list[Any]:
+        del timeout
+        found, self.messages = self.messages[:count], self.messages[count:]
+        self.position_now += len(found)
+        return found
+
+
+def test_a_header_whose_name_is_not_utf_8_has_its_message_refused_and_no_other() -> None:
+    kept = {"topic": "t", "keep": {"headers": "headers"}}
+    source = Source.model_validate({"kafka": kept, "columns": {"n": "long"}})
+    whole = {"topic": "t", "partition": 0, "timestamp": (1, 1_357_275_600_000)}
+    first = Message(value=b'{"n": 0}', offset=0, headers=[("a", b"\xff")], **whole)
+    messages = first, Unnamed(value=b'{"n": 1}', offset=1, **whole), Message(value=b'{"n": 2}', offset=2, **whole)
+    of_one = progress("t", {0: 3})
+    of_one.kafka = source.kafka
+    (batch,) = batches(OfMessages(*messages), of_one)
+    made, refused = Rows.of(source, Access(lake=Lake("memory:///")), None).made(batch)
+    rows = [(row["n"], row["headers"], row["_position"]) for row in made.to_pylist()]
+    assert rows == [(0, '[["a", {"base64": "/w=="}]]', 0), (2, None, 2)]
+    assert refused == {1: "a header's name is not UTF-8"}
+    assert (batch.values[1], batch.headers[1]) == (b'{"n": 1}', None), "it goes to quarantine as it is, but for headers"
 
 
 def test_no_more_than_is_left_is_asked_for() -> None:

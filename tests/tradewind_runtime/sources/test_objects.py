@@ -426,21 +426,6 @@ def test_a_lake_on_s3(s3_server, monkeypatch):
     assert not lake.documents.create("a/b", b"2")
 
 
-def test_globs():
-    match = {
-        "a/*.csv": ["a/b.csv"],
-        "a/**/*.csv": ["a/b.csv", "a/c/d.csv", "a/c/e/f.csv"],
-        "a/[bc].c?v": ["a/b.csv"],
-        "a/[!b].csv": [],
-        "**": ["a/b.csv", "a/c/d.csv", "a/c/e/f.csv"],
-        "a+b/*": ["a+b/c"],
-    }
-    keys = ["a/b.csv", "a/c/d.csv", "a/c/e/f.csv"]
-    for pattern, wanted in match.items():
-        found = [key for key in [*keys, "a+b/c"] if stores.regex(pattern).fullmatch(key)]
-        assert [key for key in found if pattern != "**" or key in keys] == wanted, pattern
-
-
 def test_uris_with_encoded_spaces(folder):
     folder.write("a b/x.csv", "n\n1\n")
     folder.ingest(source("file://" + quote(str(folder.path / "a b")) + "/*.csv"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -526,11 +527,15 @@ def test_a_table_without_a_row_is_one(server: PostgreSQL, name: str, lake_uri: s
 
 
 @pytest.mark.parametrize("cursor", ["select", "all", "of"])
-def test_names_are_only_names(server: PostgreSQL, name: str, lake_uri: str, cursor: str) -> None:
+def test_names_are_only_names(
+    server: PostgreSQL, name: str, lake_uri: str, cursor: str, caplog: pytest.LogCaptureFixture
+) -> None:
     server.run(f'CREATE TABLE "{name}" ("{cursor}" integer, "a b" text)', f"""INSERT INTO "{name}" VALUES (1, 'x')""")
     for _ in range(2):
-        (row,) = taken_in(server, lake_uri, source(name, cursor=cursor))
+        with caplog.at_level(logging.INFO):
+            (row,) = taken_in(server, lake_uri, source(name, cursor=cursor))
         assert row[cursor] == 1
+    assert f"{name}: left out, since no table can hold them: a b\n" in caplog.text
 
 
 WRONG: list[tuple[dict[str, Any], dict[str, Any], str, bool]] = [

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from datetime import timedelta
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ from tradewind_runtime.context import StepContext
 from tradewind_runtime.contract.checks import CheckConfig
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import DatasetRef
+from tradewind_runtime.execute import execute
 from tradewind_runtime.history import Advance
 from tradewind_runtime.lake import Table
 from tradewind_runtime.replacing import Replace
@@ -364,3 +366,19 @@ def test_nothing_is_told_to_anyone(house, monkeypatch):
     house.add(rows(3))
     context = StepContext(house.request(NOT_NULL), house.lake, house.root)
     assert check.run(context).metrics["rows"] == 3
+
+
+def test_a_raw_table_that_was_made_again_is_told(house):
+    for n in range(3):
+        house.add(rows(2, first=2 * n))
+        execute(house.request())
+    shutil.rmtree(house.raw.uri)
+    house = House(house.root)
+    house.add(rows(5))
+    with pytest.raises(StepError, match=r"TW542: p/flights_raw was made again") as caught:
+        execute(house.request(refresh="r2"))
+    assert not caught.value.retryable
+    shutil.rmtree(house.checked.uri)
+    house = House(house.root)
+    execute(house.request(refresh="r3"))
+    assert house.checked.snapshot().to_arrow()["_position"].to_pylist() == list(range(5))

@@ -405,6 +405,45 @@ def test_a_late_row_of_days_that_are_kept_no_longer_takes_none_of_their_features
     assert content(house, again) == before
 
 
+JOINED = "SELECT r.t, r.n, o.n AS other FROM rows r JOIN other o ON o.t = r.t"
+
+
+def joined(house: House, day: int = 10, **times: str):
+    """Of two sources."""
+    asked = request(house, day, query=JOINED)
+    version = house.lake.table("p/other").version()
+    inputs = asked.inputs | {"other": DatasetRef(table="p/other", version=version)}
+    config = asked.config | {"times": {"rows": "t", **times}}
+    return execute(asked.model_copy(update={"config": config, "inputs": inputs}))
+
+
+def test_a_late_row_of_one_source_takes_no_features_of_days_that_another_keeps_no_longer(house):
+    every = house.lake.table("p/rows").snapshot().to_arrow()
+    house.add(every, "other")
+    before = content(house, joined(house, other="t"))
+    retention.expire(house.lake.table("p/other"), "t", START + timedelta(days=7))
+    assert computed(joined(house, other="t")) == []
+    house.add(rows((6.5, 1000)))
+    again = joined(house, other="t")
+    assert computed(again) == []
+    assert content(house, again) == before
+
+
+def test_where_days_cannot_be_told_those_that_are_kept_no_longer_stay_too(house):
+    every = house.lake.table("p/rows").snapshot().to_arrow()
+    house.add(every, "other")
+    before = content(house, joined(house))
+    retention.expire(house.lake.table("p/rows"), "t", START + timedelta(days=7))
+    house.add(rows((8.5, 1000)), "other")
+    again = joined(house)
+    assert computed(again) == [("01-10T00", "01-11T00")], "the day after the last of which rows look back at what went"
+    assert content(house, again) == before
+    house.add(rows((6.5, 1000)).set_column(0, "t", pa.array([None], SCHEMA.field("t").type)))
+    last = joined(house)
+    assert computed(last) == [("01-10T00", "01-11T00")]
+    assert content(house, last) == before
+
+
 def test_no_rows_at_all_is_an_error_as_ever(house):
     run(house, 19)
     with pytest.raises(StepError, match=r"TW547.*has no rows"):

@@ -14,9 +14,8 @@ from tradewind_runtime.contract.refs import Window
 from tradewind_runtime.engines import Job
 from tradewind_runtime.engines.output import unheld
 from tradewind_runtime.snapshot import Snapshot
+from tradewind_runtime.staging import DAY
 
-#: A helper column that cuts files by day; it becomes a folder's name and is not in the files.
-DAY = "tradewind_day"
 #: Up to where a floating-point type has each whole number of another type, as Arrow has it for the other engines.
 _EXACT: Mapping[tuple[DataType, DataType], int] = {
     (LongType(), DoubleType()): 2**53,

@@ -42,7 +42,7 @@ class Format(Protocol):
     #: How a refused row is kept: csv or json.
     CONTENTS: str
 
-    def opened(self, path: Path, rows: FileRows, dialect: Dialect) -> Blocks:
+    def opened(self, path: Path, rows: FileRows) -> Blocks:
         """A file's blocks; when it returns, `rows.columns` are settled."""
 
 
@@ -69,9 +69,9 @@ def open_rows(
         StepError: TW527 where the file as a whole cannot be read.
     """
     module = cast("Format", importlib.import_module(f"tradewind_runtime.sources.files.{kind}"))
-    rows = FileRows(columns, origin, iter(()), module.CONTENTS, [] if bad is None else bad, delimiter=dialect.delimiter)
+    rows = FileRows(columns, origin, iter(()), module.CONTENTS, [] if bad is None else bad, dialect=dialect)
     try:
-        found = module.opened(path, rows, dialect)
+        found = module.opened(path, rows)
     except BROKEN as error:
         raise unreadable(origin, error) from error
     bearable(rows.columns.schema.names, origin)

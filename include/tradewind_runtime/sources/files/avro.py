@@ -11,15 +11,14 @@ import fastavro
 import numpy as np
 import pyarrow as pa
 
-from tradewind_runtime.sources.files.base import BLOCK, ROWS, Blocks, Dialect, FileRows, column_names, stream
+from tradewind_runtime.sources.files.base import BLOCK, ROWS, Blocks, FileRows, column_names, stream
 from tradewind_runtime.sources.messages.avro import Written, columns_of
 
 CONTENTS = "json"
 
 
-def opened(path: Path, rows: FileRows, dialect: Dialect) -> Blocks:
+def opened(path: Path, rows: FileRows) -> Blocks:
     """A file's rows, by its own schema."""
-    del dialect
     with stream(path) as content:
         written = _written(_told(fastavro.block_reader, content).metadata)
     rows.names = column_names([field["name"] for field in written.schema["fields"]], rows.origin)

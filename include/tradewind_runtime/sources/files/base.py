@@ -76,7 +76,7 @@ class FileRows:
     bad: list[Bad] = field(default_factory=list)
     small: Small | None = None
     names: list[str] = field(default_factory=list)  # of its columns, where it says so before its rows
-    delimiter: str = ","  # of a CSV
+    dialect: Dialect = Dialect()  # of a CSV
 
     @property
     def schema(self) -> pa.Schema:
@@ -298,6 +298,6 @@ def _content(table: pa.Table, row: int, file: FileRows) -> bytes:
     if file.contents == "csv":
         line = io.StringIO()
         texts = [(value or b"").decode("utf-8", "surrogateescape") for value in values.values()]
-        csv.writer(line, delimiter=file.delimiter, lineterminator="").writerow(texts)
+        csv.writer(line, delimiter=file.dialect.delimiter, lineterminator="").writerow(texts)
         return line.getvalue().encode("utf-8", "surrogateescape")
     return json.dumps(values, default=str).encode()

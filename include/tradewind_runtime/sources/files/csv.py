@@ -41,8 +41,9 @@ _LOCAL = pa.timestamp("us")  # in UTC, as are all that name no zone
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
-def opened(path: Path, rows: FileRows, dialect: Dialect) -> Blocks:
+def opened(path: Path, rows: FileRows) -> Blocks:
     """A file's rows, by its header."""
+    dialect = rows.dialect
     with stream(path) as content:
         head = content.read(LONGEST + 1)
     header, lines, rest = _parted(head.decode("utf-8-sig", "surrogateescape"), dialect)
@@ -67,7 +68,7 @@ def opened(path: Path, rows: FileRows, dialect: Dialect) -> Blocks:
         rows.small = Small(
             (content, start), count, len(content), len(content) / TOGETHER, kind, partial(_together, *kind)
         )
-    return _either(_Reading(path, content, names, lines, dialect, rows), quick, asbytes)
+    return _either(_Reading(path, content, names, lines, rows), quick, asbytes)
 
 
 def _parted(text: str, dialect: Dialect) -> tuple[list[str], int, str]:
@@ -192,14 +193,14 @@ class _Reading:
     content: bytes | None  # all of it, where that is little
     names: list[str]
     lines: int  # of its header
-    dialect: Dialect
     rows: FileRows
     broken: set[int] = field(default_factory=set)
 
     def blocks(self, types: Mapping[str, pa.DataType]) -> Blocks:
         """The file's blocks, with the columns that have a type here."""
         start = 0
-        for table in self._tables(_parsing(self.dialect, self._refuse), _conversion(types, self.dialect)):
+        dialect = self.rows.dialect
+        for table in self._tables(_parsing(dialect, self._refuse), _conversion(types, dialect)):
             numbers = _numbers(start, table.num_rows, self.broken)
             if table.num_rows:
                 start = int(numbers[-1]) + 1

@@ -13,16 +13,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from tradewind_runtime.sources.files.base import BLOCK, ROWS, SMALL, Blocks, Dialect, FileRows, stream
+from tradewind_runtime.sources.files.base import BLOCK, ROWS, SMALL, Blocks, FileRows, stream
 from tradewind_runtime.sources.messages.json import Decoder
 
 CONTENTS = "json"
 LONGEST = 64 * 1024 * 1024  # bytes of a line
 
 
-def opened(path: Path, rows: FileRows, dialect: Dialect) -> Blocks:
+def opened(path: Path, rows: FileRows) -> Blocks:
     """A file's rows, by what its first lines have."""
-    del dialect
     decoder = Decoder(rows.columns)
     if rows.columns.grows:  # the first lines say which columns there are
         for block in _whole(path):

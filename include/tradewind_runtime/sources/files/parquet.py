@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from tradewind_runtime.sources.files.base import BROKEN, ROWS, SMALL, Blocks, Dialect, FileRows, Small, column_names
+from tradewind_runtime.sources.files.base import BROKEN, ROWS, SMALL, Blocks, FileRows, Small, column_names
 
 CONTENTS = "json"
 #: Bytes that small files decoded at once may come to, if each row had all of its file: a dictionary may hide as much.
@@ -25,9 +25,8 @@ _IN_MEMORY = ds.ParquetFileFormat(default_fragment_scan_options=ds.ParquetFragme
 _PREFIX = "Could not open Parquet input source '<Buffer>': "
 
 
-def opened(path: Path, rows: FileRows, dialect: Dialect) -> Blocks:
+def opened(path: Path, rows: FileRows) -> Blocks:
     """A file's rows, by its own schema."""
-    del dialect
     if path.stat().st_size > SMALL:
         with pq.ParquetFile(path) as file:
             return _blocks(path, _settled(rows, file.schema_arrow))

@@ -89,7 +89,7 @@ class Written:
     @cached_property
     def head(self) -> bytes:
         """A container's, with the mark as last field."""
-        fields = [one | {"type": _long_for_int(one["type"])} for one in self.schema["fields"]]
+        fields = [one | {"type": _long_for_less(one["type"])} for one in self.schema["fields"]]
         fields.append({"name": MARK, "type": "long"})
         text = json.dumps({"type": "record", "name": "Marked", "fields": list(map(_without_maps, fields))})
         meta = {"avro.codec": b"null", "avro.schema": text.encode()}
@@ -181,8 +181,8 @@ def _together(contents: list[bytes], written: Written, mark: int) -> pa.Table:
     block = end.join(contents) + end
     container = written.head + _long(len(contents)) + _long(len(block)) + block + _SYNC
     try:
-        table = _ints(pl.read_avro(io.BytesIO(container)).to_arrow(), written)
-        table.validate(full=True)  # a decimal of too many digits would else become another number
+        table = _of_longs(pl.read_avro(io.BytesIO(container)).to_arrow(), written)
+        table.validate(full=True)  # a decimal of too many digits, or a time of none of a day, would else become another
     except BaseException as error:
         if isinstance(error, (KeyboardInterrupt, SystemExit, MemoryError)):
             raise
@@ -192,12 +192,18 @@ def _together(contents: list[bytes], written: Written, mark: int) -> pa.Table:
     return table.drop_columns([MARK])
 
 
-def _ints(table: pa.Table, written: Written) -> pa.Table:
-    """Numbers of 32 bits, which Polars would cut off, of the longer ones that it has read."""
+#: Types that Polars would cut off, or make nanoseconds or null of, and the numbers that they are.
+_NUMBERS = {
+    pa.int32(): pa.int32(), pa.date32(): pa.int32(), pa.time32("ms"): pa.int32(), pa.time64("us"): pa.int64(),
+}  # fmt: skip
+
+
+def _of_longs(table: pa.Table, written: Written) -> pa.Table:
+    """With values of these types instead of the long numbers that Polars has read."""
     for index, field in enumerate(written.schema["fields"]):
         kind = _scalar(field["type"])
-        if kind in (pa.int32(), pa.date32(), pa.time32("ms")):
-            table = table.set_column(index, field["name"], table.column(index).cast(pa.int32()).cast(kind))
+        if kind in _NUMBERS:
+            table = table.set_column(index, field["name"], table.column(index).cast(_NUMBERS[kind]).cast(kind))
     return table
 
 
@@ -330,11 +336,13 @@ def _without_maps(schema: Any) -> Any:
     return {**schema, **inner}
 
 
-def _long_for_int(schema: Any) -> Any:
-    """The same bytes."""
+def _long_for_less(schema: Any) -> Any:
+    """The same bytes, as a number with no meaning: Polars cuts off ints, and makes null of times it does not know."""
     if isinstance(schema, list):
-        return [_long_for_int(one) for one in schema]
-    return "long" if schema == "int" or (isinstance(schema, dict) and schema["type"] == "int") else schema
+        return [_long_for_less(one) for one in schema]
+    kind = schema["type"] if isinstance(schema, dict) else schema
+    micros = kind == "long" and isinstance(schema, dict) and schema.get("logicalType") == "time-micros"
+    return "long" if kind == "int" or micros else schema
 
 
 def _long(number: int) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,13 +11,14 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 from urllib.parse import SplitResult, urlsplit
 
-from obstore.exceptions import BaseError, NotFoundError
-from obstore.store import LocalStore
+from obstore.exceptions import BaseError, InvalidPathError, NotFoundError
 
 from tradewind_runtime.connections import Connection
 from tradewind_runtime.contract.errors import StepError
-from tradewind_runtime.contract.sources import STORES, WILD
-from tradewind_runtime.sources.stores.bucket import Bucket
+from tradewind_runtime.contract.keys import WILD, regex
+from tradewind_runtime.contract.sources import STORES
+from tradewind_runtime.sources.stores.folder import Folder
+from tradewind_runtime.sources.stores.markers import objects
 
 
 class Content(Protocol):
@@ -34,6 +36,7 @@ class Store(Protocol):
     def head(self, path: str) -> Mapping[str, Any]: ...  # noqa: D102
     def get(self, path: str) -> Content: ...  # noqa: D102
     def list(self, prefix: str | None = None) -> Iterable[Sequence[Mapping[str, Any]]]: ...  # noqa: D102
+    def inside(self, prefix: str | None = None) -> Iterable[Sequence[Mapping[str, Any]]]: ...  # noqa: D102
 
 
 class Opener(Protocol):
@@ -72,10 +75,10 @@ class Place:
         """
         address = urlsplit(uri)
         if address.scheme == "file":
-            return cls(Bucket(LocalStore("/")), Path("/"))
+            return cls(Folder(Path("/")), Path("/"))
         if not address.scheme:
             root = access.project or Path.cwd()
-            return cls(Bucket(LocalStore(root)), root)
+            return cls(Folder(root), root)
         return cls(_opened(address, access.connection), connection=access.connection)
 
     def matching(self, pattern: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -89,15 +92,41 @@ class Place:
             if wild is None:
                 yield pattern, self.store.head(pattern)
                 return
-            folder = pattern[: wild.start()].rpartition("/")[0]
-            wanted = regex(pattern)
-            for batch in self.store.list(folder or None):
-                yield from ((meta["path"], meta) for meta in batch if wanted.fullmatch(meta["path"]))
-        except (NotFoundError, FileNotFoundError) as error:
+            yield from ((meta["path"], meta) for meta in self._listed(pattern, wild.start()))
+        except (NotFoundError, FileNotFoundError, NotADirectoryError) as error:
             if wild is not None and self.root is None:  # no object may be there, but the bucket must
                 raise self._silent(pattern, error) from None
+        except InvalidPathError as error:
+            raise self._unnamed(pattern, _key_in(error), "an empty part, . or .., or a control character") from None
+        except ValueError as error:
+            raise StepError(
+                "TW525", f"no object has such a key: {self.said(error)}", retryable=False, got=pattern,
+                fix="mend the uri",
+            ) from None  # fmt: skip
         except (BaseError, OSError) as error:
             raise self._silent(pattern, error) from None
+
+    def _listed(self, pattern: str, fixed: int) -> Iterator[Mapping[str, Any]]:
+        """What matches below the folder that the fixed beginning of a glob names."""
+        folder, wanted = pattern[:fixed].rpartition("/")[0], regex(pattern)
+        deep = "/" in pattern[fixed:] or "**" in pattern
+        for batch in (self.store.list if deep else self.store.inside)(folder or None):
+            found = [meta for meta in batch if wanted.fullmatch(meta["path"])]
+            if self.root is None:
+                yield from objects(self.store, found)
+                continue
+            for meta in found:
+                if not _utf8(meta["path"]):
+                    raise self._unnamed(pattern, repr(os.fsencode(meta["path"]))[1:], "what is not UTF-8")
+                yield meta
+
+    def _unnamed(self, pattern: str, key: str, why: str) -> StepError:
+        where = "rename it" if self.root is not None else "move it to another prefix"
+        key = self.connection.hide(key) if self.connection else key
+        return StepError(
+            "TW525", f"the key {key} has in it {why}: no run can name it, nor look past it", retryable=False,
+            got=pattern, fix=f"{where}, or have more of the uri before its first *, so that it is not looked at",
+        )  # fmt: skip
 
     def _silent(self, pattern: str, error: Exception) -> StepError:
         """The error itself stays out: it may hold a signature."""
@@ -144,20 +173,20 @@ def _opened(address: SplitResult, connection: Connection | None) -> Store:
         ) from None  # fmt: skip
 
 
+def _utf8(key: str) -> bool:
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _key_in(error: InvalidPathError) -> str:
+    """The key that obstore cannot parse, in quotes; its details have it in one line, whatever it is."""
+    found = re.search(r'path: ("(?:[^"\\]|\\.)*")', str(error))
+    return found[1] if found else str(error).partition("\n")[0]
+
+
 def _said(error: Exception, connection: Connection | None) -> str:
     text = str(error).partition("\n")[0]
     return (connection.hide(text) if connection else text)[:300]
-
-
-def regex(pattern: str) -> re.Pattern[str]:
-    """A glob over keys: `*` and `?` stay within a folder, `**` does not, `[…]` is a set."""
-    words = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    parts = re.split(r"(\*\*/|\*\*|\*|\?|\[!?[^\]]+\])", pattern)
-    return re.compile("".join(words.get(part) or _literal(part) for part in parts if part))
-
-
-def _literal(part: str) -> str:
-    if part.startswith("[") and part.endswith("]") and len(part) > 2:
-        inner = part[1:-1].replace("\\", r"\\")
-        return f"[^{inner[1:]}]" if inner.startswith("!") else f"[{inner}]"
-    return re.escape(part)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from obstore.exceptions import InvalidPathError
 
 if TYPE_CHECKING:
     from obstore import GetResult
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Bucket:
-    """A bucket, a container, or this machine's files."""
+    """A bucket, or a container."""
 
     store: ObjectStore
 
@@ -28,6 +30,17 @@ class Bucket:
     def list(self, prefix: str | None = None) -> Iterable[Sequence[Mapping[str, Any]]]:
         """Objects, in batches."""
         return self.store.list(prefix)
+
+    def inside(self, prefix: str | None = None) -> Iterator[Sequence[Mapping[str, Any]]]:
+        """Objects right in a folder, in batches; one may come twice.
+
+        Raises:
+            InvalidPathError: where one of them has a key that obstore cannot say. What is deeper may have any.
+        """
+        try:
+            yield from self.store.list(prefix)
+        except InvalidPathError:
+            yield self.store.list_with_delimiter(prefix)["objects"]
 
 
 @dataclass(frozen=True)

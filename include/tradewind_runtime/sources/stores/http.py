@@ -96,6 +96,10 @@ class Site:
         msg = f"a web server does not list {prefix}"
         raise OSError(msg)
 
+    def inside(self, prefix: str | None = None) -> NoReturn:
+        """Nor this."""
+        self.list(prefix)
+
     def _file(self, method: str, path: str) -> File:
         url = self.root.join("/" + quote(path))
         for _ in range(REDIRECTS + 1):

@@ -52,7 +52,9 @@ def _table(builder: StepBuilder, name: str, source: Source) -> Iterator[PlanStep
         IngestConfig(name=name, source=_read(source)),
         id=f"ingest_{name}",
         upstream=("pin",),
-        pins={"end": f"sources.{name}"},
+        pins={"end": f"sources.{name}", "created": "created"},
+        # What it gives is the table as it is by now, whoever has read into it since a run with the same end.
+        every_run=True,
         windowed=windowed,
         engine=source.engine,
         connections=source.connections | builder.spark_of(source.engine),

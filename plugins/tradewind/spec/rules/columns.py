@@ -1,4 +1,4 @@
-"""Columns that are named, wherever it is known which there are: those that a source declares."""
+"""Columns that are named, wherever it is known which there are: those that a source declares, or keeps."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LEARNED = (
 def event_times(view: View) -> Iterator[Problem]:
     """A source's event time is one of its columns, and a time."""
     for name in view.names("sources"):
-        columns, path = view.columns(name), ("sources", name, "time")
+        columns, path = view.declared(name), ("sources", name, "time")
         if columns is None or not view.given(*path):
             continue
         yield from _unknown(view, path, columns)

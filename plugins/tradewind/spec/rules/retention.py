@@ -101,7 +101,4 @@ def _types(view: View, table: str) -> dict[str, str] | None:
     declared = view.columns(source or table)
     if declared is None:
         return None
-    found = view.draft.sources.get(source or "")
-    keep = found.kafka.keep if found and found.kafka else {}
-    kept = {name: "timestamp" if part == "timestamp" else "string" for part, name in keep.items()}
-    return {**kept, **{name: str(kind) for name, kind in declared.items()}, **_ADDED}
+    return {**{name: str(kind) for name, kind in declared.items()}, **_ADDED}

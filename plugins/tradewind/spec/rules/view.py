@@ -19,6 +19,8 @@ from tradewind_runtime.contract.sources import Source
 
 #: More wrong values than anybody reads about.
 _MOST_WRONG = 200
+#: What a message has besides its value, and the type of a column of it.
+KEPT = {"key": "binary", "headers": "string", "timestamp": "timestamp", "partition": "integer", "offset": "long"}
 
 
 class Draft(Pipeline):
@@ -42,26 +44,37 @@ class View:
         """The place of a value."""
         return find(self.node, path)
 
+    def value(self, *path: str) -> Any:
+        """What the text has there, right or wrong; None where it has nothing."""
+        place = self.at(*path)
+        return plain(place.node) if len(place.path) == len(path) else None
+
     def given(self, *path: str) -> bool:
         """Whether the text has it, right or wrong."""
-        place = self.at(*path)
-        return len(place.path) == len(path) and plain(place.node) is not None
+        return self.value(*path) is not None
 
     def names(self, block: str) -> list[str]:
         """The names in a block, those of wrong parts too."""
-        found = plain(self.at(block).node) if self.given(block) else {}
+        found = self.value(block)
         return sorted(found) if isinstance(found, dict) else []
 
     def columns(self, table: str) -> dict[str, Any] | None:
-        """The columns of a source, or of `features`, with their types, right or wrong; None where nobody declares them.
+        """All columns of a source, or of `features`, with their types, right or wrong; None where there may be others.
 
         Without a transform, `features` is the only source's table; what a transform gives is not known.
         """
         sources = self.names("sources")
         if table == "features" and table not in sources and len(sources) == 1 and not self.given("transform"):
             table = sources[0]
-        declared = plain(self.at("sources", table, "columns").node) if self.given("sources", table, "columns") else None
-        return declared if isinstance(declared, dict) else None
+        return None if self.value("sources", table, "new_columns") == "add" else self.declared(table)
+
+    def declared(self, source: str) -> dict[str, Any] | None:
+        """The columns that a source names, with those that it keeps of a message; None where it names none."""
+        named, keep = self.value("sources", source, "columns"), self.value("sources", source, "kafka", "keep")
+        if not isinstance(named, dict):
+            return None
+        parts = keep if isinstance(keep, dict) else {}
+        return {name: KEPT[part] for part, name in parts.items() if part in KEPT and isinstance(name, str)} | named
 
 
 Rule = Callable[[View], Iterator[Problem]]

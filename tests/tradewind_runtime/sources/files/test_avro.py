@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from datetime import UTC, date, datetime
+import logging
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -53,16 +54,29 @@ def project(tmp_path: Path, lake_uri: str) -> Project:
     return Project(tmp_path / "a project", lake_uri)
 
 
-def test_rows_are_of_the_files_own_types(project: Project) -> None:
+def test_rows_are_of_the_files_own_types(project: Project, caplog: pytest.LogCaptureFixture) -> None:
     nothing = ROW | {"n": 2, "small": None, "name": None, "many": [], "either": None}
     project.write("a.avro", container([ROW, nothing], FIELDS))
-    project.ingest(objects("*.avro"))
+    with caplog.at_level(logging.INFO):
+        project.ingest(objects("*.avro"))
+    assert "a.avro: left out, since no table can hold them: either\n" in caplog.text
     found = sorted(rows(project.lake), key=lambda row: row["n"])
     told = {key: value for key, value in found[0].items() if key not in ("_ingested", "_source")}
     assert told == {key: value for key, value in ROW.items() if key != "either"} | {"_position": 0, "many": "[1,2]"}
     assert (found[1]["small"], found[1]["name"], found[1]["_position"]) == (None, None, 1)
     kinds = {one.name: str(one.type) for one in Lake(project.lake).table("demo/flights_raw").snapshot().schema}
     assert (kinds["small"], kinds["share"], kinds["price"]) == ("int32", "float", "decimal128(9, 2)")
+
+
+def test_a_time_is_a_text_down_to_its_own_unit(project: Project) -> None:
+    fields = [
+        {"name": "micros", "type": {"type": "long", "logicalType": "time-micros"}},
+        {"name": "millis", "type": {"type": "int", "logicalType": "time-millis"}},
+    ]
+    project.write("a.avro", container([{"micros": time(1, 2, 3, 4), "millis": time(1, 2, 3)}], fields))
+    project.ingest(objects("a.avro"))
+    (row,) = rows(project.lake)
+    assert (row["micros"], row["millis"]) == ("01:02:03.000004", "01:02:03.000")
 
 
 @pytest.mark.parametrize("codec", ["null", "deflate", "bzip2", "xz"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -116,6 +116,40 @@ def test_a_broken_record_harms_no_other(made, data):
     whole = kept.tolist()
     assert whole == [index for index in range(len(rows)) if index not in broken]
     assert found.to_pylist() == [rows[index] for index in whole]
+
+
+TIMES = {
+    "micros": {"type": "long", "logicalType": "time-micros"},
+    "millis": {"type": "int", "logicalType": "time-millis"},
+}
+TEXTS = [
+    {"micros": "01:02:03.000004", "millis": "01:02:03.004"},
+    {"micros": "23:59:59.000000", "millis": "00:00:00.000"},
+]
+
+
+def test_a_time_has_the_same_text_beside_a_broken_record():
+    body = schema(*TIMES.items())
+    rows = [
+        {"micros": time(1, 2, 3, 4), "millis": time(1, 2, 3, 4_000)},
+        {"micros": time(23, 59, 59), "millis": time()},
+    ]
+    contents = written(body, *rows)
+    alone, _, _ = decoder(body).decode(contents)
+    beside, _, refused = decoder(body).decode([*contents, b"\xff"])
+    assert alone.to_pylist() == beside.to_pylist() == TEXTS
+    assert list(refused) == [2]
+
+
+@pytest.mark.parametrize("name", TIMES)
+@pytest.mark.parametrize("beyond", [86_400_000_000, 2**62])
+def test_a_time_of_more_than_a_day_is_refused_and_not_made_nothing(name, beyond):
+    body, plain = schema((name, ["null", TIMES[name]])), schema((name, ["null", "long"]))
+    contents = written(plain, {name: 5}, {name: beyond}, {name: None})
+    found, kept, refused = decoder(body).decode(contents)
+    assert found[name].to_pylist() == [{"micros": "00:00:00.000005", "millis": "00:00:00.005"}[name], None]
+    assert kept.tolist() == [0, 2]
+    assert "not an Avro record of its schema" in refused[1]
 
 
 def test_lists_maps_and_records_are_json():
