@@ -46,7 +46,7 @@ def watched() -> Clock:
     import pyarrow.parquet as pq
 
     from tradewind_runtime import lake
-    from tradewind_runtime.sources import kafka, kafka_progress, kafka_rows
+    from tradewind_runtime.sources import kafka, kafka_client, kafka_progress, kafka_rows
     from tradewind_runtime.sources.messages import base, json_known
 
     clock = Clock()
@@ -62,7 +62,7 @@ def watched() -> Clock:
         ("commit", lake.Table, "commit"),
     ):
         setattr(place, name, clock.timed(stage, getattr(place, name)))
-    setattr(kafka, "consumer_of", _counted(clock, kafka.consumer_of))  # noqa: B010 mypy knows it as what it was
+    setattr(kafka, "consumer_of", _counted(clock, kafka_client.consumer_of))  # noqa: B010 mypy knows it as what it was
     return clock
 
 
