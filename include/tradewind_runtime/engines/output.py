@@ -85,9 +85,9 @@ def _widens(kind: pa.DataType, wider: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) and pa.types.is_integer(wider)) and kind.bit_width < wider.bit_width
 
 
-def stage(batches: pa.RecordBatchReader, job: Job) -> Output:
+def stage(given: pa.Schema, batches: Iterable[pa.RecordBatch], job: Job) -> Output:
     """Write a result's rows, as they come, below the output table."""
-    schema = shape(batches.schema, job)
+    schema = shape(given, job)
     rows = shaped(batches, schema, job.time, job.context.range)
     files = job.output.stage(rows, schema, cut_by=job.time)
     return Output(schema, files)

@@ -25,7 +25,8 @@ def transform(job: Job) -> Output:
     tables = {source: snapshot.to_arrow() for source, snapshot in job.tables.items()}
     with guarded(f"transform function {name}", job.step.code):
         result = function(tables, job.context)
-    return stage(_reader(result), job)
+    rows = _reader(result)
+    return stage(rows.schema, rows, job)
 
 
 def identity(job: Job) -> Output:
@@ -40,8 +41,8 @@ def identity(job: Job) -> Output:
         )
     (snapshot,) = job.tables.values()
     columns = [name for name in snapshot.schema.names if name not in PROVENANCE]
-    rows = snapshot.dataset().scanner(columns=columns)
-    return stage(rows.to_reader(), job)
+    rows = snapshot.dataset().scanner(columns=columns).to_reader()
+    return stage(rows.schema, rows, job)
 
 
 def _reader(result: Any) -> pa.RecordBatchReader:

@@ -1,5 +1,6 @@
 """The step `transform`: each engine, each span once, and users' errors in a line."""
 
+import errno
 import importlib.util
 import os
 import re
@@ -8,11 +9,13 @@ import subprocess
 import sys
 import time
 from datetime import date, timedelta
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from tests.tradewind_runtime.transformable import SCHEMA, SETTINGS, START, House, python, sql
 
+from tradewind_runtime import staging
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.engines import spark as spark_engine
 from tradewind_runtime.execute import execute
@@ -99,6 +102,44 @@ def test_a_query_reaches_its_tables_only_and_its_errors_are_told(house, query, s
     assert caught.value.problems[0].code == "TW545"
     assert not caught.value.retryable
     assert not house.features.exists()
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("SELECT t, CASE WHEN n = 200 THEN CAST(s AS INT) ELSE 1 END AS n FROM rows", "Could not convert string"),
+        ("SELECT t, CASE WHEN n = 200 THEN error('an own one') ELSE n END AS n FROM rows", "an own one"),
+        ("SELECT t, CASE WHEN n = 200 THEN n * 9223372036854775807 ELSE n END AS n FROM rows", "Overflow"),
+    ],
+)
+def test_an_error_of_a_late_row_is_told_as_that_of_the_first(house, query, says):
+    with pytest.raises(StepError, match=f"TW545: transform.sql: .*{says}") as caught:
+        house.run(sql(query))
+    assert not caught.value.retryable
+    assert not house.features.exists()
+
+
+@pytest.mark.parametrize("day", [1, 9])
+def test_a_source_that_cannot_be_read_is_no_error_of_the_query(house, day):
+    """It may be there the next time: of the first rows, and of later ones."""
+    asked = house.request(DOUBLE)
+    (file,) = (one for one in house.lake.table("p/rows").snapshot().files if cut_of(one) == f"2013-01-{day:02d}")
+    there = Path(file).read_bytes()
+    Path(file).write_bytes(there[:50])
+    with pytest.raises(Exception, match=re.escape(file)) as caught:
+        execute(asked)
+    assert not isinstance(caught.value, StepError)
+    Path(file).write_bytes(there)
+    assert execute(asked).metrics["rows"] == 144
+
+
+def test_a_disk_that_is_full_is_no_error_of_the_query(house, monkeypatch):
+    def full(*_given):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(staging._Files, "add", full)
+    with pytest.raises(OSError, match="No space left"):
+        house.run(DOUBLE)
 
 
 @pytest.mark.parametrize(
