@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -33,9 +33,7 @@ def shape(schema: pa.Schema, job: Job) -> pa.Schema:
             f"has reserved columns: {', '.join(reserved)}", "drop them, as in SELECT * EXCLUDE (…)", got=schema.names
         )
     before = job.output.schema() or pa.schema([])
-    named = Counter(map(str.lower, [*schema.names, *({*before.names} - {*schema.names})]))  # as Delta tells them apart
-    if twice := {name for name in schema.names if named[name.lower()] > 1}:
-        raise refused(f"has columns twice: {', '.join(sorted(twice))}", "name each column once", got=schema.names)
+    named_once(schema.names, {*before.names} - {*schema.names})
     if job.time is not None:
         kind = schema.field(job.time).type if job.time in schema.names else None
         if kind is None or not (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
@@ -50,6 +48,17 @@ def shape(schema: pa.Schema, job: Job) -> pa.Schema:
     known = [before.field(one.name) if one.name in blank else one for one in schema]
     fields = [pa.field(one.name, MOMENT if one.name == job.time else _storable(one)) for one in known]
     return _as_before(pa.schema(fields), before, job.output.name)
+
+
+def named_once(names: Sequence[str], others: Iterable[str] = ()) -> None:
+    """Of a result's columns and the table's other ones.
+
+    Raises:
+        StepError: TW547 where two names are the same to Delta.
+    """
+    named = Counter(map(str.lower, [*names, *others]))
+    if twice := {name for name in names if named[name.lower()] > 1}:
+        raise refused(f"has columns twice: {', '.join(sorted(twice))}", "name each column once", got=list(names))
 
 
 def _storable(field: pa.Field) -> pa.DataType:

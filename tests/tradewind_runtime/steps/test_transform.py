@@ -133,10 +133,11 @@ def test_a_source_that_cannot_be_read_is_no_error_of_the_query(house, day):
     assert execute(asked).metrics["rows"] == 144
 
 
-def test_a_disk_that_is_full_is_no_error_of_the_query(house, monkeypatch):
-    def full(*_given):
-        raise OSError(errno.ENOSPC, "No space left on device")
+def full(*_given):
+    raise OSError(errno.ENOSPC, "No space left on device")
 
+
+def test_a_full_disk_is_no_error_of_the_query(house, monkeypatch):
     monkeypatch.setattr(staging._Files, "add", full)
     with pytest.raises(OSError, match="No space left"):
         house.run(DOUBLE)
@@ -192,6 +193,64 @@ def broken(tables, context):
 def listed(tables, context):
     return [1, 2]
 """
+
+
+GIVEN = """
+import duckdb
+import pandas as pd
+import pyarrow as pa
+
+def frame(tables, context):
+    return pd.DataFrame({"t": tables["rows"]["t"].to_pandas(), **context.args})
+
+def wide(tables, context):
+    return pd.DataFrame([[1, 2], [3, 4]], columns=["n", "n"])
+
+def chunks(tables, context):
+    return tables["rows"]["t"]
+
+def late(tables, context):
+    rows = tables["rows"].select(["t", "n"])
+
+    def batches():
+        yield from rows.slice(0, 300).to_batches()
+        raise KeyError("late")
+
+    return pa.RecordBatchReader.from_batches(rows.schema, batches())
+
+def relation(tables, context):
+    rows = tables["rows"]
+    return duckdb.connect().from_arrow(rows).project("t, CASE WHEN n = 200 THEN CAST(s AS INT) ELSE 1 END AS n")
+
+def early(tables, context):
+    return duckdb.connect().from_arrow(tables["rows"]).project("t, CAST(s AS INT) AS n")
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "code", "says"),
+    [
+        ("frame", "TW547", "is a DataFrame that makes no table: .*Conversion failed for column s with type object"),
+        ("wide", "TW547", "has columns twice: n"),
+        ("chunks", "TW547", "is a ChunkedArray that makes no table: "),
+        ("late", "TW545", "transform function m_given:late: KeyError: 'late'"),
+        ("relation", "TW545", "transform function m_given:relation: .*Could not convert string"),
+        ("early", "TW545", "transform function m_given:early: .*Could not convert string"),
+    ],
+)
+def test_a_function_whose_result_makes_no_table_is_told_once(house, function, code, says):
+    args = {"s": [1, "b"] * 240} if function == "frame" else {}
+    with pytest.raises(StepError, match=f"{code}: .*{says}") as caught:
+        house.run(python(f"m_given:{function}", **args), code=house.code(m_given=GIVEN))
+    assert not caught.value.retryable
+    assert caught.value.problems[0].line == (20 if function == "late" else None)
+    assert not house.features.exists()
+
+
+def test_a_full_disk_is_no_error_of_the_function(house, monkeypatch):
+    monkeypatch.setattr(staging._Files, "add", full)
+    with pytest.raises(OSError, match="No space left"):
+        house.run(python("m_days:days"), code=house.code(m_days=MODEL))
 
 
 NESTED = """
