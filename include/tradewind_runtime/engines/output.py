@@ -12,7 +12,7 @@ from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import Window
 from tradewind_runtime.contract.sources import PROVENANCE
 from tradewind_runtime.engines import Job, Output
-from tradewind_runtime.storable import beyond_years, stored
+from tradewind_runtime.storable import beyond_years, filled, stored
 
 MOMENT = pa.timestamp("us", "UTC")
 
@@ -43,9 +43,8 @@ def shape(schema: pa.Schema, job: Job) -> pa.Schema:
                 got=schema.names if kind is None else str(kind),
                 path="split.time",
             )
-    # That no row of a day has a value says nothing of the column.
-    blank = {one.name for one in schema if pa.types.is_null(one.type)} & set(before.names)
-    known = [before.field(one.name) if one.name in blank else one for one in schema]
+    there = {one.name: one.type for one in before}
+    known = [one.with_type(filled(one.type, there.get(one.name, one.type))) for one in schema]
     fields = [pa.field(one.name, MOMENT if one.name == job.time else _storable(one)) for one in known]
     return _as_before(pa.schema(fields), before, job.output.name)
 

@@ -274,6 +274,14 @@ def large(tables, context):
 def gaps(tables, context):
     t = tables["rows"]["t"]
     return pa.table({"t": t, "seen": pa.array([[1]] * len(t), pa.list_(pa.duration("us")))})
+
+def empty(tables, context):
+    t = tables["rows"]["t"]
+    return pa.table({"t": t, "seen": [[]] * len(t)})
+
+def nothing(tables, context):
+    t = tables["rows"]["t"]
+    return pa.table({"t": t, "seen": [{"at": None}] * len(t)})
 """
 
 
@@ -287,12 +295,23 @@ def test_types_within_others_are_those_of_a_table_too(house):
     assert all(row["seen"] == [{"at": row["t"], "n": 200}] for row in rows.to_pylist())
 
 
+def test_lists_that_are_all_empty_are_of_the_type_that_the_table_has(house):
+    code = house.code(m_nested=NESTED)
+    house.run(python("m_nested:make"), code=code, day=10)
+    rows = house.rows(house.run(python("m_nested:empty"), code=code, day=12))
+    assert sorted(map(len, rows["seen"].to_pylist())) == [0] * 144 + [1] * 48
+    with pytest.raises(StepError, match=r"TW547: .*'seen' of type struct<.*null"):
+        house.run(python("m_nested:nothing"), code=code, day=12)
+
+
 @pytest.mark.parametrize(
     ("function", "says"),
     [
         ("fine", "has a value in 'seen' that list.* does not hold: .* lose data"),
         ("large", "has a value in 'n' that int64 does not hold: .* not in range"),
         ("gaps", "has the column 'seen' of type list.*, which a table cannot hold"),
+        ("empty", "has the column 'seen' of type list.*null.*, which a table cannot hold"),
+        ("nothing", "has the column 'seen' of type struct.*null.*, which a table cannot hold"),
     ],
 )
 def test_what_no_table_holds_is_refused_wherever_it_is(house, function, says):
