@@ -13,6 +13,7 @@ from tradewind_runtime.contract.refs import Window
 from tradewind_runtime.contract.sources import PROVENANCE
 from tradewind_runtime.engines import Job, Output
 from tradewind_runtime.storable import beyond_years, filled, stored
+from tradewind_runtime.widening import widens
 
 MOMENT = pa.timestamp("us", "UTC")
 
@@ -74,15 +75,17 @@ def _storable(field: pa.Field) -> pa.DataType:
 
 
 def _as_before(schema: pa.Schema, before: pa.Schema, table: str) -> pa.Schema:
-    """The table's own types where it has the column already: older rows stay readable."""
+    """The table's own types where it has the column already, or wider ones, which it is to have with the commit."""
     fields = []
     for field in schema:
         kind = before.field(field.name).type if field.name in before.names else field.type
         if kind != field.type and not _widens(field.type, kind):
-            raise refused(
-                f"has {field.name!r} as {field.type}, which the table {table!r} has as {kind}",
-                "give the column the same type, or another name",
-            )
+            if not widens(kind, field.type):
+                raise refused(
+                    f"has {field.name!r} as {field.type}, which the table {table!r} has as {kind}",
+                    "give the column the same type, or another name",
+                )
+            kind = field.type
         fields.append(pa.field(field.name, kind))
     return pa.schema(fields)
 

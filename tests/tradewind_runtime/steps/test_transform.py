@@ -15,11 +15,12 @@ import pyarrow as pa
 import pytest
 from tests.tradewind_runtime.transformable import SCHEMA, SETTINGS, START, House, python, sql
 
-from tradewind_runtime import staging
+from tradewind_runtime import lake, staging
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.engines import spark as spark_engine
 from tradewind_runtime.execute import execute
 from tradewind_runtime.staging import cut_of
+from tradewind_runtime.widening import fit
 
 
 @pytest.fixture
@@ -169,6 +170,52 @@ def test_a_tables_types_are_kept_or_the_change_is_refused(house):
         house.run(sql("SELECT t, s AS n FROM rows"))
     with pytest.raises(StepError, match="TW547: the transform's result has columns twice: N"):  # n, to a table
         house.run(sql('SELECT t, n AS "N" FROM rows'), day=12)
+
+
+MOMENT = pa.timestamp("us", "UTC")
+NARROW = pa.schema([("i", pa.int32()), ("f", pa.float32()), ("d", pa.date32())])
+WIDE = pa.schema([("i", pa.int64()), ("f", pa.float64()), ("d", MOMENT)])
+
+
+def narrow(house: House) -> None:
+    """All of its rows, and columns that ingestion will widen."""
+    given = house.lake.table("p/rows").snapshot().to_arrow()
+    for name, values in (("i", given["n"]), ("f", given["n"]), ("d", given["t"])):
+        given = given.append_column(name, values.cast(NARROW.field(name).type, safe=False))
+    table = house.lake.table("p/rows")
+    table.commit(table.stage(given.to_batches(), given.schema, cut_by="t"), schema=given.schema, replace="all")
+
+
+@pytest.mark.parametrize("transform", [None, sql("SELECT * EXCLUDE (_source, _position) FROM rows")])
+def test_a_source_that_was_widened_widens_the_features(house, monkeypatch, transform):
+    narrow(house)
+    first = house.run(transform)
+    fit(house.lake.table("p/rows"), WIDE)
+    request = house.request(transform, day=12)
+    with monkeypatch.context() as patch:
+        patch.setattr(lake.Table, "commit", lambda *_given, **_more: sys.exit(1))
+        with pytest.raises(SystemExit):
+            execute(request)
+    second = execute(request)
+    assert second.metrics["rows"] == 144
+    before, after = house.rows(first), house.rows(second)
+    assert [before.schema.field(name).type for name in NARROW.names] == NARROW.types
+    assert [after.schema.field(name).type for name in WIDE.names] == WIDE.types
+    assert (before["i"].to_pylist(), after["i"].to_pylist()) == ([*range(96, 240)], [*range(96, 288)])
+    assert after["d"].to_pylist() == [one.replace(hour=0) for one in after["t"].to_pylist()]
+    told = [commit.told["widened"] for commit in house.features.history() if "widened" in commit.told]
+    assert told == [{"i": "int64", "f": "double", "d": "timestamp[us, tz=UTC]"}]
+    with pytest.raises(StepError, match=r"TW547: .* has 'd' as date32.*, which the table .* has as timestamp"):
+        house.run(sql("SELECT t, d::DATE AS d FROM rows"), day=12)
+
+
+def test_numbers_that_a_wider_type_would_round_keep_theirs(house):
+    house.run(sql(f"SELECT t, n + {2**53} AS n FROM rows"))
+    version = house.features.version()
+    with pytest.raises(StepError, match="TW519: table 'p/features' cannot take the new types") as caught:
+        house.run(sql("SELECT t, n / 2 AS n FROM rows"), day=12)
+    assert not caught.value.retryable
+    assert house.features.version() == version
 
 
 MODEL = """
