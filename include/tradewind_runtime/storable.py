@@ -48,17 +48,45 @@ def stored(kind: pa.DataType) -> pa.DataType | None:
 
 def _nested(kind: pa.DataType) -> pa.DataType | None:
     types = pa.types
-    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
-        item = _field(kind.value_field)
+    if _listed(kind):
+        item = _inner(kind.value_field)
         return item and pa.list_(item)
     if types.is_struct(kind):
-        fields = [_field(one) for one in kind]
+        fields = [_inner(one) for one in kind]
         return pa.struct(fields) if fields and all(fields) else None
     if types.is_map(kind):
-        key, item = stored(kind.key_type), _field(kind.item_field)
+        key, item = stored(kind.key_type), _inner(kind.item_field)
         held = key and item and pa.map_(key, item)
         return None if held is None or _local(held) else held
     return None
+
+
+def _listed(kind: pa.DataType) -> bool:
+    types = pa.types
+    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
+
+
+def _inner(field: pa.Field) -> pa.Field | None:
+    """None also where nothing is known of its values, as of a list's where all lists are empty."""
+    return None if pa.types.is_null(field.type) else _field(field)
+
+
+def filled(kind: pa.DataType, have: pa.DataType) -> pa.DataType:
+    """A type, with what a table's own says where it says nothing: where no row has a value, or all lists are empty."""
+    types = pa.types
+    if types.is_null(kind):
+        return have
+    if _listed(kind) and types.is_list(have):
+        return pa.list_(_filled(kind.value_field, have.value_field))
+    if types.is_struct(kind) and types.is_struct(have) and kind.names == have.names:
+        return pa.struct([_filled(one, there) for one, there in zip(kind, have, strict=True)])
+    if types.is_map(kind) and types.is_map(have):
+        return pa.map_(kind.key_type, _filled(kind.item_field, have.item_field))
+    return kind
+
+
+def _filled(field: pa.Field, have: pa.Field) -> pa.Field:
+    return field.with_type(filled(field.type, have.type))
 
 
 def _local(kind: pa.DataType) -> bool:

@@ -186,8 +186,8 @@ class ObjectsSource(Frozen):
                 msg = "an address of HTTP names one file: without *, ?, [ and a login, which is the connection's"
                 raise ValueError(msg)
             urlsplit(self.uri)  # a ValueError where its host is none
-        elif why := fault(self.uri):
-            raise ValueError(why)
+        elif wrong := fault(self.uri):
+            raise ValueError(wrong)
         return self
 
 

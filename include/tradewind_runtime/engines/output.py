@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,7 +12,8 @@ from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import Window
 from tradewind_runtime.contract.sources import PROVENANCE
 from tradewind_runtime.engines import Job, Output
-from tradewind_runtime.storable import beyond_years, stored
+from tradewind_runtime.storable import beyond_years, filled, stored
+from tradewind_runtime.widening import widens
 
 MOMENT = pa.timestamp("us", "UTC")
 
@@ -33,9 +34,7 @@ def shape(schema: pa.Schema, job: Job) -> pa.Schema:
             f"has reserved columns: {', '.join(reserved)}", "drop them, as in SELECT * EXCLUDE (…)", got=schema.names
         )
     before = job.output.schema() or pa.schema([])
-    named = Counter(map(str.lower, [*schema.names, *({*before.names} - {*schema.names})]))  # as Delta tells them apart
-    if twice := {name for name in schema.names if named[name.lower()] > 1}:
-        raise refused(f"has columns twice: {', '.join(sorted(twice))}", "name each column once", got=schema.names)
+    named_once(schema.names, {*before.names} - {*schema.names})
     if job.time is not None:
         kind = schema.field(job.time).type if job.time in schema.names else None
         if kind is None or not (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
@@ -45,11 +44,21 @@ def shape(schema: pa.Schema, job: Job) -> pa.Schema:
                 got=schema.names if kind is None else str(kind),
                 path="split.time",
             )
-    # That no row of a day has a value says nothing of the column.
-    blank = {one.name for one in schema if pa.types.is_null(one.type)} & set(before.names)
-    known = [before.field(one.name) if one.name in blank else one for one in schema]
+    there = {one.name: one.type for one in before}
+    known = [one.with_type(filled(one.type, there.get(one.name, one.type))) for one in schema]
     fields = [pa.field(one.name, MOMENT if one.name == job.time else _storable(one)) for one in known]
     return _as_before(pa.schema(fields), before, job.output.name)
+
+
+def named_once(names: Sequence[str], others: Iterable[str] = ()) -> None:
+    """Of a result's columns and the table's other ones.
+
+    Raises:
+        StepError: TW547 where two names are the same to Delta.
+    """
+    named = Counter(map(str.lower, [*names, *others]))
+    if twice := {name for name in names if named[name.lower()] > 1}:
+        raise refused(f"has columns twice: {', '.join(sorted(twice))}", "name each column once", got=list(names))
 
 
 def _storable(field: pa.Field) -> pa.DataType:
@@ -66,15 +75,17 @@ def _storable(field: pa.Field) -> pa.DataType:
 
 
 def _as_before(schema: pa.Schema, before: pa.Schema, table: str) -> pa.Schema:
-    """The table's own types where it has the column already: older rows stay readable."""
+    """The table's own types where it has the column already, or wider ones, which it is to have with the commit."""
     fields = []
     for field in schema:
         kind = before.field(field.name).type if field.name in before.names else field.type
         if kind != field.type and not _widens(field.type, kind):
-            raise refused(
-                f"has {field.name!r} as {field.type}, which the table {table!r} has as {kind}",
-                "give the column the same type, or another name",
-            )
+            if not widens(kind, field.type):
+                raise refused(
+                    f"has {field.name!r} as {field.type}, which the table {table!r} has as {kind}",
+                    "give the column the same type, or another name",
+                )
+            kind = field.type
         fields.append(pa.field(field.name, kind))
     return pa.schema(fields)
 
@@ -85,9 +96,9 @@ def _widens(kind: pa.DataType, wider: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) and pa.types.is_integer(wider)) and kind.bit_width < wider.bit_width
 
 
-def stage(batches: pa.RecordBatchReader, job: Job) -> Output:
+def stage(given: pa.Schema, batches: Iterable[pa.RecordBatch], job: Job) -> Output:
     """Write a result's rows, as they come, below the output table."""
-    schema = shape(batches.schema, job)
+    schema = shape(given, job)
     rows = shaped(batches, schema, job.time, job.context.range)
     files = job.output.stage(rows, schema, cut_by=job.time)
     return Output(schema, files)

@@ -26,6 +26,7 @@ from tradewind_runtime.engines.output import MOMENT, refused
 from tradewind_runtime.history import Advance
 from tradewind_runtime.lake import PositionsMovedError, Table
 from tradewind_runtime.replacing import Replace, Replacing
+from tradewind_runtime.widening import fit
 
 RIVALS = 20  # how often another run may be first before this one gives up
 FACTS = "facts"  # in a commit's metadata: of the result, what only the attempt that computed it knows
@@ -35,7 +36,8 @@ def run(context: StepContext) -> StepOutcome:
     """Compute the features of the span that the split needs; of it, where the YAML says so, what has changed.
 
     Raises:
-        StepError: TW545 where the user's job fails, TW547 where its result cannot be used.
+        StepError: TW545 where the user's job fails, TW547 where its result cannot be used, TW519 where a wider column
+            of it would round what the table has.
     """
     config = context.config(TransformConfig)
     table, done = context.table(config.output), f"step:{context.request.fingerprint}"
@@ -133,6 +135,7 @@ def _commit(
     told: Mapping[str, Any] | None = None,
     moves: Mapping[str, Advance] | None = None,
 ) -> None:
+    fit(table, output.schema)  # a source's column may be wider by now, and the result's with it
     table.commit(
         output.files,
         schema=output.schema,

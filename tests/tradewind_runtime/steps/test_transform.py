@@ -1,5 +1,6 @@
 """The step `transform`: each engine, each span once, and users' errors in a line."""
 
+import errno
 import importlib.util
 import os
 import re
@@ -8,15 +9,18 @@ import subprocess
 import sys
 import time
 from datetime import date, timedelta
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from tests.tradewind_runtime.transformable import SCHEMA, SETTINGS, START, House, python, sql
 
+from tradewind_runtime import lake, staging
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.engines import spark as spark_engine
 from tradewind_runtime.execute import execute
 from tradewind_runtime.staging import cut_of
+from tradewind_runtime.widening import fit
 
 
 @pytest.fixture
@@ -104,6 +108,45 @@ def test_a_query_reaches_its_tables_only_and_its_errors_are_told(house, query, s
 @pytest.mark.parametrize(
     ("query", "says"),
     [
+        ("SELECT t, CASE WHEN n = 200 THEN CAST(s AS INT) ELSE 1 END AS n FROM rows", "Could not convert string"),
+        ("SELECT t, CASE WHEN n = 200 THEN error('an own one') ELSE n END AS n FROM rows", "an own one"),
+        ("SELECT t, CASE WHEN n = 200 THEN n * 9223372036854775807 ELSE n END AS n FROM rows", "Overflow"),
+    ],
+)
+def test_an_error_of_a_late_row_is_told_as_that_of_the_first(house, query, says):
+    with pytest.raises(StepError, match=f"TW545: transform.sql: .*{says}") as caught:
+        house.run(sql(query))
+    assert not caught.value.retryable
+    assert not house.features.exists()
+
+
+@pytest.mark.parametrize("day", [1, 9])
+def test_a_source_that_cannot_be_read_is_no_error_of_the_query(house, day):
+    """It may be there the next time: of the first rows, and of later ones."""
+    asked = house.request(DOUBLE)
+    (file,) = (one for one in house.lake.table("p/rows").snapshot().files if cut_of(one) == f"2013-01-{day:02d}")
+    there = Path(file).read_bytes()
+    Path(file).write_bytes(there[:50])
+    with pytest.raises(Exception, match=re.escape(file)) as caught:
+        execute(asked)
+    assert not isinstance(caught.value, StepError)
+    Path(file).write_bytes(there)
+    assert execute(asked).metrics["rows"] == 144
+
+
+def full(*_given):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_is_no_error_of_the_query(house, monkeypatch):
+    monkeypatch.setattr(staging._Files, "add", full)
+    with pytest.raises(OSError, match="No space left"):
+        house.run(DOUBLE)
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
         ("SELECT * FROM rows", "reserved columns: _source, _position"),
         ("SELECT n FROM rows", "no column 't' of times"),
         ("SELECT s AS t, n FROM rows", "no column 't' of times"),
@@ -127,6 +170,52 @@ def test_a_tables_types_are_kept_or_the_change_is_refused(house):
         house.run(sql("SELECT t, s AS n FROM rows"))
     with pytest.raises(StepError, match="TW547: the transform's result has columns twice: N"):  # n, to a table
         house.run(sql('SELECT t, n AS "N" FROM rows'), day=12)
+
+
+MOMENT = pa.timestamp("us", "UTC")
+NARROW = pa.schema([("i", pa.int32()), ("f", pa.float32()), ("d", pa.date32())])
+WIDE = pa.schema([("i", pa.int64()), ("f", pa.float64()), ("d", MOMENT)])
+
+
+def narrow(house: House) -> None:
+    """All of its rows, and columns that ingestion will widen."""
+    given = house.lake.table("p/rows").snapshot().to_arrow()
+    for name, values in (("i", given["n"]), ("f", given["n"]), ("d", given["t"])):
+        given = given.append_column(name, values.cast(NARROW.field(name).type, safe=False))
+    table = house.lake.table("p/rows")
+    table.commit(table.stage(given.to_batches(), given.schema, cut_by="t"), schema=given.schema, replace="all")
+
+
+@pytest.mark.parametrize("transform", [None, sql("SELECT * EXCLUDE (_source, _position) FROM rows")])
+def test_a_source_that_was_widened_widens_the_features(house, monkeypatch, transform):
+    narrow(house)
+    first = house.run(transform)
+    fit(house.lake.table("p/rows"), WIDE)
+    request = house.request(transform, day=12)
+    with monkeypatch.context() as patch:
+        patch.setattr(lake.Table, "commit", lambda *_given, **_more: sys.exit(1))
+        with pytest.raises(SystemExit):
+            execute(request)
+    second = execute(request)
+    assert second.metrics["rows"] == 144
+    before, after = house.rows(first), house.rows(second)
+    assert [before.schema.field(name).type for name in NARROW.names] == NARROW.types
+    assert [after.schema.field(name).type for name in WIDE.names] == WIDE.types
+    assert (before["i"].to_pylist(), after["i"].to_pylist()) == ([*range(96, 240)], [*range(96, 288)])
+    assert after["d"].to_pylist() == [one.replace(hour=0) for one in after["t"].to_pylist()]
+    told = [commit.told["widened"] for commit in house.features.history() if "widened" in commit.told]
+    assert told == [{"i": "int64", "f": "double", "d": "timestamp[us, tz=UTC]"}]
+    with pytest.raises(StepError, match=r"TW547: .* has 'd' as date32.*, which the table .* has as timestamp"):
+        house.run(sql("SELECT t, d::DATE AS d FROM rows"), day=12)
+
+
+def test_numbers_that_a_wider_type_would_round_keep_theirs(house):
+    house.run(sql(f"SELECT t, n + {2**53} AS n FROM rows"))
+    version = house.features.version()
+    with pytest.raises(StepError, match="TW519: table 'p/features' cannot take the new types") as caught:
+        house.run(sql("SELECT t, n / 2 AS n FROM rows"), day=12)
+    assert not caught.value.retryable
+    assert house.features.version() == version
 
 
 MODEL = """
@@ -153,6 +242,64 @@ def listed(tables, context):
 """
 
 
+GIVEN = """
+import duckdb
+import pandas as pd
+import pyarrow as pa
+
+def frame(tables, context):
+    return pd.DataFrame({"t": tables["rows"]["t"].to_pandas(), **context.args})
+
+def wide(tables, context):
+    return pd.DataFrame([[1, 2], [3, 4]], columns=["n", "n"])
+
+def chunks(tables, context):
+    return tables["rows"]["t"]
+
+def late(tables, context):
+    rows = tables["rows"].select(["t", "n"])
+
+    def batches():
+        yield from rows.slice(0, 300).to_batches()
+        raise KeyError("late")
+
+    return pa.RecordBatchReader.from_batches(rows.schema, batches())
+
+def relation(tables, context):
+    rows = tables["rows"]
+    return duckdb.connect().from_arrow(rows).project("t, CASE WHEN n = 200 THEN CAST(s AS INT) ELSE 1 END AS n")
+
+def early(tables, context):
+    return duckdb.connect().from_arrow(tables["rows"]).project("t, CAST(s AS INT) AS n")
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "code", "says"),
+    [
+        ("frame", "TW547", "is a DataFrame that makes no table: .*Conversion failed for column s with type object"),
+        ("wide", "TW547", "has columns twice: n"),
+        ("chunks", "TW547", "is a ChunkedArray that makes no table: "),
+        ("late", "TW545", "transform function m_given:late: KeyError: 'late'"),
+        ("relation", "TW545", "transform function m_given:relation: .*Could not convert string"),
+        ("early", "TW545", "transform function m_given:early: .*Could not convert string"),
+    ],
+)
+def test_a_function_whose_result_makes_no_table_is_told_once(house, function, code, says):
+    args = {"s": [1, "b"] * 240} if function == "frame" else {}
+    with pytest.raises(StepError, match=f"{code}: .*{says}") as caught:
+        house.run(python(f"m_given:{function}", **args), code=house.code(m_given=GIVEN))
+    assert not caught.value.retryable
+    assert caught.value.problems[0].line == (20 if function == "late" else None)
+    assert not house.features.exists()
+
+
+def test_a_full_disk_is_no_error_of_the_function(house, monkeypatch):
+    monkeypatch.setattr(staging._Files, "add", full)
+    with pytest.raises(OSError, match="No space left"):
+        house.run(python("m_days:days"), code=house.code(m_days=MODEL))
+
+
 NESTED = """
 import pyarrow as pa
 
@@ -174,6 +321,14 @@ def large(tables, context):
 def gaps(tables, context):
     t = tables["rows"]["t"]
     return pa.table({"t": t, "seen": pa.array([[1]] * len(t), pa.list_(pa.duration("us")))})
+
+def empty(tables, context):
+    t = tables["rows"]["t"]
+    return pa.table({"t": t, "seen": [[]] * len(t)})
+
+def nothing(tables, context):
+    t = tables["rows"]["t"]
+    return pa.table({"t": t, "seen": [{"at": None}] * len(t)})
 """
 
 
@@ -187,12 +342,23 @@ def test_types_within_others_are_those_of_a_table_too(house):
     assert all(row["seen"] == [{"at": row["t"], "n": 200}] for row in rows.to_pylist())
 
 
+def test_lists_that_are_all_empty_are_of_the_type_that_the_table_has(house):
+    code = house.code(m_nested=NESTED)
+    house.run(python("m_nested:make"), code=code, day=10)
+    rows = house.rows(house.run(python("m_nested:empty"), code=code, day=12))
+    assert sorted(map(len, rows["seen"].to_pylist())) == [0] * 144 + [1] * 48
+    with pytest.raises(StepError, match=r"TW547: .*'seen' of type struct<.*null"):
+        house.run(python("m_nested:nothing"), code=code, day=12)
+
+
 @pytest.mark.parametrize(
     ("function", "says"),
     [
         ("fine", "has a value in 'seen' that list.* does not hold: .* lose data"),
         ("large", "has a value in 'n' that int64 does not hold: .* not in range"),
         ("gaps", "has the column 'seen' of type list.*, which a table cannot hold"),
+        ("empty", "has the column 'seen' of type list.*null.*, which a table cannot hold"),
+        ("nothing", "has the column 'seen' of type struct.*null.*, which a table cannot hold"),
     ],
 )
 def test_what_no_table_holds_is_refused_wherever_it_is(house, function, says):

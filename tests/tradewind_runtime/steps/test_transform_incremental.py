@@ -385,6 +385,19 @@ def test_a_column_that_was_widened_changes_all(house):
     assert incremental.changed(table.snapshot(), before, "t") is None
 
 
+def test_a_source_that_was_widened_is_computed_anew_and_widens_the_features(house):
+    query = "SELECT t, n FROM rows"
+    first = run(house, 10, query=query)
+    fit(house.lake.table("p/rows"), pa.schema([("n", pa.float64())]))
+    second = run(house, 11, query=query)
+    assert computed(second) == [("01-06T00", "01-12T00")]
+    assert content(house, second) == content(house, run(house, 11, query=query, whole=True), "whole")
+    assert computed(run(house, 12, query=query)) == [("01-12T00", "01-13T00")]
+    assert [row["n"] for row in content(house, first)] == [*range(96, 240)]
+    found = house.features.snapshot().to_arrow()
+    assert (found.schema.field("n").type, sorted(found["n"].to_pylist())) == (pa.float64(), [*range(96, 288)])
+
+
 def test_a_run_that_pinned_rows_which_are_kept_no_longer_has_them(house):
     older = request(house, 10)
     retention.expire(house.lake.table("p/rows"), "t", START + timedelta(days=6))

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import duckdb
+import pyarrow as pa
 
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.transform import SqlTransform
@@ -11,6 +15,8 @@ from tradewind_runtime.engines.duckdb.database import cause, opened
 from tradewind_runtime.engines.output import stage
 
 BATCH = 65_536
+#: DuckDB's words for what a table's own reader fails at: a store that is away for a moment is no error of the query.
+UNREAD = "reading the stream registered as"
 
 
 def transform(job: Job) -> Output:
@@ -20,14 +26,29 @@ def transform(job: Job) -> Output:
         StepError: TW545 where the query is not one SELECT or fails.
     """
     assert isinstance(job.spec, SqlTransform)
+    with _told(duckdb.Error), opened(job.step) as database:
+        for name, snapshot in job.tables.items():
+            database.register(name, snapshot.dataset())
+        _variables(database, job)
+        _lock(database)
+        rows = database.sql(_select(database, job.spec.query)).to_arrow_reader(BATCH)
+        return stage(rows.schema, _batches(rows), job)
+
+
+def _batches(rows: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    """What the query fails at once its rows stream comes as an error of Arrow's; writing them has errors of its own."""
+    with _told(OSError, pa.ArrowException):
+        yield from rows
+
+
+@contextmanager
+def _told(*kinds: type[Exception]) -> Iterator[None]:
+    """Around what DuckDB does: the query's errors in a line."""
     try:
-        with opened(job.step) as database:
-            for name, snapshot in job.tables.items():
-                database.register(name, snapshot.dataset())
-            _variables(database, job)
-            _lock(database)
-            return stage(database.sql(_select(database, job.spec.query)).to_arrow_reader(BATCH), job)
-    except duckdb.Error as error:
+        yield
+    except kinds as error:
+        if UNREAD in str(error):
+            raise
         raise failed("transform.sql", error, None, cause=cause(error)) from error
 
 

@@ -37,6 +37,6 @@ def opened(step: StepContext, memory: str = "2GB") -> Iterator[duckdb.DuckDBPyCo
         database.close()
 
 
-def cause(error: duckdb.Error) -> str:
+def cause(error: Exception) -> str:
     """What it says, in a line."""
     return " ".join(line.strip() for line in str(error).splitlines() if line.strip())

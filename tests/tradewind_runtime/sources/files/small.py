@@ -15,7 +15,7 @@ from tradewind_runtime.sources.newcolumns import Columns
 
 def opened(folder: Path, contents: Sequence[str | bytes], columns: Mapping[str, str], kind: str) -> list[FileRows]:
     """Files with these contents, each with a list of its own for what is refused."""
-    source = Source.model_validate({"objects": {"uri": f"{folder}/*.{kind}"}, "columns": columns})
+    source = Source.model_validate({"objects": {"uri": f"{folder.as_uri()}/*.{kind}"}, "columns": columns})
     found = []
     for number, content in enumerate(contents):
         path = folder / f"{number}.{kind}"
