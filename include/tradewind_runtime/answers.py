@@ -73,6 +73,7 @@ def answer(expectation: Expectation, results: Sequence[ExpectationValidationResu
     """Add up what an expectation found in each part."""
     first = results[0]
     if "element_count" not in first.result:  # it is about all rows at once
+        first.result = _few(first.result)
         return Answer(expectation=expectation, success=bool(first.success), observed=_observed(first), raw=first)
     found = added(expectation, results).result
     elements, missing, unexpected = (found[name] for name in _COUNTS)
@@ -101,10 +102,30 @@ def answer(expectation: Expectation, results: Sequence[ExpectationValidationResu
     )
 
 
+def _few(found: Mapping[str, Any]) -> dict[str, Any]:
+    """With the first values of what may be as long as the table, and how many more there are."""
+    few = dict(found)
+    if isinstance(few.get("observed_value"), list):
+        few["observed_value"] = _first(few["observed_value"], len(few["observed_value"]))
+    for what in ("unexpected", "missing"):
+        if values := few.get(f"partial_{what}_list"):
+            few[f"partial_{what}_list"] = _first(values, int(few.get(f"{what}_count") or 0))
+    return few
+
+
+def _first(values: Sequence[Any], count: int) -> list[Any]:
+    more = max(count, len(values)) - SHOWN
+    return [*values[:SHOWN], *([f"and {more:,} more"] if more > 0 else [])]
+
+
 def _observed(found: ExpectationValidationResult) -> str:
     """What is told of all rows: a figure, or the values that should not be there and those that should."""
     if (value := found.result.get("observed_value")) is not None:
-        return f"observed {value}"
+        return f"observed {_listed(value) if isinstance(value, list) else value}"
     lists = {what: found.result.get(f"partial_{what}_list") for what in ("unexpected", "missing")}
-    told = [f"{what}: {', '.join(map(str, values[:SHOWN]))}" for what, values in lists.items() if values]
+    told = [f"{what}: {_listed(values)}" for what, values in lists.items() if values]
     return "; ".join(told) or ("as expected" if found.success else "not as expected")
+
+
+def _listed(values: Sequence[Any]) -> str:
+    return ", ".join(map(str, values))

@@ -11,6 +11,7 @@ import difflib
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -43,7 +44,10 @@ from great_expectations.expectations.registry import (
     get_expectation_impl,
     list_registered_expectation_implementations,
 )
-from pydantic.v1 import ValidationError as ArgumentError  # great_expectations stands on pydantic's first version
+
+# great_expectations stands on pydantic's first version
+from pydantic.v1 import BaseModel
+from pydantic.v1 import ValidationError as ArgumentError
 
 from tradewind_runtime import asking
 from tradewind_runtime.answers import Answer, added, answer, raise_its_error
@@ -61,6 +65,25 @@ Found: TypeAlias = dict[int, list[ExpectationValidationResult]]
 
 # A fingerprint of each chunk takes a sixth of the time, and goes nowhere.
 pandas_execution_engine.hash_pandas_dataframe = lambda _: ""
+
+
+class _Numbers(BaseModel):
+    """What a bound is left as: Great Expectations makes doubles of all numbers."""
+
+    bound: int | Decimal
+
+
+def _let_numbers_be() -> None:
+    exact = _Numbers.__fields__["bound"].sub_fields or ()
+    for name in list_registered_expectation_implementations():
+        fields = get_expectation_impl(name).__fields__
+        for bound in ("min_value", "max_value", "sum_total"):
+            kinds = fields[bound].sub_fields if bound in fields else None
+            if kinds and float in {one.outer_type_ for one in kinds}:
+                kinds.extend(exact)
+
+
+_let_numbers_be()
 
 #: These judge rows one by one, yet by all the others.
 _BY_ALL = ("_unique", "_increasing", "_decreasing", "_z_scores_", "_outliers", "_of_type", "_in_type_list")
@@ -130,8 +153,7 @@ class Suite:
         if columns:
             self.ask(columns, self.schema.empty_table().to_pandas(), found)
         if all_rows:
-            frame = pa.concat_tables(scan(self._needed(all_rows))).to_pandas(split_blocks=True, self_destruct=True)
-            self.ask(all_rows, frame, found)
+            self.of_all(all_rows, pa.concat_tables(scan(self._needed(all_rows))), found)
         if single:
             self.in_chunks(single, scan, found)
         return [answer(self.expectations[number], found[number]) for number in range(len(self.expectations))]
@@ -152,6 +174,11 @@ class Suite:
             for number in numbers:
                 found[number] = [added(self.expectations[number], found[number])]
             first += chunk.num_rows
+
+    def of_all(self, numbers: Sequence[int], rows: pa.Table, found: Found) -> None:
+        """Ask those that are about all rows; these cannot be used any more."""
+        for some, frame in asking.of_all(self._places(numbers), rows):
+            self.ask(some, frame, found)
 
     def _needed(self, numbers: Iterable[int]) -> list[str] | None:
         return asking.needed((self.expectations[number] for number in numbers), self.schema)
@@ -241,23 +268,8 @@ class Suite:
 
 
 def _configuration(expectation: Expectation, number: int, schema: pa.Schema) -> ExpectationConfiguration:
-    kwargs = {name: _moment(expectation, value, schema) for name, value in expectation.arguments.items()}
+    kwargs = asking.arguments(expectation, schema)
     return ExpectationConfiguration(type=expectation.name, kwargs=kwargs, meta={"number": number})
-
-
-def _moment(expectation: Expectation, value: Any, schema: pa.Schema) -> Any:
-    """A bound of a column of times, as a time in the column's zone: a text cannot be compared with it."""
-    columns = [name for name in expectation.columns if name in schema.names]
-    kind = schema.field(columns[0]).type if columns else pa.null()
-    if not pa.types.is_timestamp(kind) or not isinstance(value, str):
-        return value
-    try:
-        moment = pd.Timestamp(value)
-    except ValueError:
-        return value
-    if kind.tz is None:
-        return (moment.tz_convert("UTC").tz_localize(None) if moment.tz else moment).to_pydatetime()
-    return (moment if moment.tz else moment.tz_localize("UTC")).to_pydatetime()
 
 
 def _problems(expectation: Expectation, schema: pa.Schema) -> Iterator[tuple[str, str | None]]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import pyarrow as pa
 
-from tradewind_runtime import sifting
+from tradewind_runtime import asking, sifting
 from tradewind_runtime.answers import SHOWN, holds
 from tradewind_runtime.contract.checks import Expectation
 from tradewind_runtime.sifting import Numbers, Part
@@ -30,7 +30,8 @@ MANY = 1_000_000
 
 _ROWS = ("expect_table_row_count_to_be_between", "expect_table_row_count_to_equal")
 _ENDS = ("expect_column_max_to_be_between", "expect_column_min_to_be_between")
-_SUMS = ("expect_column_sum_to_be_between", "expect_column_mean_to_be_between", "expect_column_stdev_to_be_between")
+_SUM = "expect_column_sum_to_be_between"
+_SUMS = (_SUM, "expect_column_mean_to_be_between", "expect_column_stdev_to_be_between")
 _SHARES = {
     "expect_column_proportion_of_non_null_values_to_be_between": "column.non_null_proportion",
     "expect_column_proportion_of_unique_values_to_be_between": "column.unique_proportion",
@@ -113,10 +114,11 @@ def reduced(suite: Suite, parts: Sequence[Part], reducer: Reducer) -> Found:
             found[number] = [suite.by_figures(number, _share(one, figures[one.columns[0]], count, reducer))]
         else:
             column = one.columns[0]
-            values = _few(one, figures[column], suite.schema.field(column).type, reducer)
-            if figures[column].count < count:  # pandas' types go by whether any is missing
-                values = pa.chunked_array([*values.chunks, pa.nulls(1, values.type)])
-            suite.ask([number], pa.table({column: values}).to_pandas(), found)
+            kind = suite.schema.field(column).type
+            if one.name == _SUM and pa.types.is_integer(kind):  # no such type may hold it
+                found[number] = [suite.by_figures(number, {"column.sum": int(figures[column].total or 0)})]
+                continue
+            suite.of_all([number], pa.table({column: _few(one, figures[column], kind, reducer)}), found)
     return found
 
 
@@ -147,7 +149,7 @@ def _few(one: Expectation, figures: Figures, kind: pa.DataType, reducer: Reducer
 
 
 def _summing(one: Expectation, figures: Figures, kind: pa.DataType) -> tuple[list[Any], pa.DataType]:
-    """Values that have the sum, the mean or the deviation of all."""
+    """Values that have the sum, the mean or the deviation of all; sums of doubles alone."""
     if not figures.count:
         return [], kind
     if one.name == "expect_column_mean_to_be_between":
@@ -157,9 +159,7 @@ def _summing(one: Expectation, figures: Figures, kind: pa.DataType) -> tuple[lis
         return ([0.0] if half is None else [half, -half]), pa.float64()  # of one value there is none
     if figures.total != figures.total:
         return [inf, -inf], pa.float64()  # as all have: alone, what is not a number would be no value
-    if pa.types.is_floating(kind) or abs(figures.total) >= 2**63:
-        return [float(figures.total)], pa.float64()
-    return [int(figures.total)], pa.int64()
+    return [float(figures.total)], pa.float64()
 
 
 def _unique(suite: Suite, number: int, parts: Sequence[Part], reducer: Reducer) -> ExpectationValidationResult:
@@ -195,5 +195,5 @@ def _shown(parts: Sequence[Part], one: Expectation, columns: Sequence[str], few:
                 break  # there is none after it
     if not found:
         return []
-    values = pa.concat_tables(found).to_pandas()
+    values = asking.frame(pa.concat_tables(found), columns, 0)
     return list(values[columns[0]]) if one.name == _ALONE else list(values.to_dict("records"))

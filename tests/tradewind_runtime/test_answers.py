@@ -38,6 +38,19 @@ def test_what_is_observed_of_all_rows(name: str, arguments: dict[str, Any], obse
     assert (answer.observed, answer.success, answer.rows) == (observed, observed == "as expected", None)
 
 
+@pytest.mark.parametrize("name", ["most_common_value_to_be_in_set", "distinct_values_to_be_in_set"])
+def test_of_many_values_the_first_are_told_and_kept(name: str) -> None:
+    rows = pa.table({"n": [f"a value {n}" for n in range(5_000)]})
+    asked = Expectation(name=f"expect_column_{name}", arguments={"column": "n", "value_set": ["a"]})
+    suite = Suite("flights", [asked], rows.schema)
+    (answer,) = suite.validate(lambda _: iter([rows]))
+    assert answer.observed.count(",") == 21
+    assert answer.observed.endswith(", and 4,980 more")
+    pages = b"".join(content for _, content in suite.docs([answer], "a run"))
+    assert pages.count(b"a value ") < 200
+    assert len(str(answer.raw.result)) < 1_000
+
+
 def test_what_is_replaced_in_great_expectations_is_what_it_calls() -> None:
     """Or a fingerprint of each chunk would be taken again, and nobody would see why checks are slow."""
     source = inspect.getsource(pandas_execution_engine)

@@ -179,16 +179,16 @@ def _ingest(context: StepContext, config: IngestConfig, table: Table, tally: _Ta
         # The columns come before what is refused by their types: a chunk that is read again is read by the same ones.
         if fit(table, chunk.schema) != schema:
             raise PositionsMovedError(table.name)  # another writer has made one wider: the files are of the old types
-        good = _quarantine(context, refused, table, chunk)
+        owed = _quarantine(context, refused, table, chunk)
         table.commit(
             written.files,
             schema=schema,
-            positions={**chunk.positions, **(taking_out.owed(table) if good else {})},
+            positions={**chunk.positions, **(taking_out.owed(table) if owed else {})},
             replace=chunk.replace,
             metadata={"run": context.request.run_id, "rows": written.rows, "bad": len(chunk.bad)},
         )
         tally.committed(chunk, written)
-        if topic and good:
+        if topic and owed:
             taking_out.take_out(table, refused, topic)
         if tally.rows > written.rows:
             context.log.info("%s: %d rows so far", config.name, tally.rows)
@@ -228,26 +228,29 @@ def _quarantine(context: StepContext, refused: Table, table: Table, chunk: sourc
     Where it is ahead, another attempt was there: one that may have seen other columns, or other answers.
 
     Returns:
-        Whether it has messages that such a one has refused, and this one has not.
+        Whether messages may be in quarantine that are rows once this chunk is.
 
     Raises:
         PositionsMovedError: where that one was not killed, and has committed its rows.
     """
-    now, before = refused.positions(chunk.marks), {id: chunk.positions[id].before for id in chunk.marks}
-    ahead = {id: known for id, known in now.items() if known is not None and known > (before[id] or 0)}
+    now = refused.positions([*chunk.marks, *taking_out.IDS])
+    before = {id: chunk.positions[id].before for id in chunk.marks}
+    ahead = {id: known for id in before if (known := now[id]) is not None and known > (before[id] or 0)}
     if ahead and table.positions(ahead) != {id: before[id] for id in ahead}:
         raise PositionsMovedError(table.name)
     told = [row for row in chunk.bad if (known := now[row.id]) is not None and row.at < known]
     held = quarantine.held(refused.snapshot(), told, "ingest") if told else set()
     new = [row for row in chunk.bad if (row.source, row.position, row.content) not in held]
     moves = {id: Advance(now[id], mark) for id, mark in chunk.marks.items() if (now[id] or 0) < mark or now[id] is None}
-    again = {id: (before[id] or 0, min(known, chunk.marks[id])) for id, known in ahead.items()}
+    again = taking_out.partitions({id: (before[id] or 0, min(known, chunk.marks[id])) for id, known in ahead.items()})
     good = taking_out.refused_within(refused, again) - {(row.source, row.position) for row in chunk.bad}
     if not new and not refused.exists():
         refused.create(quarantine.SCHEMA)
     if moves or new:
+        if taking_out.partitions(chunk.marks):
+            moves |= taking_out.told(now, moves, new, late=bool(again))
         rows = quarantine.to_arrow(new, "ingest")
         staged = refused.stage(rows.to_batches(), quarantine.SCHEMA) if new else []
         metadata: dict[str, Any] = {"run": context.request.run_id, "rows": len(new)}
         refused.commit(staged, schema=quarantine.SCHEMA, positions=moves, metadata=metadata)
-    return bool(good)
+    return bool(good or (again and new))

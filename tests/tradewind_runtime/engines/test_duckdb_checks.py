@@ -64,8 +64,8 @@ def asked(kind: pa.DataType, values: Sequence[Any]) -> list[dict[str, Any]]:
         *(column(f"distinct_values_to_{so}_set", "c", value_set=some) for so in ("be_in", "equal", "contain")),
         column("most_common_value_to_be_in_set", "c", value_set=some),
     ]
-    # Great Expectations compares no such type with a bound where any value is missing, on pandas.
-    if not any(is_so(kind) for is_so in (pa.types.is_date, pa.types.is_string, pa.types.is_binary)):
+    # Great Expectations takes no bound of such a type.
+    if not any(is_so(kind) for is_so in (pa.types.is_string, pa.types.is_binary)):
         found += [column(f"{name}_to_be_between", "c", min_value=values[0]) for name in ("max", "min")]
     if reducing.summed(kind):
         found += [column(f"{name}_to_be_between", "c", min_value=1) for name in ("sum", "mean")]
@@ -128,6 +128,40 @@ def test_what_spark_reduces_is_reduced_here_too(house: House, tmp_path: Path) ->
         house.add(wide(count, first, seed))
     raw = house.raw.snapshot()
     same_answers(*both(raw, suite_of(REDUCED + ASKED_HERE, raw), tmp_path))
+
+
+def test_values_are_told_apart_exactly_whatever_is_missing(house: House, tmp_path: Path) -> None:
+    large = 1_780_000_000_000_000_000
+    house.add(
+        pa.table({
+            "id": [large + 1, None, large + 2, large + 3, large + 3], "wraps": [2**62] * 4 + [None],
+            "price": pa.array([Decimal("99.99"), None, *[Decimal("0.10")] * 3], pa.decimal128(9, 2)),
+            "day": [date(2024, 1, 2), None, *[date(2024, 1, 3)] * 3],
+            "at": pa.array([MOMENTS[0], None, *[MOMENTS[2]] * 3], pa.timestamp("us", "UTC")),
+        })
+    )  # fmt: skip
+    wanted = {
+        "id": [large + 3], "price": ["0.1"], "day": ["2024-01-03"], "at": [MOMENTS[2].isoformat()],
+    }  # fmt: skip
+    holding = [
+        *(column("most_common_value_to_be_in_set", of, value_set=some) for of, some in wanted.items()),
+        *(column("distinct_values_to_contain_set", of, value_set=some) for of, some in wanted.items()),
+        *(column("max_to_be_between", of, min_value=wanted[of][0]) for of in ("id", "day", "at")),
+        column("min_to_be_between", "price", min_value=0.1),
+        column("sum_to_be_between", "id", min_value=4 * large + 9),
+        column("sum_to_be_between", "wraps", min_value=2**64),
+    ]
+    failing = [
+        column("values_to_be_unique", "id", mostly=0.9),
+        column("distinct_values_to_equal_set", "id", value_set=[large + 1, large + 3]),
+        column("max_to_be_between", "id", max_value=large + 2),
+        column("sum_to_be_between", "id", max_value=4 * large + 8),
+    ]
+    raw = house.raw.snapshot()
+    here, there = both(raw, suite_of(holding + failing, raw), tmp_path)
+    same_answers(here, there)
+    assert [one.success for one in there] == [True] * len(holding) + [False] * len(failing)
+    assert there[len(holding)].failing.tolist() == [3, 4]
 
 
 def test_ends_are_found_of_what_has_them_by_order_alone(house: House, tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
@@ -199,6 +201,72 @@ def test_a_rival_by_the_newer_columns_between_the_commits(topic: Topic, at: Call
     at(lambda: topic.ingest(MENDED), RAW)
     topic.ingest(BEFORE)
     assert topic.held() == ([(0, 0), (0, 1)], [])
+    assert topic.sound()
+
+
+def test_a_rival_that_refuses_less_comes_as_far_and_is_killed(topic: Topic, at: Callable[..., None]) -> None:
+    """The quarantine is where this one wants it, and has not what this one refuses."""
+    topic.send(ONCE, GOOD)
+
+    def rival() -> None:
+        killed(topic, at, MENDED, RAW)
+
+    at(rival, REFUSED)
+    topic.ingest(BEFORE)
+    assert topic.held() == ([(0, 1)], [(0, 0)])
+    assert topic.sound()
+
+
+def test_a_rival_that_refuses_more_and_is_killed(topic: Topic, at: Callable[..., None]) -> None:
+    """This one has told the quarantine already that there is nothing, and goes on."""
+    topic.send(ONCE, GOOD)
+
+    def rival() -> None:
+        killed(topic, at, BEFORE, RAW)
+
+    at(rival, RAW)
+    topic.ingest(MENDED)
+    topic.ingest(MENDED)
+    assert topic.held() == ([(0, 0), (0, 1)], [])
+    assert topic.sound()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whoever_is_killed_or_comes_in_between(topic: Topic, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """By whichever columns: each message is in one table."""
+    chance, whole, sent, within = random.Random(seed), Table.commit, [0, 0], []
+
+    def attempt() -> None:
+        with suppress(Killed):
+            topic.ingest(chance.choice([BEFORE, MENDED]), chunk=chance.choice([2, 3, 50]))
+
+    def rival() -> None:
+        if len(within) < 2 and chance.random() < 0.2:
+            within.append(True)
+            attempt()
+            within.pop()
+
+    def commit(self: Table, *given: Any, **more: Any) -> int:
+        if chance.random() < 0.12:
+            raise Killed
+        rival()
+        version = whole(self, *given, **more)
+        rival()
+        if chance.random() < 0.12:
+            raise Killed
+        return version
+
+    monkeypatch.setattr(Table, "commit", commit)
+    for _ in range(8):
+        for partition in (0, 1):
+            messages = [chance.choice([GOOD, ONCE, ONCE, BAD]) for _ in range(chance.randint(0, 4))]
+            topic.send(*messages, partition=partition)
+            sent[partition] += len(messages)
+        attempt()
+    monkeypatch.setattr(Table, "commit", whole)
+    topic.ingest(MENDED)
+    good, bad = topic.held()
+    assert sorted(good + bad) == [(partition, at) for partition in (0, 1) for at in range(sent[partition])]
     assert topic.sound()
 
 
