@@ -75,8 +75,18 @@ class StepContext:
         return self.lake.table(f"{self.request.pipeline}/{name}")
 
     def there(self, table: Table, version: int | None) -> int | None:
-        """A version that a step found for its rows, unless it can be read no more: the newest has them then."""
-        return None if version is None or gone.of(self.lake.documents, table.name).has(version) else version
+        """A version that a step found for its rows, or where that is gone, a later one that has the same."""
+        return None if version is None else gone.same(self.lake.documents, table, version)
+
+    def made(self, table: Table) -> str:
+        """What the step's commit to a table is called: one whose rows are nowhere any more is made anew by another."""
+        name = self.request.fingerprint
+        while table.position(f"step:{name}") is not None:
+            version = table.version_with("step", name)
+            if version is None or self.there(table, version) is not None:
+                break
+            name = f"{name}@{version}"
+        return name
 
     def input(self, name: str, kind: type[Ref]) -> Ref:
         """What an upstream step put out.

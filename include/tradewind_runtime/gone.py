@@ -5,7 +5,11 @@ A result that stands on such a version counts no longer, so its step is done aga
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import uuid
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
 
 from tradewind_runtime.contract.base import Frozen
 from tradewind_runtime.contract.errors import StepError
@@ -13,9 +17,12 @@ from tradewind_runtime.contract.refs import DatasetRef
 from tradewind_runtime.contract.request import StepResult
 from tradewind_runtime.documents import Documents
 
+if TYPE_CHECKING:
+    from tradewind_runtime.lake import Table
+
 
 class Gone(Frozen):
-    """`tables/<table>/_gone.json`: spans of versions that have lost files, each from one up to another."""
+    """`tables/<table>/_gone/….json`: spans of versions that have lost files, each from one up to another."""
 
     spans: tuple[tuple[int, int], ...] = ()
 
@@ -34,20 +41,33 @@ class Gone(Frozen):
         return Gone(spans=tuple(found))
 
 
-def of(documents: Documents, table: str) -> Gone:
-    """Those of a table."""
-    return documents.get_model(_path(table), Gone) or Gone()
+def of(documents: Documents, table: str) -> Gone | None:
+    """Those of a table; None where nothing was ever said of it."""
+    while True:
+        paths = list(documents.names(_folder(table)))
+        contents = [documents.get(path) for path in paths]
+        if None not in contents:  # else somebody has joined some meanwhile
+            break
+    found = [one for content in contents for one in _read(content or b"")]
+    return Gone().joined(span for one in found for span in one.spans) if found else None
 
 
 def tell(documents: Documents, table: str, spans: Iterable[tuple[int, int]]) -> None:
-    """Say that more of a table's are."""
-    documents.put(_path(table), of(documents, table).joined(spans).model_dump_json().encode())
+    """Say that more of a table's are.
+
+    Others may say so at the same time: each writes a document of its own, and removes those alone that it holds.
+    """
+    before = list(documents.names(_folder(table)))
+    told = (of(documents, table) or Gone()).joined(spans)
+    documents.create(f"{_folder(table)}/{uuid.uuid4().hex}.json", told.model_dump_json().encode())
+    for path in before:
+        documents.delete(path)
 
 
 def stands(documents: Documents, result: StepResult) -> bool:
-    """Whether all that a result refers to can still be read."""
+    """Whether all that a result refers to can still be read, as far as was said."""
     refs = [ref for ref in result.outputs.values() if isinstance(ref, DatasetRef)]
-    return not any(of(documents, ref.table).has(ref.version) for ref in refs)
+    return not any(_has(documents, ref) for ref in refs)
 
 
 def require(documents: Documents, ref: DatasetRef) -> None:
@@ -56,12 +76,46 @@ def require(documents: Documents, ref: DatasetRef) -> None:
     Raises:
         StepError: TW520 where it cannot.
     """
-    if of(documents, ref.table).has(ref.version):
+    if _has(documents, ref):
         raise StepError(
             "TW520", f"version {ref.version} of table {ref.table!r} is kept no longer", retryable=False,
             fix="clear the run from its first task on, or start a new one: rows are then read as they are now",
         )  # fmt: skip
 
 
-def _path(table: str) -> str:
-    return f"tables/{table}/_gone.json"
+def same(documents: Documents, table: Table, version: int) -> int | None:
+    """The first version from one on that has its rows, and all of their files: upkeep makes such versions.
+
+    None where rows have changed before there is one. Of a table of which nothing was said, what it was before it was
+    last vacuumed is taken for gone: an older Tradewind has said nothing.
+    """
+    told, newest = of(documents, table.name), table.version()
+    if told is not None and not told.has(version):
+        return version
+    later = table.history(newest, newest - version)[::-1] if newest is not None and newest > version else []
+    if told is None:
+        told = Gone(spans=((0, max((one.version for one in later if one.vacuumed), default=0)),))
+    if not told.has(version):
+        return version
+    for commit in later:
+        if not commit.upkeep:
+            return None
+        if not told.has(commit.version):
+            return commit.version
+    return None
+
+
+def _has(documents: Documents, ref: DatasetRef) -> bool:
+    told = of(documents, ref.table)
+    return told is not None and told.has(ref.version)
+
+
+def _read(content: bytes) -> Iterator[Gone]:
+    try:
+        yield Gone.model_validate_json(content)
+    except ValidationError:  # its machine lost its power
+        return
+
+
+def _folder(table: str) -> str:
+    return f"tables/{table}/_gone"

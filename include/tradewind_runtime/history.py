@@ -39,6 +39,16 @@ class Commit:
         )
 
     @property
+    def vacuumed(self) -> bool:
+        """Whether files went, of older versions."""
+        return self.operation.startswith("VACUUM")
+
+    @property
+    def upkeep(self) -> bool:
+        """Whether its rows are those of the version before."""
+        return self.vacuumed or "compacted" in self.told
+
+    @property
     def moves(self) -> dict[str, Advance]:
         """Positions that it moved; none where it is of a version of Tradewind that did not tell them."""
         return {id: Advance(*move) for id, move in self.told.get(MOVES, {}).items()}

@@ -40,6 +40,7 @@ from tradewind_runtime.staging import Staged, cut_of, describe, find_files, writ
 from tradewind_runtime.storable import held, stored_schema
 
 ATTEMPTS = 20
+FOREIGN = "TW536"
 RECENT = 20  # commits; mostly one of them tells what is asked
 YOUNGEST = 2.0  # days; a step with files that are not committed yet never runs so long
 
@@ -112,7 +113,7 @@ class Table:
             self._known.newest = known
         if unknown := foreign(known):
             raise StepError(
-                "TW536", f"table {self.name!r} is written in a way that is not read here", retryable=False,
+                FOREIGN, f"table {self.name!r} is written in a way that is not read here", retryable=False,
                 got=", ".join(unknown), expected="a table without them",
                 fix="have its other writer turn them off and write the rows anew (PURGE), or write to another table",
             )  # fmt: skip
@@ -228,9 +229,14 @@ class Table:
             )
         )
 
-    def lifetimes(self, files: Collection[str]) -> list[tuple[int, int]]:
-        """From which version up to which it had each of some files that went, by their paths below it."""
-        return list(lifetimes(self.filesystem, self._log, self._require().version(), files))
+    def lifetimes(self, files: Collection[str], since: int = 0) -> list[tuple[int, int]]:
+        """From which version up to which it had each of some files that went, by their paths below it.
+
+        Args:
+            files: which.
+            since: the first version whose files are asked for.
+        """
+        return list(lifetimes(self.filesystem, self._log, range(since, self._require().version() + 1), files))
 
     def _require(self, version: int | None = None) -> DeltaTable:
         table = self._load(version)
@@ -307,9 +313,9 @@ class Table:
 
     def version_of_rows(self) -> int | None:
         """The newest version that has other rows than the one before, or may have: upkeep makes some that have not."""
-        for limit in (RECENT, None) if self.exists() else ():
+        for limit in (1, RECENT, None) if self.exists() else ():
             for commit in self.history(limit=limit):
-                if "compacted" not in commit.told and not commit.operation.startswith("VACUUM"):
+                if not commit.upkeep:
                     return commit.version
         return None
 

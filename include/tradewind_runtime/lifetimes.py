@@ -14,21 +14,23 @@ THREADS = 8  # commits that are read at once: a store takes its time for each
 Moved = tuple[set[str], set[str]]  # files that came with a commit, and those that went
 
 
-def lifetimes(filesystem: pafs.FileSystem, log: str, upto: int, files: Collection[str]) -> Iterator[tuple[int, int]]:
+def lifetimes(
+    filesystem: pafs.FileSystem, log: str, versions: range, files: Collection[str]
+) -> Iterator[tuple[int, int]]:
     """Of each file that went, the version with which it came and the one with which it went.
 
     Args:
         filesystem: Arrow's view of the store that holds the table.
         log: its log's folder.
-        upto: the last version that is looked at.
+        versions: those that are looked at; a file that was there before came with the first.
         files: their paths, relative to the table; those that no commit has are left out.
     """
     wanted, came = {unquote(path) for path in files}, dict[str, int]()
     with ThreadPoolExecutor(THREADS, "log") as pool:
-        commits = pool.map(lambda version: _commit(filesystem, f"{log}/{version:020}.json"), range(upto + 1))
-        for version, (added, removed) in enumerate(commits):
+        commits = pool.map(lambda version: _commit(filesystem, f"{log}/{version:020}.json"), versions)
+        for version, (added, removed) in zip(versions, commits, strict=True):
             for path in removed & wanted:
-                yield came.pop(path, 0), version
+                yield came.pop(path, versions[0]), version
             came |= dict.fromkeys(added & wanted, version)
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from deltalake.exceptions import DeltaError
 
 from tradewind_runtime import compaction, gone, leases
 from tradewind_runtime.contract.base import Frozen
+from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.pins import safe_run
 from tradewind_runtime.documents import Documents
-from tradewind_runtime.lake import Lake
+from tradewind_runtime.lake import Lake, Table
 from tradewind_runtime.steps.check import POSITION
 
 Pins = Mapping[str, set[int]]
@@ -50,11 +51,24 @@ def vacuum(lake: Lake, name: str, pins: Pins, *, days: float, dry_run: bool) -> 
     kept = {version for version in pins.get(name, ()) if _there(lake, name, version)}
     found = table.vacuum(days, kept, dry_run=True)
     if found and not dry_run:
-        gone.tell(lake.documents, name, table.lifetimes(found))
+        _tell(lake, table, found, kept)
         told, found = set(found), table.vacuum(days, kept, dry_run=False)
         if more := set(found) - told:
-            gone.tell(lake.documents, name, table.lifetimes(more))
+            _tell(lake, table, more, kept)
     return Vacuumed(table=name, files=len(found), pinned=tuple(sorted(kept)))
+
+
+def _tell(lake: Lake, table: Table, files: Collection[str], kept: Collection[int]) -> None:
+    """Say which versions have lost files, or are about to; the first time also those that may have lost some before."""
+    before = gone.of(lake.documents, table.name)
+    if before is None:
+        last = max((commit.version for commit in table.history() if commit.vacuumed), default=0)
+        spans = [(version, version + 1) for version in range(last) if version not in kept]
+    else:
+        spans = []
+    # What an earlier one has told from the first version on need not be read again.
+    since = before.spans[0][1] if before and before.spans and before.spans[0][0] <= 1 else 0
+    gone.tell(lake.documents, table.name, [*spans, *table.lifetimes(files, since)])
 
 
 def pinned(documents: Documents) -> Pins:
@@ -99,6 +113,6 @@ def _there(lake: Lake, name: str, version: int) -> bool:
     """Whether a version can still be read of the log."""
     try:
         lake.table(name).snapshot(version)
-    except DeltaError:
+    except (DeltaError, StepError):  # or in a way that nobody here can
         return False
     return True

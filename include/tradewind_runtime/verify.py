@@ -6,7 +6,7 @@ what it still gives too. Unasked, an offset without a row may be lost, or may ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -24,6 +24,7 @@ from tradewind_runtime.reconcile.retained import expired
 from tradewind_runtime.snapshot import Snapshot
 from tradewind_runtime.sources.partitions import partition_of, transaction
 
+ROWS = 65_536  # of a batch
 MEMORY = "1GB"  # of the database; beyond it there is the disk
 SHOWN = 5  # lost or unknown positions that are named
 
@@ -60,8 +61,7 @@ select source, count(*) filter (kept), count(distinct position) filter (not kept
 from held group by source order by source
 """
 _PLACES = """
-select source, list(distinct position) as all, coalesce(list(distinct position) filter (kept), []) as kept
-from held group by source
+select source, position, bool_or(kept) as kept from held group by source, position order by source
 """
 Ask = Callable[[Table, int | None], Iterable[Asked]]
 
@@ -98,10 +98,12 @@ def verify_table(lake: Lake, name: str, ask: Ask | None = None) -> list[Verified
         base.register("refused", _refused(refused.to_arrow(columns)) if refused else _NONE)
         base.execute(_HELD)
         counts = {source: _Counts(*found) for source, *found in base.execute(_COUNTS).fetchall()}
-        held = dict(_places(base)) if answers else {}
+        against = {source: _against(one, _NOTHING) for source, one in answers.items() if source not in counts}
+        for source, held in _places(base) if answers else ():
+            if source in answers:
+                against[source] = _against(answers[source], held)
     known = sorted({*counts, *answers})
     committed = _committed(table, known, snapshot.version)
-    against = {source: _against(one, held.get(source, _NOTHING)) for source, one in answers.items()}
     return [
         _line(name, source, committed[source], counts.get(source, _Counts()), against.get(source, {}))
         for source in known
@@ -157,10 +159,26 @@ def _refused(rows: pa.Table) -> pa.Table:
 
 
 def _places(base: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, _Held]]:
-    """The positions that each source has, each once."""
-    found = base.sql(_PLACES).to_arrow_table()
-    for source, every, kept in zip(found["source"], found["all"], found["kept"], strict=True):
-        yield source.as_py(), _Held(every.values.to_numpy(), kept.values.to_numpy())
+    """The positions that each source has, each once: one source's at a time are in memory."""
+    last, parts = "", list[pa.RecordBatch]()
+    for batch in base.sql(_PLACES).to_arrow_reader(ROWS):
+        ends = pc.run_end_encode(batch.column("source"), run_end_type=pa.int64()).run_ends.to_numpy()
+        for start, end in zip([0, *ends[:-1]], ends, strict=True):
+            part = batch.slice(start, end - start)
+            source = part.column("source")[0].as_py()
+            if parts and source != last:
+                yield last, _held(parts)
+                parts = []
+            last = source
+            parts.append(part)
+    if parts:
+        yield last, _held(parts)
+
+
+def _held(parts: Sequence[pa.RecordBatch]) -> _Held:
+    rows = pa.Table.from_batches(parts)
+    positions = rows["position"].to_numpy()
+    return _Held(positions, positions[rows["kept"].to_numpy()])
 
 
 def _committed(table: Table, sources: Iterable[str], version: int) -> dict[str, int | None]:

@@ -18,6 +18,7 @@ from tradewind_runtime.contract.checks import CheckConfig
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import DatasetRef
 from tradewind_runtime.contract.request import StepRequest, StepResult
+from tradewind_runtime.documents import Documents
 from tradewind_runtime.execute import execute
 from tradewind_runtime.gone import Gone
 from tradewind_runtime.history import Advance
@@ -160,13 +161,57 @@ def test_versions_that_lost_files_are_told_and_no_others(lake: Lake) -> None:
     table = lake.table(NAME)
     table.commit(table.stage(batches((0, 9)), SCHEMA), schema=SCHEMA)  # 6, with the file of 5
     vacuum(lake, NAME, {NAME: {2}}, days=0, dry_run=True)
-    assert gone.of(lake.documents, NAME).spans == ()
+    assert gone.of(lake.documents, NAME) is None
     vacuum(lake, NAME, {NAME: {2}}, days=0, dry_run=False)
     told = gone.of(lake.documents, NAME)
+    assert told is not None
     assert {version for version in range(1, 7) if not told.has(version)} == readable(lake) | {6} == {2, 5, 6}
     vacuum(lake, NAME, {}, days=0, dry_run=False)
-    assert gone.of(lake.documents, NAME).spans == ((1, 5),)
+    assert gone.of(lake.documents, NAME) == Gone(spans=((1, 5),))
     assert list(lake.tables()) == [NAME]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_what_an_older_version_took_is_told_with_the_first_that_tells(lake: Lake) -> None:
+    table = lake.table(NAME)
+    table.vacuum(0, {2}, dry_run=False)  # and nothing is told
+    vacuumed = table.version()
+    assert gone.same(lake.documents, table, 3) is None
+    assert gone.same(lake.documents, table, 5) == vacuumed, "which has its rows, and is of after that"
+    taken(table, 9)
+    vacuum(lake, NAME, {NAME: {2}}, days=0, dry_run=False)
+    told = gone.of(lake.documents, NAME)
+    assert told is not None
+    assert not told.has(2)
+    assert {1, 3, 4, 5} <= {version for version in range(8) if told.has(version)}
+    assert not told.has(table.version() or 0)
+
+
+def test_two_who_tell_at_once_are_both_heard(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone.tell(lake.documents, NAME, [(0, 1)])
+    create = Documents.create
+
+    def late(self: Documents, path: str, content: bytes) -> bool:
+        monkeypatch.setattr(Documents, "create", create)
+        gone.tell(lake.documents, NAME, [(4, 5)])
+        return create(self, path, content)
+
+    monkeypatch.setattr(Documents, "create", late)
+    gone.tell(lake.documents, NAME, [(2, 3)])
+    assert gone.of(lake.documents, NAME) == Gone(spans=((0, 1), (2, 3), (4, 5)))
+    lake.documents.put(f"tables/{NAME}/_gone/torn.json", b"")
+    assert gone.of(lake.documents, NAME) == Gone(spans=((0, 1), (2, 3), (4, 5)))
+
+
+@pytest.mark.usefixtures("at_once")
+def test_what_upkeep_makes_has_the_same_rows_and_what_a_writer_makes_has_not(lake: Lake) -> None:
+    table = lake.table("p/more")
+    for n in range(3):
+        table.commit(table.stage(batches((0, n)), SCHEMA), schema=SCHEMA)
+    compact(lake, "p/more")
+    vacuum(lake, "p/more", {}, days=0, dry_run=False)
+    assert (gone.same(lake.documents, table, 3), gone.same(lake.documents, table, 2)) == (4, None)
+    assert table.version_of_rows() == 3
 
 
 def test_spans_of_versions_are_joined() -> None:

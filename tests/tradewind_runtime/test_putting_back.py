@@ -179,6 +179,7 @@ def test_no_row_comes_into_memory_but_those_that_are_refused_too(
     assert sum(read["p/s_raw"]) == 3
     assert max(made) <= 3
     assert len(place.rows()) == 5_000
+    monkeypatch.undo()
     assert place.sound()
 
 

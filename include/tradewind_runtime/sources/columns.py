@@ -203,7 +203,8 @@ def _cast(found: pa.DataType, wanted: pa.DataType) -> Callable[[pa.Array], pa.Ar
     if pa.types.is_temporal(wanted) and not (pa.types.is_temporal(found) or pa.types.is_null(found)):
         return _never  # Arrow would take a number for microseconds
     if pa.types.is_timestamp(wanted):
-        return lambda array: pc.cast(array, wanted, safe=False)
+        finer = pa.types.is_timestamp(found) and found.unit == "ns"  # is cut; a coarser one may be beyond what it holds
+        return lambda array: pc.cast(array, wanted, safe=not finer)
     if pa.types.is_decimal(wanted) and not (pa.types.is_decimal(found) or pa.types.is_null(found)):
         return lambda array: pc.cast(pc.cast(array, pa.string()), wanted)  # as it is written: never rounded
     return lambda array: pc.cast(array, wanted)

@@ -82,7 +82,7 @@ def _same(raw: Snapshot, table: Table) -> dict[str, Advance]:
     if known not in (None, now):
         raise StepError(
             "TW542", f"{raw.table.name} was made again since {table.name} was filled from it", retryable=False,
-            fix=f"put the old one back, or delete {table.name} too: all rows are then checked anew",
+            fix=f"put the old one back, or delete the folder of {table.name} too: all rows are then checked anew",
         )  # fmt: skip
     return {RAW: Advance(known, now)}
 

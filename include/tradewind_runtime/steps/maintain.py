@@ -18,6 +18,7 @@ from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.maintenance import MaintainConfig, Maintenance
 from tradewind_runtime.contract.pins import safe_run
 from tradewind_runtime.contract.request import StepOutcome
+from tradewind_runtime.lake import FOREIGN
 
 
 class Begun(Frozen):
@@ -30,15 +31,24 @@ def run(context: StepContext) -> StepOutcome:
     """Every table that the lake has of the pipeline, also of sources that its YAML no longer names.
 
     Raises:
-        StepError: TW534 where a table has no column that says how old its rows are; all else is done before.
+        StepError: TW534 where a table has no column that says how old its rows are, TW536 where another program has
+            written to one; all else is done before.
     """
     config = context.config(MaintainConfig).maintenance
     days = config.keep / timedelta(days=1)
     expired, amiss = _expire(context, config)
     names = sorted(name for name in context.lake.tables() if name.startswith(f"{context.request.pipeline}/"))
     pins = maintenance.pinned(context.lake.documents)
-    compacted = [maintenance.compact(context.lake, name) for name in names] if config.compact else []
-    vacuumed = [maintenance.vacuum(context.lake, name, pins, days=days, dry_run=False) for name in names]
+    compacted, vacuumed = [], []
+    for name in names:
+        try:
+            compacted += [maintenance.compact(context.lake, name)] if config.compact else []
+            vacuumed.append(maintenance.vacuum(context.lake, name, pins, days=days, dry_run=False))
+        except StepError as error:
+            if error.problems[0].code != FOREIGN:
+                raise
+            context.log.warning("%s", error)
+            amiss = amiss or error
     for old_rows in expired:
         context.log.info("%s: %d rows were deleted: they were older than it keeps them", old_rows.table, old_rows.rows)
     for small in compacted:

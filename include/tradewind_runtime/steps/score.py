@@ -37,11 +37,12 @@ def run(context: StepContext) -> StepOutcome:
         StepError: TW585 where there is no champion, TW586 where the table lacks a column; TW560 of the artefact.
     """
     config = context.config(ScoreConfig)
-    output, done = context.table(config.score.output), f"step:{context.request.fingerprint}"
+    output = context.table(config.score.output)
+    mark = context.made(output)
     artefact = artefacts.load(context.lake.documents, _champion(context))
-    if output.position(done) is None:
-        _score(context, config, output, done, artefact)
-    version = context.there(output, output.version_with("step", context.request.fingerprint))
+    if output.position(f"step:{mark}") is None:
+        _score(context, config, output, mark, artefact)
+    version = context.there(output, output.version_with("step", mark))
     snapshot = output.snapshot(version)
     rows = snapshot.count(_where(snapshot.schema, config.time, context.request.window))
     context.log.info("%s: %d rows scored by model %s", output.name, rows, artefact.digest[:12])
@@ -88,7 +89,7 @@ class _Scorer:
         return pa.array(found if found.ndim == 1 else found.tolist(), self.schema.field(PREDICTION).type)
 
 
-def _score(context: StepContext, config: ScoreConfig, output: Table, done: str, artefact: Artefact) -> None:
+def _score(context: StepContext, config: ScoreConfig, output: Table, mark: str, artefact: Artefact) -> None:
     snapshot = context.snapshot("table")
     keep = tuple(dict.fromkeys([*([config.time] if config.time else []), *config.score.keep]))
     _require(snapshot, [*keep, *artefact.manifest.features])
@@ -101,9 +102,9 @@ def _score(context: StepContext, config: ScoreConfig, output: Table, done: str, 
     files = output.stage(scorer.batches(snapshot, where), schema)
     try:
         output.commit(
-            files, schema=schema, positions={done: Advance(None, 1)},
+            files, schema=schema, positions={f"step:{mark}": Advance(None, 1)},
             replace=Replace(config.time, window.start, window.end) if config.time and window else "all",
-            metadata={"step": context.request.fingerprint, "run": context.request.run_id},
+            metadata={"step": mark, "run": context.request.run_id},
         )  # fmt: skip
     except PositionsMovedError:
         context.log.info("another attempt was first: its rows stay")

@@ -40,24 +40,24 @@ def run(context: StepContext) -> StepOutcome:
             of it would round what the table has.
     """
     config = context.config(TransformConfig)
-    table, done = context.table(config.output), f"step:{context.request.fingerprint}"
-    job = _job(context, config, table)
-    if table.position(done) is not None:
-        return _outcome(context, table, job)
+    table = context.table(config.output)
+    job, mark = _job(context, config, table), context.made(table)
+    if table.position(f"step:{mark}") is not None:
+        return _outcome(context, table, job, mark)
     for _ in range(RIVALS):
         try:
-            if not _incremental(context, config, table, job):
-                _whole(context, table, job)
-            return _outcome(context, table, job)
+            if not _incremental(context, config, table, job, mark):
+                _whole(context, table, job, mark)
+            return _outcome(context, table, job, mark)
         except PositionsMovedError:
-            if table.position(done) is not None:
+            if table.position(f"step:{mark}") is not None:
                 context.log.info("another attempt was first: adopting its rows")
-                return _outcome(context, table, job)
+                return _outcome(context, table, job, mark)
             context.log.info("another run has computed meanwhile: going on from what it left")
     raise StepError("TW521", f"table {table.name!r}: other runs were first {RIVALS} times", fix="try again")
 
 
-def _whole(context: StepContext, table: Table, job: Job) -> None:
+def _whole(context: StepContext, table: Table, job: Job, mark: str) -> None:
     """All of the span, or all rows."""
     output, span = _computed(context, job), job.context.range
     if not output.files:
@@ -66,10 +66,10 @@ def _whole(context: StepContext, table: Table, job: Job) -> None:
     at = table.position(incremental.TOLD)
     # A run that computes parts of it looks again.
     moves = {} if at is None else {incremental.TOLD: Advance(at, at + 1)}
-    _commit(context, table, output, given, moves=moves)
+    _commit(context, table, output, given, mark, moves=moves)
 
 
-def _incremental(context: StepContext, config: TransformConfig, table: Table, job: Job) -> bool:
+def _incremental(context: StepContext, config: TransformConfig, table: Table, job: Job, mark: str) -> bool:
     """What has changed of the span; False where the YAML does not say so, or there is no span."""
     asked, span = config.transform and config.transform.incremental, job.context.range
     if not asked or not job.time or not span:
@@ -104,6 +104,7 @@ def _incremental(context: StepContext, config: TransformConfig, table: Table, jo
         table,
         Output(schema, files),
         [Replace(job.time, part.start, part.end) for part in found.spans],
+        mark,
         told={
             incremental.TOLD: found.covered.model_dump(mode="json"),
             FACTS: {"computed": [one.model_dump(mode="json") for one in found.spans], "why": found.why},
@@ -131,6 +132,7 @@ def _commit(
     table: Table,
     output: Output,
     replaced: Replacing,
+    mark: str,
     *,
     told: Mapping[str, Any] | None = None,
     moves: Mapping[str, Advance] | None = None,
@@ -139,9 +141,9 @@ def _commit(
     table.commit(
         output.files,
         schema=output.schema,
-        positions={f"step:{context.request.fingerprint}": Advance(None, 1), **(moves or {})},
+        positions={f"step:{mark}": Advance(None, 1), **(moves or {})},
         replace=replaced,
-        metadata={"step": context.request.fingerprint, "run": context.request.run_id, **(told or {})},
+        metadata={"step": mark, "run": context.request.run_id, **(told or {})},
     )
 
 
@@ -177,9 +179,9 @@ def _job(context: StepContext, config: TransformConfig, table: Table) -> Job:
     )
 
 
-def _outcome(context: StepContext, table: Table, job: Job) -> StepOutcome:
+def _outcome(context: StepContext, table: Table, job: Job, mark: str) -> StepOutcome:
     """What was computed, be it by another attempt: its commit tells."""
-    done, span = table.commit_with("step", context.request.fingerprint), job.context.range
+    done, span = table.commit_with("step", mark), job.context.range
     snapshot = table.snapshot(context.there(table, done.version if done else None))
     where = None
     if job.time and span:

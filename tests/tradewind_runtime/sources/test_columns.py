@@ -20,6 +20,11 @@ def test_provenance_is_the_contracts() -> None:
         (pa.array([0, 10**15], pa.timestamp("ms")), TIMESTAMP),
         (pa.array(["2013-01-01", "20130-01-01T00:00:00Z"]), TIMESTAMP),
         (pa.array([0, 2**31 - 1], pa.date32()), pa.date32()),
+        # Of these as many microseconds are another time, by the arithmetic of 64 bits.
+        (pa.array([0, 2**62], pa.timestamp("ms", "UTC")), TIMESTAMP),
+        (pa.array([0, 2**58], pa.timestamp("s")), TIMESTAMP),
+        (pa.array([0, 2**31 - 1], pa.date32()), TIMESTAMP),
+        (pa.array([0, 86_400_000 * 2**36], pa.date64()), TIMESTAMP),
     ],
 )
 def test_a_time_beyond_the_year_9999_is_refused(array: pa.Array, kind: pa.DataType) -> None:

@@ -19,6 +19,7 @@ from tradewind_runtime import lake, staging
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.engines import spark as spark_engine
 from tradewind_runtime.execute import execute
+from tradewind_runtime.maintenance import vacuum
 from tradewind_runtime.staging import cut_of
 from tradewind_runtime.widening import fit
 
@@ -662,3 +663,15 @@ def _session(leader: int) -> list[int]:
     listed = subprocess.run(["ps", "-eo", "pid=,sid=,stat="], capture_output=True, text=True, check=True).stdout
     found = [line.split() for line in listed.splitlines()]
     return [int(pid) for pid, session, state in found if int(session) == leader and not state.startswith("Z")]
+
+
+def test_rows_of_another_query_are_not_taken_for_those_that_are_gone(house, monkeypatch):
+    """A query comes and goes, and upkeep has taken the rows that it made."""
+    monkeypatch.setattr("tradewind_runtime.lake.YOUNGEST", 0)
+    queries = [{"sql": {"query": f"SELECT t, n, '{made}' AS made FROM rows"}} for made in "AB"]
+    first, _ = [house.run(query) for query in queries]
+    vacuum(house.lake, "p/features", {}, days=0, dry_run=False)
+    again = house.run(queries[0])
+    assert set(house.rows(again)["made"].to_pylist()) == {"A"}
+    assert again.outputs != first.outputs
+    assert house.run(queries[0]) == again
