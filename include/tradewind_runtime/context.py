@@ -76,7 +76,7 @@ class StepContext:
 
     def there(self, table: Table, version: int | None) -> int | None:
         """A version that a step found for its rows, or where that is gone, a later one that has the same."""
-        return None if version is None else gone.same(self.lake.documents, table, version)
+        return None if version is None else table.same_rows(version, gone.of(self.lake.documents, table.name))
 
     def made(self, table: Table) -> str:
         """What the step's commit to a table is called: one whose rows are nowhere any more is made anew by another."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -16,9 +15,6 @@ from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import DatasetRef
 from tradewind_runtime.contract.request import StepResult
 from tradewind_runtime.documents import Documents
-
-if TYPE_CHECKING:
-    from tradewind_runtime.lake import Table
 
 
 class Gone(Frozen):
@@ -81,28 +77,6 @@ def require(documents: Documents, ref: DatasetRef) -> None:
             "TW520", f"version {ref.version} of table {ref.table!r} is kept no longer", retryable=False,
             fix="clear the run from its first task on, or start a new one: rows are then read as they are now",
         )  # fmt: skip
-
-
-def same(documents: Documents, table: Table, version: int) -> int | None:
-    """The first version from one on that has its rows, and all of their files: upkeep makes such versions.
-
-    None where rows have changed before there is one. Of a table of which nothing was said, what it was before it was
-    last vacuumed is taken for gone: an older Tradewind has said nothing.
-    """
-    told, newest = of(documents, table.name), table.version()
-    if told is not None and not told.has(version):
-        return version
-    later = table.history(newest, newest - version)[::-1] if newest is not None and newest > version else []
-    if told is None:
-        told = Gone(spans=((0, max((one.version for one in later if one.vacuumed), default=0)),))
-    if not told.has(version):
-        return version
-    for commit in later:
-        if not commit.upkeep:
-            return None
-        if not told.has(commit.version):
-            return commit.version
-    return None
 
 
 def _has(documents: Documents, ref: DatasetRef) -> bool:

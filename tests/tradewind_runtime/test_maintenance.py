@@ -171,13 +171,17 @@ def test_versions_that_lost_files_are_told_and_no_others(lake: Lake) -> None:
     assert list(lake.tables()) == [NAME]
 
 
+def same(lake: Lake, table: Table, version: int) -> int | None:
+    return table.same_rows(version, gone.of(lake.documents, table.name))
+
+
 @pytest.mark.usefixtures("at_once")
 def test_what_an_older_version_took_is_told_with_the_first_that_tells(lake: Lake) -> None:
     table = lake.table(NAME)
     table.vacuum(0, {2}, dry_run=False)  # and nothing is told
     vacuumed = table.version()
-    assert gone.same(lake.documents, table, 3) is None
-    assert gone.same(lake.documents, table, 5) == vacuumed, "which has its rows, and is of after that"
+    assert same(lake, table, 3) is None
+    assert same(lake, table, 5) == vacuumed, "which has its rows, and is of after that"
     taken(table, 9)
     vacuum(lake, NAME, {NAME: {2}}, days=0, dry_run=False)
     told = gone.of(lake.documents, NAME)
@@ -210,7 +214,7 @@ def test_what_upkeep_makes_has_the_same_rows_and_what_a_writer_makes_has_not(lak
         table.commit(table.stage(batches((0, n)), SCHEMA), schema=SCHEMA)
     compact(lake, "p/more")
     vacuum(lake, "p/more", {}, days=0, dry_run=False)
-    assert (gone.same(lake.documents, table, 3), gone.same(lake.documents, table, 2)) == (4, None)
+    assert (same(lake, table, 3), same(lake, table, 2)) == (4, None)
     assert table.version_of_rows() == 3
 
 
