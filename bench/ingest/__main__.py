@@ -85,7 +85,7 @@ def compare(broker: str, case: Case, count: int, repeat: int) -> dict[str, Any]:
 
 
 def grow(broker: str, repeat: int, unit: int) -> dict[str, Any]:
-    """One topic, up to several ends: time and memory of each; and what each million more takes, without any start."""
+    """One topic, up to several ends: time and memory of each."""
     case = CASES["growing"]
     fill(broker, case, MILLIONS[-1] * unit)
     found: dict[str, Any] = {}

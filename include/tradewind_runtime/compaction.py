@@ -81,9 +81,7 @@ def followed(table: Table, rows: Mapping[str, int], commits: Iterable[Mapping[st
 
 def between(table: Table, after: int, upto: int) -> Iterator[Mapping[str, Any]]:
     """What commits were told, oldest first."""
-    for commit in sorted(table.history(upto, upto - after), key=lambda commit: commit.version):
-        if commit.version > after:
-            yield commit.told
+    return (commit.told for commit in table.commits(after, upto))
 
 
 def small_ones(sizes: Mapping[str, int]) -> Iterator[list[str]]:

@@ -76,7 +76,12 @@ class StepContext:
 
     def there(self, table: Table, version: int | None) -> int | None:
         """A version that a step found for its rows, or where that is gone, a later one that has the same."""
-        return None if version is None else table.same_rows(version, gone.of(self.lake.documents, table.name))
+        if version is None:
+            return None
+        told = gone.of(self.lake.documents, table.name)
+        if told is not None and not told.has(version):
+            return version  # as mostly: the log need not be read
+        return gone.same_rows(told, version, table.commits(version))
 
     def made(self, table: Table) -> str:
         """What the step's commit to a table is called: one whose rows are nowhere any more is made anew by another."""

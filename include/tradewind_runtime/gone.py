@@ -6,7 +6,8 @@ A result that stands on such a version counts no longer, so its step is done aga
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
 
 from pydantic import ValidationError
 
@@ -15,6 +16,7 @@ from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import DatasetRef
 from tradewind_runtime.contract.request import StepResult
 from tradewind_runtime.documents import Documents
+from tradewind_runtime.history import Commit
 
 
 class Gone(Frozen):
@@ -77,6 +79,24 @@ def require(documents: Documents, ref: DatasetRef) -> None:
             "TW520", f"version {ref.version} of table {ref.table!r} is kept no longer", retryable=False,
             fix="clear the run from its first task on, or start a new one: rows are then read as they are now",
         )  # fmt: skip
+
+
+def same_rows(told: Gone | None, version: int, later: Sequence[Commit]) -> int | None:
+    """The first version from one on that has its rows, and all of their files: upkeep makes such versions.
+
+    Args:
+        told: those of the table; where nothing was said, as by an older Tradewind, versions before the last vacuum are
+            taken for gone.
+        version: the one.
+        later: the commits after it, oldest first.
+
+    Returns:
+        None where rows have changed before there is one.
+    """
+    if told is None:
+        told = Gone(spans=((0, max((one.version for one in later if one.vacuumed), default=0)),))
+    same = takewhile(lambda commit: commit.upkeep, later)
+    return next((at for at in (version, *(commit.version for commit in same)) if not told.has(at)), None)
 
 
 def _has(documents: Documents, ref: DatasetRef) -> bool:

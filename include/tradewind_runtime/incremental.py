@@ -143,9 +143,7 @@ def _otherwise(snapshot: Snapshot, before: int) -> bool:
     table, have, had = snapshot.table, snapshot.schema, snapshot.table.snapshot(before).schema
     if any(name in have.names and have.field(name).type != had.field(name).type for name in had.names):
         return True
-    back = before - snapshot.version
-    later_ones = table.history(before, back) if back > 0 else ()
-    return any("gone" in commit.told or "went" in commit.told for commit in later_ones)
+    return any("gone" in commit.told or "went" in commit.told for commit in table.commits(snapshot.version, before))
 
 
 def within(snapshot: Snapshot, column: str | None, span: Window, lookback: timedelta) -> Snapshot:

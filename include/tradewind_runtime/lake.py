@@ -31,7 +31,6 @@ from tradewind_runtime.actions import add, arrow_schema, foreign, properties, re
 from tradewind_runtime.connections import Connection, arrow_filesystem, delta_options, store_options
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.documents import Documents
-from tradewind_runtime.gone import Gone
 from tradewind_runtime.history import MOVES, Advance, Commit
 from tradewind_runtime.lifetimes import lifetimes
 from tradewind_runtime.positions import Positions
@@ -306,11 +305,17 @@ class Table:
         delta-rs gives the log's newest ones whatever version it is asked of, and numbers them down from that.
         """
         while True:
-            now = self._require().version()
+            handle = self._require()
+            now = handle.version()
             beyond = now - (now if version is None else version)
-            found = self._require().history(None if limit is None else limit + beyond)
+            found = handle.history(None if limit is None else limit + beyond)
             if self._require().version() == now:  # else some may be of a rival's that came meanwhile
                 return [Commit.of(entry) for entry in found[beyond:]]
+
+    def commits(self, after: int, upto: int | None = None) -> list[Commit]:
+        """Those after a version up to another, or the newest, oldest first."""
+        last = self._require().version() if upto is None else upto
+        return self.history(last, last - after)[::-1] if last > after else []
 
     def version_of_rows(self) -> int | None:
         """The newest version that has other rows than the one before, or may have: upkeep makes some that have not."""
@@ -318,31 +323,6 @@ class Table:
             for commit in self.history(limit=limit):
                 if not commit.upkeep:
                     return commit.version
-        return None
-
-    def same_rows(self, version: int, told: Gone | None) -> int | None:
-        """The first version from one on that has its rows, and all of their files: upkeep makes such versions.
-
-        None where rows have changed before there is one.
-
-        Args:
-            version: the one.
-            told: the versions that have lost files; where nothing was said, as by an older Tradewind, those from before
-                the last vacuum are taken for such.
-        """
-        if told is not None and not told.has(version):
-            return version
-        newest = self._require().version()
-        later = self.history(newest, newest - version)[::-1] if newest > version else []
-        if told is None:
-            told = Gone(spans=((0, max((one.version for one in later if one.vacuumed), default=0)),))
-        if not told.has(version):
-            return version
-        for commit in later:
-            if not commit.upkeep:
-                return None
-            if not told.has(commit.version):
-                return commit.version
         return None
 
     def commit_with(self, key: str, value: Any) -> Commit | None:

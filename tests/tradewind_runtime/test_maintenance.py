@@ -172,7 +172,7 @@ def test_versions_that_lost_files_are_told_and_no_others(lake: Lake) -> None:
 
 
 def same(lake: Lake, table: Table, version: int) -> int | None:
-    return table.same_rows(version, gone.of(lake.documents, table.name))
+    return gone.same_rows(gone.of(lake.documents, table.name), version, table.commits(version))
 
 
 @pytest.mark.usefixtures("at_once")

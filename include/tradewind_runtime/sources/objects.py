@@ -30,12 +30,13 @@ from tradewind_runtime.quarantine import Bad
 from tradewind_runtime.replacing import Replace
 from tradewind_runtime.sources import Access, BrokenObjectsError, Chunk
 from tradewind_runtime.sources.columns import known
+from tradewind_runtime.sources.cursors import EPOCH
 from tradewind_runtime.sources.files import FORMATS, Dialect, FileRows, Origin, open_rows
 from tradewind_runtime.sources.files.base import BLOCK, ROWS, Part, Small, ahead, at_once, suiting, typed
 from tradewind_runtime.sources.listing import matching
 from tradewind_runtime.sources.newcolumns import Columns, tell_left_out
 from tradewind_runtime.sources.stores import Place
-from tradewind_runtime.sources.stores.pinned import CHANGED, EPOCH, Pinned, fetched
+from tradewind_runtime.sources.stores.pinned import CHANGED, Pinned, fetched
 from tradewind_runtime.staging import grouped
 from tradewind_runtime.widening import together
 

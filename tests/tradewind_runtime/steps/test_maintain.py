@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta, tzinfo
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -43,6 +45,17 @@ def test_small_files_are_put_together_and_again_is_harmless(lake: Lake, lake_uri
     assert len(lake.table("p2/t").snapshot().files) == 3
     assert numbers(lake.table("p/t")) == [0, 1, 2]
     assert maintained(lake_uri, "r2").metrics["compacted_files"] == 0
+
+
+def test_a_table_that_another_program_has_written_to_stops_the_upkeep_of_no_other(lake: Lake, lake_uri: str) -> None:
+    other = lake.table("p/a")
+    other.commit(other.stage(batches((0, 1)), SCHEMA), schema=SCHEMA)
+    features = {"readerFeatures": ["deletionVectors"], "writerFeatures": ["deletionVectors"]}
+    protocol = {"protocol": {"minReaderVersion": 3, "minWriterVersion": 7, **features}}
+    (Path(other.uri) / f"_delta_log/{2:020}.json").write_text(json.dumps(protocol))
+    with pytest.raises(StepError, match=r"TW536: table 'p/a'"):
+        maintained(lake_uri)
+    assert len(lake.table("p/t").snapshot().files) == 1, "which comes after it"
 
 
 def test_old_versions_go_and_what_a_model_stands_on_stays(lake: Lake, lake_uri: str, monkeypatch) -> None:

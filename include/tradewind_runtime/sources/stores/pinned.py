@@ -7,7 +7,6 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -21,7 +20,6 @@ from tradewind_runtime.sources.files.base import COMPRESSED
 from tradewind_runtime.sources.stores import Place
 
 CHANGED = "TW526"
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 AHEAD = 8  # objects that are on their way while one is read
 SMALL = 32 * 1024 * 1024  # bytes of one that is brought before its turn: a connection alone is slow
 PIECE = 1024 * 1024  # bytes of each that are in memory at once
@@ -82,13 +80,12 @@ class Pinned:
         if self.place.root is None:
             return None
         try:
-            found = self.path.stat()  # a store's own `head` takes ten times as long, and many files are small
+            found = self.place.store.head(self.key)
         except (FileNotFoundError, NotADirectoryError):
             raise self._changed("vanished") from None
-        time = EPOCH + timedelta(microseconds=found.st_mtime_ns // 1000)
-        if self.place.version({"size": found.st_size, "last_modified": time}) != self.version:
+        if self.place.version(found) != self.version:
             raise self._changed("changed")
-        return found.st_size
+        return int(found["size"])
 
     def forget(self) -> None:
         """Remove what was brought here."""
