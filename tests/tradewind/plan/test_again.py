@@ -17,6 +17,7 @@ from tradewind_runtime.contract.refs import DatasetRef, Window
 from tradewind_runtime.contract.request import StepResult
 from tradewind_runtime.execute import execute
 from tradewind_runtime.lake import Lake
+from tradewind_runtime.maintenance import compact
 
 KINDS = ("pin", "ingest", "check", "transform")
 
@@ -94,6 +95,16 @@ def test_where_nothing_has_changed_nothing_is_computed_again(tmp_path: Path) -> 
     first, second = house.run("r1"), house.run("r2")
     assert (second["check"], second["transform"]) == (first["check"], first["transform"])
     assert second["ingest"].outputs == first["ingest"].outputs
+
+
+def test_upkeep_has_nothing_computed_again(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    for run in ("r1", "r2"):
+        house.write(f"{run}.csv", int(run[1]))
+        before = house.run(run)
+    assert compact(house.lake, "p/rows_raw").files == 2
+    after = house.run("r3")
+    assert (after["check"], after["transform"]) == (before["check"], before["transform"])
 
 
 def test_an_older_run_that_is_done_again_puts_no_older_object_back(tmp_path: Path) -> None:
