@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -31,6 +32,12 @@ def write(name: str, body: dict[str, Any]) -> Path:
     path = _path(name)
     path.write_text(json.dumps({"machine": machine(), **body}, indent=1) + "\n")
     return path
+
+
+def among(before: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """Cases that were measured now among those of before; each says where and when."""
+    taken = {**before.get("taken", {}), **dict.fromkeys(found, machine())}
+    return {"taken": taken, "cases": {**before.get("cases", {}), **found}}
 
 
 def read(name: str) -> dict[str, Any]:

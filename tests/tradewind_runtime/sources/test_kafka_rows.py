@@ -39,6 +39,14 @@ def test_of_all() -> None:
     assert places(table) == EACH
 
 
+@pytest.mark.parametrize("none", [-1, -(2**63), 253_402_300_800_000, 2**63 - 1])
+def test_a_time_that_is_none_is_null_and_no_other(none: int) -> None:
+    messages = Messages(MESSAGES.values, MESSAGES.partitions, MESSAGES.offsets, [0, none, None, 253_402_300_799_999])
+    moments = rows().made(messages)[0]["_timestamp"].to_pylist()
+    last = datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)
+    assert moments == [datetime(1970, 1, 1, tzinfo=UTC), None, None, last]
+
+
 def test_a_tombstone_leaves_the_others_where_they_are() -> None:
     table, refused = rows().made(Messages([b"a", None, b"", b"d"], [7, 0, 7, 2], [3, 9, 4, 0], MESSAGES.times))
     assert table["value"].to_pylist() == [b"a", b"", b"d"]

@@ -26,11 +26,23 @@ def test_what_is_nested_too_deeply_is_refused_and_no_other(policy: str) -> None:
         b'{"x":' * 5_000 + b"1" + b"}" * 5_000,
         b"[" * 100_000,
         b'{"n": 1, "x": ' + b"[" * 201 + b"]" * 201 + b"}",
+        b'{"n": 1, "x": ' + b'{"x":' * 200 + b"1" + b"}" * 201,
     ]
-    found, kept, refused = Decoder(Columns(KNOWN, policy)).decode([b'{"n": 1}', *deep])
-    assert found.to_pylist()[0]["n"] == 1
-    assert kept.tolist() == [0]
-    assert all("nested more than" in refused[index] for index in (1, 2, 3, 4)), refused
+    flat = b'{"n": 2, "x": "' + b"x" * 1_000 + b'"}'
+    found, kept, refused = Decoder(Columns(KNOWN, policy)).decode([b'{"n": 1}', *deep, flat])
+    assert found["n"].to_pylist() == [1, 2]
+    assert kept.tolist() == [0, 6]
+    assert all("nested more than" in refused[index] for index in (1, 2, 3, 4, 5)), refused
+
+
+@pytest.mark.parametrize("policy", ["add", "ignore"])
+def test_what_is_not_ascii_hides_no_tombstone_and_no_other_bytes(policy: str) -> None:
+    texts = ['{"n": 1, "x": "é"}'.encode(), None, b'{"n": 2, "x": "\xe9"}', b'{"n": 3}']
+    found, kept, refused = Decoder(Columns(TEXTS, policy)).decode(texts)
+    assert (found.to_pylist(), kept.tolist()) == ([{"n": 1, "x": "é"}, {"n": 3, "x": None}], [0, 3])
+    assert list(refused) == [1, 2]
+    assert "tombstone" in refused[1]
+    assert "UTF-8" in refused[2]
 
 
 def test_what_stands_in_a_text_is_not_nested() -> None:
