@@ -256,8 +256,7 @@ class Table:
 
     def position(self, id: str) -> int | None:
         """The last committed position of a source, or None."""
-        table = self._load()
-        return None if table is None else table.transaction_version(id)
+        return self.positions([id])[id]
 
     def positions(self, ids: Iterable[str], version: int | None = None) -> dict[str, int | None]:
         """The same for many, of one version."""

@@ -1,10 +1,12 @@
-"""Positions of many sources at once: a table's log is read for all, where delta-rs reads it for each."""
+"""Positions of sources: a table's log is read once for all, and then on, where delta-rs reads it again for each."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute as pc
@@ -14,7 +16,7 @@ import pyarrow.parquet as pq
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
-FEW = 16  # so many are asked of delta-rs
+AT_ONCE = 16  # commits that are on their way: a store takes its time for each
 
 
 @dataclass
@@ -34,7 +36,7 @@ class Positions:
 
     def of(self, handle: DeltaTable, ids: Collection[str]) -> dict[str, int | None]:
         """What a version has of each source, by its transaction's id."""
-        found = self.upto(handle.version()) if len(ids) > FEW else None
+        found = self.upto(handle.version()) if ids else {}
         if found is None:
             return {id: handle.transaction_version(id) for id in ids}
         return {id: found.get(id) for id in ids}
@@ -46,13 +48,20 @@ class Positions:
         try:
             if not self.next or self.last != self._last():  # nothing is read yet, or the table was made again
                 self.next, self.found = _checkpoint(self.filesystem, self.log, version)
-            while self.next <= version:
-                self.found |= _commit(self.filesystem, self.log, self.next)
-                self.next += 1
-            self.last = self._last()
+            if self.next <= version:
+                self._read_on(version)
+                self.last = self._last()
         except (FileNotFoundError, KeyError):
             return None
         return self.found
+
+    def _read_on(self, version: int) -> None:
+        """Read the commits that are not read yet, up to a version."""
+        new = range(self.next, version + 1)
+        with ThreadPoolExecutor(min(AT_ONCE, len(new)), "positions") as pool:
+            for moved in pool.map(partial(_commit, self.filesystem, self.log), new):
+                self.found |= moved
+                self.next += 1
 
     def _last(self) -> tuple[int | None, int | None]:
         """What tells the newest commit that was read from another of its number."""

@@ -28,7 +28,7 @@ def test_what_is_nested_too_deeply_is_refused_and_no_other(policy: str) -> None:
         b'{"n": 1, "x": ' + b"[" * 201 + b"]" * 201 + b"}",
         b'{"n": 1, "x": ' + b'{"x":' * 200 + b"1" + b"}" * 201,
     ]
-    flat = b'{"n": 2, "x": "' + b"x" * 1_000 + b'"}'
+    flat = b'{"n": 2' + b" " * 1_000 + b"}"
     found, kept, refused = Decoder(Columns(KNOWN, policy)).decode([b'{"n": 1}', *deep, flat])
     assert found["n"].to_pylist() == [1, 2]
     assert kept.tolist() == [0, 6]
