@@ -50,7 +50,7 @@ class Positions:
                 self.next, self.found = _checkpoint(self.filesystem, self.log, version)
             if self.next <= version:
                 self._read_on(version)
-                self.last = self._last()
+            self.last = self._last()
         except (FileNotFoundError, KeyError):
             return None
         return self.found

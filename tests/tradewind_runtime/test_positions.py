@@ -110,6 +110,16 @@ def test_a_commit_reads_the_log_on_however_few_are_asked_for(table: Table, monke
     assert table.positions(IDS[:3]) == dict(zip(IDS, (5, 5, 1), strict=False))
 
 
+def test_a_checkpoint_is_read_once_where_nothing_has_come_after_it(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    DeltaTable(table.uri).create_checkpoint()
+    again = Lake("file://" + table.uri.removesuffix("/tables/demo/t")).table("demo/t")
+    before = again.positions(IDS)
+    monkeypatch.setattr(positions, "_checkpoint", None)
+    assert again.positions(IDS) == before == one_by_one(table)
+
+
 def test_of_a_table_that_was_deleted_and_made_again(table: Table) -> None:
     assert set(table.positions(IDS[:40]).values()) == {1, 2}
     newest = table.version() or 0

@@ -33,6 +33,8 @@ def test_what_is_nested_too_deeply_is_refused_and_no_other(policy: str) -> None:
     assert found["n"].to_pylist() == [1, 2]
     assert kept.tolist() == [0, 6]
     assert all("nested more than" in refused[index] for index in (1, 2, 3, 4, 5)), refused
+    for one in deep:  # by its own brackets or braces, not by its neighbours'
+        assert "nested more than" in Decoder(Columns(KNOWN, policy)).decode([flat, one])[2][1]
 
 
 @pytest.mark.parametrize("policy", ["add", "ignore"])
@@ -43,6 +45,7 @@ def test_what_is_not_ascii_hides_no_tombstone_and_no_other_bytes(policy: str) ->
     assert list(refused) == [1, 2]
     assert "tombstone" in refused[1]
     assert "UTF-8" in refused[2]
+    assert list(Decoder(Columns(TEXTS, policy)).decode(texts[:2])[2]) == [1], "of all that are UTF-8 too"
 
 
 def test_what_stands_in_a_text_is_not_nested() -> None:
