@@ -83,6 +83,16 @@ def test_objects_of_each_kind_come_from_each_place(tmp_path: Path, monkeypatch: 
     assert found["cases"]["parquet-small-s3"]["files"] == 20
 
 
+def test_a_case_that_is_measured_again_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("--rows", "200", "--repeat", "1", "--small", "2", "--only")
+    before = run("objects", tmp_path, monkeypatch, *words, "parquet-small-folder,csv-small-folder")
+    now = run("objects", tmp_path, monkeypatch, *words, "csv-small-folder")
+    assert list(now["cases"]) == list(now["taken"]) == ["parquet-small-folder", "csv-small-folder"]
+    for part in ("cases", "taken"):
+        assert now[part]["parquet-small-folder"] == before[part]["parquet-small-folder"]
+    assert now["cases"]["csv-small-folder"] != before["cases"]["csv-small-folder"]
+
+
 def test_objects_grow_and_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ("--rows", "100", "--repeat", "1", "--large", "2", "--growth", "--only", "parquet-large-folder")
     found = run("objects", tmp_path, monkeypatch, *words)
