@@ -225,7 +225,8 @@ def _judge(config: IngestConfig, tally: _Tally, rows: int, bad: list[Bad]) -> No
 def _quarantine(context: StepContext, refused: Table, table: Table, chunk: sources.Chunk) -> bool:
     """Commit the bad rows that the quarantine does not hold yet: it may be ahead of the rows, never behind.
 
-    Where it is ahead, another attempt was there: one that may have seen other columns, or other answers.
+    Where it is ahead, another attempt was there: one that may have seen other columns, or other answers. One that comes
+    as far at the same moment and refuses other rows moves it otherwise, so that neither takes the other's for its own.
 
     Returns:
         Whether messages may be in quarantine that are rows once this chunk is.
@@ -247,7 +248,7 @@ def _quarantine(context: StepContext, refused: Table, table: Table, chunk: sourc
     if not new and not refused.exists():
         refused.create(quarantine.SCHEMA)
     if moves or new:
-        if taking_out.partitions(chunk.marks):
+        if new or taking_out.partitions(chunk.marks):
             moves |= taking_out.told(now, moves, new, late=bool(again))
         rows = quarantine.to_arrow(new, "ingest")
         staged = refused.stage(rows.to_batches(), quarantine.SCHEMA) if new else []
