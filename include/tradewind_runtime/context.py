@@ -7,17 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel
-
 from tradewind_runtime import gone
 from tradewind_runtime.connections import Connection, connection
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import ArtefactRef, DatasetRef, ModelRef, ValueRef
-from tradewind_runtime.contract.request import StepRequest
+from tradewind_runtime.contract.request import Config, StepRequest
 from tradewind_runtime.lake import Lake, Table
 from tradewind_runtime.snapshot import Snapshot
 
-Config = TypeVar("Config", bound=BaseModel)
 Ref = TypeVar("Ref", DatasetRef, ArtefactRef, ModelRef, ValueRef)
 log = logging.getLogger("tradewind")
 
@@ -42,8 +39,12 @@ class StepContext:
     notes: Notes = field(default_factory=Notes, repr=False)
 
     def config(self, kind: type[Config]) -> Config:
-        """The request's configuration, as the step's own model."""
-        return kind.model_validate(self.request.config)
+        """The request's configuration, as the step's own model.
+
+        Raises:
+            StepError: TW515 where what the run fills in makes it none.
+        """
+        return self.request.configured(kind)
 
     def connection(self, use: str) -> Connection:
         """The connection that the request names for a use, such as `source` or `registry`.

@@ -33,7 +33,7 @@ class Trials:
     @cached_property
     def config(self) -> TrainConfig:
         """The request's configuration."""
-        return TrainConfig.model_validate(self.request.config)
+        return self.request.configured(TrainConfig)
 
     @property
     def tune(self) -> Tune:

@@ -31,12 +31,15 @@ def project(tmp_path: Path) -> Path:
 
 
 def started(project: Path, wait: str, *words: str) -> subprocess.Popen[str]:
-    path = project / "waits.yaml"
-    path.write_text(YAML.replace("WAIT", wait))
-    command = [sys.executable, "-m", "tradewind.cli", "run", str(path), "--format", "json", *words]
+    (project / "waits.yaml").write_text(YAML.replace("WAIT", wait))
+    return command(project, *words)
+
+
+def command(project: Path, *words: str) -> subprocess.Popen[str]:
+    asked = [sys.executable, "-m", "tradewind.cli", "run", str(project / "waits.yaml"), "--format", "json", *words]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TRADEWIND")}
     return subprocess.Popen(
-        [*command, "--window", "2013-06-01", "2013-06-02"], cwd=project, text=True,
+        [*asked, "--window", "2013-06-01", "2013-06-02"], cwd=project, text=True,
         env=kept | {"TRADEWIND_HOME": str(project / "home"), "TRADEWIND_PROJECT": str(project)},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
@@ -83,3 +86,17 @@ def test_a_run_that_has_pinned_waits_no_more(project: Path) -> None:
         answer, said = started(project, "2s", "--run-id", "again").communicate()
         assert json.loads(answer)["ok"], said
         (project / "in/2013-06-01.csv").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("wait", ["", ", wait: 1m"], ids=["read", "waited for"])
+def test_a_param_that_makes_no_address_is_told(project: Path, wait: str) -> None:
+    (project / "waits.yaml").write_text(
+        "version: 1\npipeline: waits\nparams: {folder: in}\nsources:\n"
+        f'  rows: {{objects: {{uri: "{{params.folder}}/*.csv"{wait}}}, columns: {{n: long}}}}\n'
+    )
+    with command(project, "--param", "folder=in//march") as process:
+        answer, said = process.communicate()
+    (problem,) = json.loads(answer)["problems"]
+    assert (problem["code"], problem["path"]) == ("TW515", "sources.rows.objects"), said
+    assert "the address has an empty part" in problem["message"]
+    assert "in//march/*.csv" in problem["got"]

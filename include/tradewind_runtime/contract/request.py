@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
 from tradewind_runtime.contract.base import Frozen, digest
+from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import Output, Window
+
+Config = TypeVar("Config", bound=BaseModel)
 
 
 class CodeRef(Frozen):
@@ -44,6 +47,26 @@ class StepRequest(Frozen):
     connections: dict[str, str] = Field(
         default_factory=dict, description="Use → connection id, such as lake → aws_lake."
     )
+
+    def configured(self, kind: type[Config]) -> Config:
+        """The configuration, as the step's own model.
+
+        Raises:
+            StepError: TW515 where it is none: what a run fills in for a word is seen only now.
+        """
+        try:
+            return kind.model_validate(self.config)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise StepError(
+                "TW515",
+                f"the configuration of step {self.id!r} does not hold with what the run fills in: {first['msg']}",
+                retryable=False,
+                path=".".join(map(str, first["loc"])),
+                got=str(first["input"])[:200],
+                fix="start a run with other params; where the YAML has none there, bring the plan and the step's image "
+                "or environment to one version of Tradewind",
+            ) from None
 
     @property
     def fingerprint(self) -> str:

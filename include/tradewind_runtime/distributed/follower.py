@@ -25,7 +25,7 @@ log = logging.getLogger("tradewind")
 def follow(line: Line, post: Post, index: int) -> None:
     """A companion's life: its share of the rows, the meeting, the function."""
     rank, request = index + 1, post.request
-    config = TrainConfig.model_validate(request.config)
+    config = request.configured(TrainConfig)
     spec = config.train.distributed
     assert spec is not None, "only such a training has ranks"
     with opened(request, open_lake(request)) as context, _reported(line):

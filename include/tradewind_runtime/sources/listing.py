@@ -88,8 +88,12 @@ class Waiting:
 
     @classmethod
     def of(cls, request: StepRequest, since: datetime) -> Waiting:
-        """What the run is to wait for before this request, of the step `pin`; a backfill reads nothing."""
-        config = PinConfig.model_validate(request.config)
+        """What the run is to wait for before this request, of the step `pin`; a backfill reads nothing.
+
+        Raises:
+            StepError: TW515 where what the run fills in makes its configuration none.
+        """
+        config = request.configured(PinConfig)
         sources = {} if config.backfill else config.sources
         return cls({name: one.objects for name, one in sources.items() if one.objects and one.objects.wait}, since)
 

@@ -157,7 +157,7 @@ def _warn(sweep: Sweep, log: logging.Logger) -> None:
     if sweep.search.prune is None:
         return
     request = sweep.trials.request_of({}, 0)
-    rungs = pruning.folder(request, TrainConfig.model_validate(request.config))
+    rungs = pruning.folder(request, request.configured(TrainConfig))
     if not any(sweep.trials.documents.names(rungs)):
         log.warning("no trial reported %s, so none could be pruned: ctx.report(step, …)", sweep.search.metric)
 
