@@ -26,7 +26,7 @@ from tradewind_runtime.lake import Lake, Table
 from tradewind_runtime.sources import kafka_progress
 
 pytestmark = pytest.mark.server
-PATIENCE = 6.0
+PATIENCE = 12.0  # of which a broker that has stood still may take some, on a busy machine, until it answers again
 IMPATIENT = f"""
 from tradewind_runtime.__main__ import main
 from tradewind_runtime.sources import kafka_progress
@@ -163,7 +163,7 @@ def test_a_broker_that_stands_still_is_told_and_the_next_attempt_has_the_rest(
 
     stopping = threading.Thread(target=stop)
     stopping.start()
-    with pytest.raises(StepError, match=r"TW525: Kafka sent nothing of .* for 6 s") as caught:
+    with pytest.raises(StepError, match=rf"TW525: Kafka sent nothing of .* for {PATIENCE:.0f} s") as caught:
         ingest(lake_uri, topic.source(), end, connection="k", chunk=100)
     stopping.join()
     assert stopped == [True]
