@@ -11,7 +11,7 @@ from tradewind_runtime import gone
 from tradewind_runtime.connections import Connection, connection
 from tradewind_runtime.contract.errors import StepError
 from tradewind_runtime.contract.refs import ArtefactRef, DatasetRef, ModelRef, ValueRef
-from tradewind_runtime.contract.request import Config, StepRequest
+from tradewind_runtime.contract.request import StepRequest
 from tradewind_runtime.lake import Lake, Table
 from tradewind_runtime.snapshot import Snapshot
 
@@ -37,14 +37,6 @@ class StepContext:
     code: Path | None = None  # the unpacked user code: include/models/, spark_jobs/
     log: logging.Logger = field(default=log, repr=False)
     notes: Notes = field(default_factory=Notes, repr=False)
-
-    def config(self, kind: type[Config]) -> Config:
-        """The request's configuration, as the step's own model.
-
-        Raises:
-            StepError: TW515 where what the run fills in makes it none.
-        """
-        return self.request.configured(kind)
 
     def connection(self, use: str) -> Connection:
         """The connection that the request names for a use, such as `source` or `registry`.

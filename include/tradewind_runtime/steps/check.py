@@ -39,7 +39,7 @@ def run(context: StepContext) -> StepOutcome:
         StepError: TW540 where an expectation of severity `stop` fails; TW541 where one cannot be asked; TW542 where the
             raw table was made again; TW546 where the engine is Spark, and fails.
     """
-    config = context.config(CheckConfig)
+    config = context.request.configured(CheckConfig)
     raw, table = context.snapshot("rows"), context.table(config.source)
     before, id = table.position(POSITION), _same(raw, table)
     own = datachecks.ask(context, config, raw, before)
@@ -185,7 +185,7 @@ def _take(
     context: StepContext, new: news.News, sieve: Sieve, failing: Numbers, positions: Mapping[str, Advance]
 ) -> int:
     """Commit the rows that pass, together with how far the raw table has been checked."""
-    config = context.config(CheckConfig)
+    config = context.request.configured(CheckConfig)
     table = context.table(config.source)
     schema = fit(table, new.rows.schema)
     timed = config.time in schema.names and retention.is_time(schema.field(config.time).type)

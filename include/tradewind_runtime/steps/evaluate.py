@@ -35,7 +35,7 @@ class Model:
 
 def run(context: StepContext) -> StepOutcome:
     """Score both, compare, judge. A no is a result, not a failure."""
-    config = context.config(EvaluateConfig)
+    config = context.request.configured(EvaluateConfig)
     candidate = _model(context, context.input("model", ArtefactRef).digest)
     pinned = context.request.pins.get("champion")
     rows = _test_rows(context, config)

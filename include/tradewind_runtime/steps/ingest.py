@@ -87,7 +87,7 @@ def run(context: StepContext) -> StepOutcome:
         StepError: TW522 where there has never been a row, TW523 where too many cannot be read, TW527 where objects are
             broken, once all others are taken in; others of the source.
     """
-    config, started = context.config(IngestConfig), time.monotonic()
+    config, started = context.request.configured(IngestConfig), time.monotonic()
     table = context.table(f"{config.name}_raw")
     tally = _Tally.begun(context.request.run_id, table)
     for _ in range(RIVALS):
@@ -248,6 +248,7 @@ def _quarantine(context: StepContext, refused: Table, table: Table, chunk: sourc
     if not new and not refused.exists():
         refused.create(quarantine.SCHEMA)
     if moves or new:
+        # Of others than Kafka, where none is taken out again, runs that refuse nothing are not in each other's way.
         if new or taking_out.partitions(chunk.marks):
             moves |= taking_out.told(now, moves, new, late=bool(again))
         rows = quarantine.to_arrow(new, "ingest")

@@ -58,7 +58,7 @@ class IngestCaptureConfig(Frozen):
 
 def run(context: StepContext) -> StepOutcome:
     """Take in all segments that are closed, those that hold what was answered until now among them."""
-    config = context.config(IngestCaptureConfig)
+    config = context.request.configured(IngestCaptureConfig)
     table = context.table(table_name(config.endpoint))
     _wait(context, config.endpoint)
     rows, segments = 0, 0

@@ -34,7 +34,7 @@ def run(context: StepContext) -> StepOutcome:
         StepError: TW534 where a table has no column that says how old its rows are, TW536 where another program has
             written to one; all else is done before.
     """
-    config = context.config(MaintainConfig).maintenance
+    config = context.request.configured(MaintainConfig).maintenance
     days = config.keep / timedelta(days=1)
     expired, amiss = _expire(context, config)
     names = sorted(name for name in context.lake.tables() if name.startswith(f"{context.request.pipeline}/"))

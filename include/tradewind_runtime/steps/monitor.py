@@ -42,7 +42,7 @@ def run(context: StepContext) -> StepOutcome:
     Raises:
         StepError: TW514 without a window; TW560 where an artefact is not what it was; TW581 to TW583 for columns.
     """
-    config, window = context.config(MonitorConfig), context.request.window
+    config, window = context.request.configured(MonitorConfig), context.request.window
     if window is None:
         raise StepError("TW514", "the run has no window", retryable=False, fix="give it start and end as parameters")
     rows = Requests(context.snapshot("requests"), window, config.monitor.time)

@@ -24,7 +24,7 @@ def run(context: StepContext) -> StepOutcome:
     Raises:
         StepError: TW588 where Slack does not take it; TW511, TW512 without the connection.
     """
-    config, documents = context.config(NotifyConfig), context.lake.documents
+    config, documents = context.request.configured(NotifyConfig), context.lake.documents
     message, event = _message(context, config)
     key = digest(context.request.pipeline, config.channel, config.event, event)[:40]
     wanted = Notice(event=config.event, pipeline=context.request.pipeline, run_id=context.request.run_id,

@@ -21,7 +21,7 @@ def run(context: StepContext) -> StepOutcome:
     Raises:
         StepError: TW514 without a window; others of a source or the registry that cannot be asked.
     """
-    config = context.config(PinConfig)
+    config = context.request.configured(PinConfig)
     path = Pins.path(context.request.pipeline, context.request.run_id)
     documents = context.lake.documents
     pins = documents.get_model(path, Pins)

@@ -16,7 +16,7 @@ def run(context: StepContext) -> StepOutcome:
     Raises:
         StepError: TW574 where the version is not the artefact that it should be.
     """
-    config = context.config(PromoteConfig)
+    config = context.request.configured(PromoteConfig)
     given = context.request.inputs.get("version")
     version = given.version if isinstance(given, ModelRef) else config.version
     digest = given.digest if isinstance(given, ModelRef) else config.digest

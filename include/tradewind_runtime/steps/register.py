@@ -22,7 +22,7 @@ PACKAGES = ("tradewind", "xgboost", "xgboost-cpu", "scikit-learn", "numpy", "pya
 
 def run(context: StepContext) -> StepOutcome:
     """Make the version, or adopt it. One that passed the gate becomes the challenger, once."""
-    config = context.config(RegisterConfig)
+    config = context.request.configured(RegisterConfig)
     digest = context.input("model", ArtefactRef).digest
     wanted = _registration(context, config, digest)
     version, new = registry(config.registry).register(context.registry_uri(), wanted)

@@ -51,7 +51,7 @@ def run(context: StepContext) -> StepOutcome:
     Raises:
         StepError: TW569 where no replica serves the generation, none answers, or it wants a token that is not here.
     """
-    config, documents = context.config(ReplayConfig), context.lake.documents
+    config, documents = context.request.configured(ReplayConfig), context.lake.documents
     generation = endpoints.latest(documents, config.endpoint)
     if generation is None:
         context.log.info("%s serves nothing yet: nothing to replay", config.endpoint)

@@ -22,7 +22,7 @@ class RequestRetrainingConfig(Frozen):
 
 def run(context: StepContext) -> StepOutcome:
     """Create the request, unless there is nothing to act on. Asking twice is asking once."""
-    config, found = context.config(RequestRetrainingConfig), context.input("drift", ValueRef).value
+    config, found = context.request.configured(RequestRetrainingConfig), context.input("drift", ValueRef).value
     if not found.get("act"):
         return StepOutcome(facts={"requested": None}, verdict=Verdict(passed=False, reasons=("no drift to act on",)))
     reasons = found.get("reasons")

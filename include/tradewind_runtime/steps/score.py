@@ -36,7 +36,7 @@ def run(context: StepContext) -> StepOutcome:
     Raises:
         StepError: TW585 where there is no champion, TW586 where the table lacks a column; TW560 of the artefact.
     """
-    config = context.config(ScoreConfig)
+    config = context.request.configured(ScoreConfig)
     output = context.table(config.score.output)
     mark = context.made(output)
     artefact = artefacts.load(context.lake.documents, _champion(context))

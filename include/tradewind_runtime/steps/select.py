@@ -22,7 +22,7 @@ def run(context: StepContext) -> StepOutcome:
     Raises:
         StepError: TW572 where a person asks for a version that there is not.
     """
-    config = context.config(SelectConfig)
+    config = context.request.configured(SelectConfig)
     if config.wanted:
         return _wanted(context, config, config.wanted)
     found = registry(config.registry).challenger(context.registry_uri(), config.model)

@@ -24,7 +24,7 @@ SOME = 1000
 
 def run(context: StepContext) -> StepOutcome:
     """Learn with the best parameters that are known, save, and score what was saved on the validation rows."""
-    config = context.config(TrainConfig)
+    config = context.request.configured(TrainConfig)
     given = learning.given(context, config)
     context.log.info("training on %d rows with %s", len(given.train), given.params)
     model = distributed.fit(context, config, given)

@@ -39,7 +39,7 @@ def run(context: StepContext) -> StepOutcome:
         StepError: TW545 where the user's job fails, TW547 where its result cannot be used, TW519 where a wider column
             of it would round what the table has.
     """
-    config = context.config(TransformConfig)
+    config = context.request.configured(TransformConfig)
     table = context.table(config.output)
     job, mark = _job(context, config, table), context.made(table)
     if table.position(f"step:{mark}") is not None:

@@ -19,7 +19,7 @@ from tradewind_runtime.training import TrainContext
 
 def run(context: StepContext) -> StepOutcome:
     """Fit, score, keep nothing but the score. One that is pruned has its last value as score."""
-    config = context.config(TrainConfig)
+    config = context.request.configured(TrainConfig)
     assert config.tune is not None, "a trial belongs to a sweep"
     began = time.monotonic()
     given = learning.prepare(context, config, config.trial_params or {}, rows=config.tune.search.train_rows)

@@ -6,13 +6,13 @@ import json
 import random
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
+from tests.tradewind_runtime.disturbed import Killed, die, disturb
 from tests.tradewind_runtime.steprun import ingest, rows
 
 from tradewind_runtime.connections import Connection
@@ -26,10 +26,6 @@ pytestmark = pytest.mark.server
 BEFORE, MENDED = {"n": "long", "c": "long"}, {"n": "long"}
 GOOD, ONCE, BAD = {"n": 1}, {"n": 1, "c": "x"}, {"n": "x"}  # the second is refused by the columns of before alone
 RAW, REFUSED = "demo/flights_raw", "demo/flights_quarantine"
-
-
-class Killed(BaseException):
-    """What nobody catches."""
 
 
 class Topic:
@@ -94,10 +90,6 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(Table, "commit", commit)
 
     return by
-
-
-def die() -> None:
-    raise Killed
 
 
 def killed(topic: Topic, at: Callable[..., None], columns: dict[str, str], *where: Any, **when: Any) -> None:
@@ -217,14 +209,15 @@ def test_a_rival_that_refuses_less_comes_as_far_and_is_killed(topic: Topic, at: 
     assert topic.sound()
 
 
-def test_a_rival_that_refuses_more_and_is_killed(topic: Topic, at: Callable[..., None]) -> None:
-    """This one has told the quarantine already that there is nothing, and goes on."""
+@pytest.mark.parametrize("table", [REFUSED, RAW])
+def test_a_rival_that_refuses_more_and_is_killed(topic: Topic, at: Callable[..., None], table: str) -> None:
+    """This one is about to tell the quarantine that there is nothing, or has told it already and goes on."""
     topic.send(ONCE, GOOD)
 
     def rival() -> None:
         killed(topic, at, BEFORE, RAW)
 
-    at(rival, RAW)
+    at(rival, table)
     topic.ingest(MENDED)
     topic.ingest(MENDED)
     assert topic.held() == ([(0, 0), (0, 1)], [])
@@ -234,36 +227,19 @@ def test_a_rival_that_refuses_more_and_is_killed(topic: Topic, at: Callable[...,
 @pytest.mark.parametrize("seed", range(4))
 def test_whoever_is_killed_or_comes_in_between(topic: Topic, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     """By whichever columns: each message is in one table."""
-    chance, whole, sent, within = random.Random(seed), Table.commit, [0, 0], []
+    chance, sent = random.Random(seed), [0, 0]
 
     def attempt() -> None:
-        with suppress(Killed):
-            topic.ingest(chance.choice([BEFORE, MENDED]), chunk=chance.choice([2, 3, 50]))
+        topic.ingest(chance.choice([BEFORE, MENDED]), chunk=chance.choice([2, 3, 50]))
 
-    def rival() -> None:
-        if len(within) < 2 and chance.random() < 0.2:
-            within.append(True)
-            attempt()
-            within.pop()
-
-    def commit(self: Table, *given: Any, **more: Any) -> int:
-        if chance.random() < 0.12:
-            raise Killed
-        rival()
-        version = whole(self, *given, **more)
-        rival()
-        if chance.random() < 0.12:
-            raise Killed
-        return version
-
-    monkeypatch.setattr(Table, "commit", commit)
-    for _ in range(8):
-        for partition in (0, 1):
-            messages = [chance.choice([GOOD, ONCE, ONCE, BAD]) for _ in range(chance.randint(0, 4))]
-            topic.send(*messages, partition=partition)
-            sent[partition] += len(messages)
-        attempt()
-    monkeypatch.setattr(Table, "commit", whole)
+    with monkeypatch.context() as patch:
+        disturbed = disturb(patch, chance, attempt, deaths=0.12, rivals=0.2)
+        for _ in range(8):
+            for partition in (0, 1):
+                messages = [chance.choice([GOOD, ONCE, ONCE, BAD]) for _ in range(chance.randint(0, 4))]
+                topic.send(*messages, partition=partition)
+                sent[partition] += len(messages)
+            disturbed()
     topic.ingest(MENDED)
     good, bad = topic.held()
     assert sorted(good + bad) == [(partition, at) for partition in (0, 1) for at in range(sent[partition])]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.tradewind_runtime.disturbed import Killed, die, disturb
 from tests.tradewind_runtime.sources.project import Project, objects
 from tests.tradewind_runtime.steprun import rows
 
@@ -18,10 +18,6 @@ from tradewind_runtime.lake import Table
 BEFORE, MENDED = {"n": "long", "c": "long"}, {"n": "long"}
 GOOD, ONCE, BAD = {"n": 1}, {"n": 1, "c": "x"}, {"n": "x"}  # the second is refused by the columns of before alone
 RAW, REFUSED = "demo/flights_raw", "demo/flights_quarantine"
-
-
-class Killed(BaseException):
-    """What nobody catches."""
 
 
 class Folder(Project):
@@ -62,10 +58,6 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object], str],
     return by
 
 
-def die() -> None:
-    raise Killed
-
-
 @pytest.mark.parametrize(("mine", "its"), [(BEFORE, MENDED), (MENDED, BEFORE)], ids=["less", "more"])
 def test_a_rival_that_refuses_other_rows_comes_as_far_and_is_killed(
     folder: Folder, at: Callable[..., None], mine: Mapping[str, str], its: Mapping[str, str]
@@ -96,35 +88,15 @@ def test_a_rival_that_refuses_the_same_is_this_one(folder: Folder, at: Callable[
 @pytest.mark.parametrize("seed", range(6))
 def test_whoever_is_killed_or_comes_in_between(folder: Folder, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     """By whichever columns: each row is in a table, and in none of them twice."""
-    chance, whole, sent, within = random.Random(seed), Table.commit, set[tuple[str, int]](), []
+    chance, sent = random.Random(seed), set[tuple[str, int]]()
 
-    def attempt() -> None:
-        with suppress(Killed):
-            folder.take(chance.choice([BEFORE, MENDED]))
-
-    def rival() -> None:
-        if len(within) < 2 and chance.random() < 0.3:
-            within.append(True)
+    with monkeypatch.context() as patch:
+        attempt = disturb(patch, chance, lambda: folder.take(chance.choice([BEFORE, MENDED])), deaths=0.15, rivals=0.3)
+        for number in range(8):
+            lines = [chance.choice([GOOD, ONCE, ONCE, BAD]) for _ in range(chance.randint(1, 4))]
+            folder.send(f"{number}", *lines)
+            sent |= {(f"{number}.jsonl", row) for row in range(len(lines))}
             attempt()
-            within.pop()
-
-    def commit(self: Table, *given: Any, **more: Any) -> int:
-        if chance.random() < 0.15:
-            raise Killed
-        rival()
-        version = whole(self, *given, **more)
-        rival()
-        if chance.random() < 0.15:
-            raise Killed
-        return version
-
-    monkeypatch.setattr(Table, "commit", commit)
-    for number in range(8):
-        lines = [chance.choice([GOOD, ONCE, ONCE, BAD]) for _ in range(chance.randint(1, 4))]
-        folder.send(f"{number}", *lines)
-        sent |= {(f"{number}.jsonl", row) for row in range(len(lines))}
-        attempt()
-    monkeypatch.setattr(Table, "commit", whole)
     folder.take(MENDED)
     good, bad = folder.held()
     assert {*good, *bad} == sent

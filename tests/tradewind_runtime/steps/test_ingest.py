@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.tradewind_runtime.disturbed import Killed
 from tests.tradewind_runtime.sources.project import Project, objects
 from tests.tradewind_runtime.steprun import ingest, rows
 
@@ -15,10 +16,6 @@ from tradewind_runtime.contract.request import StepResult
 from tradewind_runtime.lake import Lake, Table
 
 RAW = "demo/flights_raw"
-
-
-class Killed(BaseException):
-    """What nobody catches."""
 
 
 class OneRun:
